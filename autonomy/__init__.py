@@ -1,0 +1,1 @@
+"""The case engine: it sees ports and values, never a vendor."""

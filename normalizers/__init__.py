@@ -1,0 +1,1 @@
+"""One folder per product: what its alerts mean in STIX 2.1."""

@@ -1,0 +1,1 @@
+"""What is installed inside other products; it imports nothing of ours at runtime."""

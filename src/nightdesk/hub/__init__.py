@@ -1,0 +1,1 @@
+"""The running product; the only layer that knows every other."""

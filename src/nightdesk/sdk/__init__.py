@@ -1,0 +1,1 @@
+"""What an integration may import: errors, verbs, ports, manifest, records, secrets, HTTP client, test kit."""

@@ -1,0 +1,198 @@
+"""A connector's manifest: what it can do, readable without importing its code.
+
+``connectors/<vendor>/manifest.yaml`` is validated against :class:`Manifest`; every problem is reported at once.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from nightdesk.sdk.errors import ConfigError, Problem, UnsupportedError
+from nightdesk.sdk.secrets import Secret
+from nightdesk.sdk.verbs import VERBS, Risk
+
+__all__ = ["Action", "Manifest", "Setting", "Stream", "load_manifest", "validate_settings"]
+
+Stability = Literal["alpha", "beta", "stable"]
+_SLUG = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Setting(_Strict):
+    """One configuration key of an instance."""
+
+    type: Literal["text", "url", "integer", "flag", "secret"]
+    help: str
+    required: bool = False
+    default: str | int | bool | None = None
+    example: str | int | bool | None = None
+    choices: tuple[str, ...] = ()
+
+
+class Stream(_Strict):
+    """One kind of alert that can be pulled or received; ``product`` is the normaliser's slug."""
+
+    product: str
+    stability: Stability
+    docs: str
+    scope: str = ""
+    paging: str = ""
+    cursor: str = ""
+
+
+class Action(_Strict):
+    """One verb this vendor can do. ``accept_only`` verbs have no read-back and stay below autonomy above R1."""
+
+    stability: Stability
+    scope: str
+    docs: str
+    read_back: str = ""
+    accept_only: str = ""
+    parameters: tuple[str, ...] = ()
+    inverse: str = ""
+    irreversible: str = ""
+    deadline: Annotated[float, Field(gt=0, description="seconds until a pending action counts as unverified")] = 300.0
+
+
+class Limits(_Strict):
+    """What the vendor allows; ``requests_per_minute`` feeds the rate budget."""
+
+    requests_per_minute: int = Field(gt=0)
+    source: str
+
+
+class Manifest(_Strict):
+    """One vendor."""
+
+    vendor: str
+    title: str
+    company: str
+    kind: Literal["siem", "edr", "xdr", "identity", "firewall", "mail", "cloud", "intel", "ticketing", "chat", "ids"]
+    roles: tuple[str, ...]
+    docs: str
+    auth: tuple[str, ...]
+    settings: dict[str, Setting]
+    limits: Limits
+    pulls: dict[str, Stream] = {}
+    receives: dict[str, Stream] = {}
+    acts: dict[str, Action] = {}
+    writes_back: dict[str, Action] = {}
+    reads_one: bool = False
+    finds_assets: bool = False
+    searches: bool = False
+    checks_health: bool = True
+    simulated: bool = True
+    known_limits: tuple[str, ...] = ()
+
+    @field_validator("vendor")
+    @classmethod
+    def _slug(cls, value: str) -> str:
+        if not _SLUG.match(value):
+            raise ValueError("is no slug (a-z, 0-9, _)")
+        return value
+
+    @model_validator(mode="after")
+    def _verbs(self) -> "Manifest":
+        for section, actions in (("acts", self.acts), ("writes_back", self.writes_back)):
+            for name, action in actions.items():
+                verb = VERBS.get(name)
+                if verb is None:
+                    raise ValueError(f"{section}.{name}: no such verb")
+                if (section == "writes_back") != name.startswith("alert."):
+                    raise ValueError(f"{section}.{name}: alert.* verbs belong in writes_back, others in acts")
+                if bool(action.read_back) == bool(action.accept_only):
+                    raise ValueError(f"{section}.{name}: give read_back (which state) or accept_only (why)")
+                if verb.risk >= Risk.R2 and not (action.inverse or action.irreversible or verb.no_inverse):
+                    raise ValueError(f"{section}.{name}: needs inverse or irreversible (why)")
+                unknown = set(action.parameters) - set(verb.parameters)
+                if unknown:
+                    raise ValueError(f"{section}.{name}: the verb has no parameter {', '.join(sorted(unknown))}")
+        return self
+
+    def action(self, name: str) -> Action:
+        """The declared action of that verb. Raises UnsupportedError."""
+        found = self.acts.get(name) or self.writes_back.get(name)
+        if found is None:
+            raise UnsupportedError(f"{self.vendor}: {name} is not declared; it can {', '.join(sorted(self.verbs))}")
+        return found
+
+    def stream(self, name: str) -> Stream:
+        """The declared stream of that name, pulled or received. Raises UnsupportedError."""
+        found = self.pulls.get(name) or self.receives.get(name)
+        if found is None:
+            raise UnsupportedError(
+                f"{self.vendor}: no stream {name!r}; there are {', '.join(sorted({**self.pulls, **self.receives}))}"
+            )
+        return found
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """Every verb it can do, write-backs included."""
+        return (*self.acts, *self.writes_back)
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Reads and validates one manifest. Raises ConfigError with all problems."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(
+            [Problem(str(path), ".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        ) from error
+
+
+def validate_settings(manifest: Manifest, given: Mapping[str, Any], *, file: str, key: str) -> dict[str, Any]:
+    """The settings with defaults filled and secrets wrapped. Raises ConfigError with all problems and keys."""
+    there = ", ".join(manifest.settings)
+    problems = [
+        Problem(file, f"{key}.{name}", f"{manifest.vendor} has no such setting; it has {there}")
+        for name in sorted(set(given) - set(manifest.settings))
+    ]
+    values: dict[str, Any] = {}
+    for name, setting in manifest.settings.items():
+        raw = given.get(name, setting.default)
+        if raw is None:
+            if setting.required:
+                example = f", for example {setting.example}" if setting.example is not None else ""
+                problems.append(Problem(file, f"{key}.{name}", f"is required ({setting.help}){example}"))
+            continue
+        try:
+            values[name] = _setting(setting, raw)
+        except ConfigError as error:
+            problems.extend(Problem(file, f"{key}.{name}", problem.message) for problem in error.problems)
+        except ValueError as error:
+            problems.append(Problem(file, f"{key}.{name}", str(error)))
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def _setting(setting: Setting, raw: Any) -> Any:
+    wanted: dict[str, tuple[type, ...]] = {
+        "text": (str,),
+        "url": (str,),
+        "integer": (int,),
+        "flag": (bool,),
+        "secret": (str, Secret),
+    }
+    value: Any = raw
+    if not isinstance(raw, wanted[setting.type]) or (setting.type == "integer" and isinstance(raw, bool)):
+        raise ValueError(f"must be {setting.type}, is {type(raw).__name__}")
+    if setting.type == "secret":
+        return value if isinstance(value, Secret) else Secret(value)
+    if setting.type == "url" and not re.match(r"^https?://[^/\s]+", value):
+        raise ValueError("must be an http(s) URL")
+    if setting.choices and value not in setting.choices:
+        raise ValueError(f"must be one of {', '.join(setting.choices)}")
+    return value.rstrip("/") if setting.type == "url" else value

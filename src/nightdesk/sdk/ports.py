@@ -1,0 +1,175 @@
+"""What a connector can do, one Protocol a capability; the manifest declares which of them it implements.
+
+The hub calls these and nothing else. A connector never decides, never retries beyond its HTTP client, and never calls
+an accepted request an effect: ``act`` says *accepted*, only ``read_back`` says *in effect*.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+from nightdesk.sdk.records import Batch, Cursor, RawRecord
+from nightdesk.sdk.targets import Asset, AssetQuery, Target
+
+__all__ = [
+    "Acts",
+    "ChecksHealth",
+    "Command",
+    "Effect",
+    "FindsAssets",
+    "Health",
+    "Pulls",
+    "Reading",
+    "ReadsBack",
+    "ReadsOne",
+    "Receipt",
+    "Receives",
+    "Searches",
+    "WritesBack",
+]
+
+
+class Effect(StrEnum):
+    """What a read-back found, relative to what the command wants."""
+
+    IN_EFFECT = "in_effect"
+    NOT_IN_EFFECT = "not_in_effect"
+    PENDING = "pending"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One wanted change, free of vendor words.
+
+    ``native_id`` is the vendor's id of the target (device id of a host, id of an alert), resolved by the hub with
+    ``find_asset``; empty for targets that are their own id (hash, address). ``parameters`` hold only names that the
+    verb lists. ``requested_at`` is UTC: a read-back must be later.
+    """
+
+    tenant: str
+    action_id: str
+    verb: str
+    target: Target
+    idempotency_key: str
+    requested_at: datetime
+    native_id: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    case_id: str = ""
+    pre_state: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The vendor accepted the request. ``losses`` names every parameter it could not honour (law 8)."""
+
+    native_action_id: str = ""
+    changed: bool = True
+    losses: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The vendor's own state of the target, read at ``observed_at``. ``state`` is what an undo needs to restore."""
+
+    effect: Effect
+    observed_at: datetime
+    state: Mapping[str, Any] = field(default_factory=dict)
+    native_state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the connector could work now. ``problems`` say what to do; ``latency`` is in seconds."""
+
+    ok: bool
+    problems: tuple[str, ...] = ()
+    version: str = ""
+    clock_skew: float | None = None
+    latency: float | None = None
+
+
+@runtime_checkable
+class Pulls(Protocol):
+    """Fetches alerts, oldest first, from a cursor on; the cursor of a batch is valid once the batch is stored."""
+
+    def pull(self, stream: str, cursor: Cursor | None, *, limit: int) -> AsyncIterator[Batch]:
+        """Pages until the window is drained. ``cursor`` None: from the configured start. ``limit``: records a page."""
+        ...
+
+
+@runtime_checkable
+class Receives(Protocol):
+    """Cuts a pushed body into records."""
+
+    def receive(self, stream: str, headers: Mapping[str, str], body: bytes) -> Batch:
+        """One pushed request. Raises AuthError for a wrong token, MappingError when nothing in it can be read."""
+        ...
+
+
+@runtime_checkable
+class ReadsOne(Protocol):
+    """Reads one alert by its native id."""
+
+    async def read_one(self, stream: str, native_id: str) -> RawRecord:
+        """The alert as it is now. Raises NotFoundError."""
+        ...
+
+
+@runtime_checkable
+class WritesBack(Protocol):
+    """Writes to the vendor's own alert (status, disposition, comment)."""
+
+    async def write_back(self, command: Command) -> Receipt:
+        """Verbs ``alert.*``. ``native_id`` is the alert's."""
+        ...
+
+
+@runtime_checkable
+class Acts(Protocol):
+    """Dispatches an action. Must be safe to repeat with the same idempotency key."""
+
+    async def act(self, command: Command) -> Receipt:
+        """Asks the vendor; returns once it accepted."""
+        ...
+
+
+@runtime_checkable
+class ReadsBack(Protocol):
+    """Reads whether what the command wants is so at the vendor, from the vendor's state and not from the receipt."""
+
+    async def read_back(self, command: Command) -> Reading:
+        """The state now; also called before acting, as the pre-state."""
+        ...
+
+
+@runtime_checkable
+class FindsAssets(Protocol):
+    """Finds the devices that a name, address or id stands for."""
+
+    async def find_asset(self, query: AssetQuery) -> Sequence[Asset]:
+        """Every match; none and several are both answers, never guessed away."""
+        ...
+
+
+@runtime_checkable
+class Searches(Protocol):
+    """Runs a search in the vendor's own data."""
+
+    async def search(self, query: str, *, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Rows as the vendor gives them."""
+        ...
+
+
+@runtime_checkable
+class ChecksHealth(Protocol):
+    """Says whether it could work, by doing what normal operation does."""
+
+    async def check_health(self) -> Health:
+        """Never raises for what the vendor does wrong: that is a problem in the answer."""
+        ...

@@ -1,0 +1,64 @@
+"""A story: what happened in an estate, told without any vendor; each simulator renders it as its own alerts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+__all__ = ["StoryAlert", "StoryDevice", "StoryProcess"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoryDevice:
+    """One device."""
+
+    device_id: str
+    hostname: str
+    addresses: tuple[str, ...]
+    asset_type: Literal["workstation", "server"] = "workstation"
+    platform: Literal["Windows", "Linux", "macOS"] = "Windows"
+
+
+@dataclass(frozen=True, slots=True)
+class StoryProcess:
+    """The process an alert is about."""
+
+    name: str
+    path: str
+    command_line: str
+    pid: int
+    sha256: str
+    parent_name: str = ""
+    parent_command_line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoryAlert:
+    """One alert. ``uid`` is unique in the story; ``at`` is when the thing happened, ``raised_at`` when it was told."""
+
+    uid: str
+    at: datetime
+    title: str
+    rule_id: str
+    severity: Literal["informational", "low", "medium", "high", "critical"]
+    description: str = ""
+    raised_at: datetime | None = None
+    device: StoryDevice | None = None
+    user: str = ""
+    user_domain: str = ""
+    user_sid: str = ""
+    process: StoryProcess | None = None
+    source_address: str = ""
+    destination_address: str = ""
+    destination_port: int | None = None
+    source_port: int | None = None
+    domain: str = ""
+    technique_ids: tuple[str, ...] = ()
+    tactic_ids: tuple[str, ...] = ()
+    convicted_sha256: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def told(self) -> datetime:
+        """When the product raised it."""
+        return self.raised_at or self.at

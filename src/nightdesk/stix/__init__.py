@@ -1,0 +1,1 @@
+"""The normaliser engine: ids, object builders, mapping compiler, bundles."""
