@@ -1,0 +1,338 @@
+"""Compiles a mapping to one straight-line Python function that reads a payload and calls the builder.
+
+The generated source is kept (``CompiledMapping.source``) so that a mapping author can read what runs. It holds no text
+of a payload: paths and words reach it as literals by ``repr``, and labels are checked identifiers.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nightdesk.stix import reading
+from nightdesk.stix.builder import AlertBuilder
+from nightdesk.stix.functions import FUNCTIONS, PREPARE
+from nightdesk.stix.loss import Coverage
+from nightdesk.stix.mapping import (
+    ALERT_FIELDS,
+    LIST,
+    OBJECT_FIELDS,
+    OBSERVATION_FIELDS,
+    Alternative,
+    Entry,
+    Expression,
+    Mapping_,
+)
+
+__all__ = ["CompiledMapping", "compile_mapping"]
+
+_COERCE = {
+    "text": "as_text", "integer": "as_integer", "number": "as_number", "flag": "as_flag", "time": "as_time",
+    "url": "as_url", "scalar": "as_scalar",
+}  # fmt: skip
+# The class test that spares the call for the common case; a text must also be checked for being blank.
+_RULE_FIELDS = ("rule_id", "rule_name", "rule_version", "rule_type", "rule_url")
+
+
+@dataclass(frozen=True)
+class CompiledMapping:
+    """One mapping, ready to run. ``read(document, builder, raw)`` returns what ``AlertBuilder.finish`` returns."""
+
+    mapping: Mapping_
+    read: Callable[[dict[str, Any], AlertBuilder, Mapping[str, Any]], tuple[list[dict[str, Any]], dict[str, Any]]]
+    coverage: Coverage
+    source: str
+
+    def prepare(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The document in the shape the mapping's paths are written for."""
+        for step in self.mapping.unwrap:
+            inner = document.get(step)
+            if not isinstance(inner, dict):
+                break
+            document = inner
+        for name in self.mapping.prepare:
+            document = PREPARE[name](document)
+        return document
+
+
+class _Block:
+    """Lines of one nesting level; containers read in it are hoisted to its top, each once."""
+
+    def __init__(self, root: str, indent: int, pointer: str) -> None:
+        self.root = root
+        self.indent = indent
+        self.pointer = pointer
+        self.top: list[str] = []
+        self.lines: list[str] = []
+        self.containers: dict[tuple[str, ...], str] = {(): root}
+
+    def add(self, text: str, extra: int = 0) -> None:
+        self.lines.append("    " * (self.indent + extra) + text)
+
+    def container(self, steps: tuple[str, ...], names: "_Names") -> str:
+        known = self.containers.get(steps)
+        if known is None:
+            outer = self.container(steps[:-1], names)
+            known = names.fresh("c")
+            pad = "    " * self.indent
+            pointer = f"{self.pointer}/{'/'.join(steps)}"
+            self.top.append(f"{pad}{known} = {outer}.get({steps[-1]!r})")
+            self.top.append(f"{pad}if {known}.__class__ is not dict: {known} = as_dict({known}, {pointer!r}, B)")
+            self.containers[steps] = known
+        return known
+
+    def text(self) -> list[str]:
+        return self.top + self.lines
+
+
+class _Names:
+    def __init__(self) -> None:
+        self._count = 0
+
+    def fresh(self, prefix: str) -> str:
+        self._count += 1
+        return f"{prefix}{self._count}"
+
+
+class _Writer:
+    def __init__(self, mapping: Mapping_) -> None:
+        self.mapping = mapping
+        self.names = _Names()
+        self.root = _Block("doc", 1, "")
+
+    # Reading.
+
+    def value(self, block: _Block, expression: Expression, kind: str) -> str:
+        """Emits code that leaves the expression's value in a fresh variable; returns its name."""
+        target = self.names.fresh("v")
+        for number, alternative in enumerate(expression):
+            depth = min(number, 1)
+            if number:
+                block.add(f"if {target} is None:" if kind != "texts" else f"if not {target}:")
+            for line in self._alternative(block, alternative, target, kind):
+                block.add(line, depth)
+        if not expression:
+            block.add(f"{target} = None")
+        return target
+
+    def _alternative(self, block: _Block, found: Alternative, target: str, kind: str) -> list[str]:
+        if found.reference:
+            return [f"{target} = r_{found.reference}"]
+        if found.literal is not None:
+            literal: Any = found.literal
+            if kind == "integer":
+                literal = int(literal)
+            return [f"{target} = {[literal] if kind == 'texts' else literal!r}"]
+        home = block if found.relative else self.root
+        pointer = home.pointer + "/" + "/".join(step for step in found.path if step != LIST)
+        if LIST in found.path or kind == "texts":
+            lines = [f"{target} = many({home.root}, {found.path!r})"]
+            if kind != "texts":
+                lines.append(f"{target} = {target}[0] if {target} else None")
+        elif not found.path:
+            lines = [f"{target} = {self._element(home)}"]
+        else:
+            holder = home.container(found.path[:-1], self.names)
+            lines = [f"{target} = {holder}.get({found.path[-1]!r})"]
+        return [*lines, *self._calls(found, target, kind, pointer), *self._coerce(target, kind, pointer)]
+
+    @staticmethod
+    def _element(home: _Block) -> str:
+        """The list element itself; its object view is named after it with a ``d`` before."""
+        return home.root[1:] if home.root != "doc" else "doc"
+
+    def _calls(self, found: Alternative, target: str, kind: str, pointer: str) -> list[str]:
+        lines = []
+        for name, words in found.calls:
+            arguments = "".join(f", {word!r}" for word in words)
+            if name == "scale":
+                call = f"scaled(S[{words[0]!r}], {{}}, {pointer!r}, {words[0]!r}, B)"
+            else:
+                call = f"F[{name!r}]({{}}{arguments})"
+            if kind == "texts":
+                lines.append(f"{target} = each({target}, lambda x: {call.format('x')})")
+            else:
+                lines.append(f"if {target}.__class__ is list and len({target}) == 1: {target} = {target}[0]")
+                lines.append(f"if {target} is not None and {target} != '': {target} = {call.format(target)}")
+        return lines
+
+    @staticmethod
+    def _coerce(target: str, kind: str, pointer: str) -> list[str]:
+        if kind == "texts":
+            return [f"if {target}: {target} = texts({target}, {pointer!r}, B)"]
+        if kind == "integer":
+            return [f"if {target}.__class__ is not int: {target} = as_integer({target}, {pointer!r}, B)"]
+        if kind in {"raw", "ref"}:
+            return []
+        return [f"if {target} is not None: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]
+
+    def lists(self, block: _Block, expressions: tuple[Expression, ...], kind: str) -> str:
+        """A list made of several expressions; each contributes all its values."""
+        parts = [self.value(block, expression, kind) for expression in expressions]
+        if kind == "texts":
+            return "[" + ", ".join(f"*({part} or ())" for part in parts) + "]"
+        return "(" + "".join(f"{part}, " for part in parts) + ")"
+
+    def argument(self, block: _Block, kind: str, value: Any) -> str:
+        """Emits what a field needs and returns the expression to pass."""
+        if kind == "word":
+            return repr(value)
+        if kind == "texts":
+            return self.lists(block, value, "texts")
+        if kind == "parts":
+            return self.lists(block, value, "text")
+        if kind == "refs":
+            return self.refs(value)
+        if kind == "texts_by_name":
+            pairs = [f"{name!r}: {self.value(block, item, 'text')}" for name, item in value.items()]
+            return "{" + ", ".join(pairs) + "}"
+        return self.value(block, value, kind)
+
+    @staticmethod
+    def refs(expressions: tuple[Expression, ...]) -> str:
+        names = [f"*all_{item.reference}" for expression in expressions for item in expression if item.reference]
+        return "[" + ", ".join(names) + "]"
+
+    # Building.
+
+    def entry(self, entry: Entry) -> None:
+        label, block = entry.label, self.root
+        block.add(f"r_{label} = None")
+        block.add(f"all_{label} = []")
+        inner = block
+        if entry.each is not None:
+            item = self.names.fresh("e")
+            source = entry.each
+            values = f"many(doc, {source.path!r})"
+            for name, words in source.calls:
+                values = f"spread({values}, F[{name!r}], {words!r})"
+            block.add(f"for {item} in {values}:")
+            pointer = "/" + "/".join("*" if step == LIST else step for step in source.path)
+            inner = _Block(f"d{item}", 2, pointer)
+            inner.top.append("    " * 2 + f"d{item} = {item} if {item}.__class__ is dict else EMPTY")
+        if entry.when is None:
+            self._build(entry, inner)
+        else:
+            expression, operator, word = entry.when
+            self._conditional(entry, inner, expression, operator, word)
+        if inner is not block:
+            block.lines += inner.text()
+
+    def _conditional(self, entry: Entry, block: _Block, expression: Expression, operator: str, word: str) -> None:
+        tested = self.value(block, expression, "raw")
+        test = (
+            f"str({tested}).lower() {operator} {word.lower()!r}"
+            if operator
+            else f"{tested} not in (None, '', False, [], {{}})"
+        )
+        block.add(f"if {test}:")
+        deeper = _Block(block.root, block.indent + 1, block.pointer)
+        deeper.containers = block.containers
+        deeper.top = block.top
+        self._build(entry, deeper)
+        block.lines += deeper.lines
+
+    def _build(self, entry: Entry, block: _Block) -> None:
+        kinds = OBJECT_FIELDS[entry.kind]
+        fields = dict(entry.fields)
+        arguments: list[str] = []
+        pointer = ""
+        if "value" in kinds:
+            expression = fields.pop("value", ())
+            if expression and isinstance(expression[0], Alternative):
+                pointer = block.pointer + "/" + "/".join(step for step in expression[0].path if step != LIST)
+            arguments.append(self.argument(block, kinds["value"], expression))
+        arguments += [f"{name}={self.argument(block, kinds[name], value)}" for name, value in fields.items()]
+        if entry.role:
+            arguments.append(f"role={entry.role!r}")
+        elif entry.kind == "asset":
+            arguments.append("role=None")
+        if entry.has_pointer:
+            arguments.append(f"pointer={pointer or block.pointer or '/'!r}")
+        if entry.kind == "link":
+            source, kind, target = self._link(arguments)
+            block.add(f"B.link({source}, {kind}, {target})")
+            return
+        block.add(f"r_{entry.label} = B.{entry.kind}({', '.join(arguments)})")
+        block.add(f"if r_{entry.label}: all_{entry.label}.append(r_{entry.label})")
+
+    @staticmethod
+    def _link(arguments: list[str]) -> tuple[str, str, str]:
+        named = dict(part.split("=", 1) for part in arguments[1:])
+        return arguments[0], named.get("kind", "'related-to'"), named.get("target", "None")
+
+    def source(self) -> str:
+        """The whole function."""
+        block, mapping = self.root, self.mapping
+        for entry in mapping.objects:
+            self.entry(entry)
+        for group, expressions in (("technique", mapping.techniques), ("tactic", mapping.tactics)):
+            for expression in expressions:
+                found = self.value(block, expression, "texts")
+                block.add(f"for x in {found} or (): B.{group}(x)")
+        arguments: list[str] = []
+        rule: list[str] = []
+        for name, expression in mapping.alert.items():
+            found = self.value(block, expression, ALERT_FIELDS[name])
+            (rule if name in _RULE_FIELDS else arguments).append(
+                f"{name!r}: {found}" if name in _RULE_FIELDS else f"{name}={found}"
+            )
+        for name in ("created", "instance", "title"):
+            if name not in mapping.alert:
+                arguments.append(f"{name}=None")
+        arguments.append("rule={" + ", ".join(rule) + "}")
+        scores = [f"{name!r}: {self.value(block, item, 'number')}" for name, item in mapping.scores.items()]
+        arguments.append("scores={" + ", ".join(scores) + "}")
+        about = []
+        for name, value in mapping.observation.items():
+            kind = OBSERVATION_FIELDS.get(name, "texts_by_name")
+            text = self.argument(block, kind, value)
+            about.append(f"{name!r}: present({text})" if kind == "texts_by_name" else f"{name!r}: {text}")
+        arguments.append("observation={" + ", ".join(about) + "}")
+        extra = [f"{name!r}: {self.value(block, item, 'scalar')}" for name, item in mapping.vendor_fields.items()]
+        arguments.append("vendor_fields={" + ", ".join(extra) + "}")
+        body = "\n".join(block.text())
+        return f"def read(doc, B, raw):\n{body}\n    return B.finish(raw=raw, {', '.join(arguments)})\n"
+
+
+def _scaled(table: Mapping[str, str], value: Any, pointer: str, name: str, report: AlertBuilder) -> str | None:
+    """A vendor's word in our scale; one the table does not have is a problem, not a guess."""
+    found = table.get(str(value).strip().lower())
+    if found is None:
+        found = table.get("*")
+    if found is None:
+        report.problem(pointer, f"a known {name}", value)
+    return found or None
+
+
+def _each(items: list[Any], function: Callable[[Any], Any]) -> list[Any]:
+    flat: list[Any] = []
+    for item in items:
+        singles = item if isinstance(item, list) else (item,)
+        for made in (function(single) for single in singles if single not in (None, "")):
+            flat.extend(made if isinstance(made, list) else () if made is None else (made,))
+    return flat
+
+
+def _spread(items: list[Any], function: Callable[..., Any], words: tuple[str, ...]) -> list[Any]:
+    return _each(items, lambda item: function(item, *words))
+
+
+def _present(pairs: dict[str, Any]) -> dict[str, Any] | None:
+    given = {name: value for name, value in pairs.items() if value is not None}
+    return given or None
+
+
+def compile_mapping(mapping: Mapping_, extra: Mapping[str, Callable[..., Any]] | None = None) -> CompiledMapping:
+    """The mapping as a function; ``extra`` are the functions of the product's own ``functions.py``."""
+    source = _Writer(mapping).source()
+    names: dict[str, Any] = {
+        "F": {**FUNCTIONS, **(extra or {})},
+        "S": mapping.scales,
+        "scaled": _scaled,
+        "each": _each,
+        "spread": _spread,
+        "present": _present,
+        **{name: getattr(reading, name) for name in reading.__all__},
+    }
+    exec(compile(source, f"<{mapping.product}/{mapping.stream}>", "exec"), names)  # noqa: S102  # our own generated code
+    return CompiledMapping(mapping, names["read"], Coverage.of(mapping), source)

@@ -1,0 +1,179 @@
+"""What a mapping reads, deliberately ignores, and loses; and the alarm when a product's shape drifts.
+
+Coverage is known when the mapping is compiled, so a report costs one walk of the payload beside a tree of its paths.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nightdesk.stix.mapping import LIST, Mapping_
+
+__all__ = ["Coverage", "DriftMonitor", "LossReport"]
+
+_DEEPEST = 64
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
+
+
+@dataclass(frozen=True, slots=True)
+class LossReport:
+    """One alert: leaf values read, ignored (with the reason), lost; wrong is (pointer, what was wanted, what stood)."""
+
+    product: str
+    stream: str
+    version: int
+    read: int
+    ignored: Mapping[str, int]
+    lost: tuple[str, ...]
+    wrong: tuple[tuple[str, str, str], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to NAME.loss.json."""
+        return {
+            "product": self.product,
+            "stream": self.stream,
+            "mapping_version": self.version,
+            "leaves": self.read + sum(self.ignored.values()) + len(self.lost),
+            "read": self.read,
+            "ignored": [{"reason": reason, "leaves": count} for reason, count in sorted(self.ignored.items())],
+            "lost": list(self.lost),
+            "wrong": [{"pointer": pointer, "wanted": wanted, "found": found} for pointer, wanted, found in self.wrong],
+        }
+
+    @property
+    def caution(self) -> tuple[str, ...]:
+        """What makes the autonomy abstain: every value that was not what it must be."""
+        return tuple(f"{pointer or '/'}: {wanted} expected, {found} found" for pointer, wanted, found in self.wrong)
+
+
+@dataclass(slots=True)
+class _Node:
+    children: dict[str, "_Node"] = field(default_factory=dict)
+    read: bool = False
+    reason: str | None = None
+
+
+class Coverage:
+    """The tree of a mapping's paths."""
+
+    def __init__(self) -> None:
+        self.root = _Node()
+
+    @classmethod
+    def of(cls, mapping: Mapping_) -> "Coverage":
+        """Every path that an expression reads or an ``ignore`` names."""
+        made = cls()
+        for _, expression, base in mapping.expressions():
+            for alternative in expression:
+                if alternative.reference or alternative.literal is not None:
+                    continue
+                made._node((*base, *alternative.path) if alternative.relative else alternative.path).read = True
+        for entry in mapping.objects:
+            if entry.each is not None:
+                made._node(entry.each.path)
+        if "splunk_raw" in mapping.prepare:
+            made._node(("_raw",)).read = True
+        for path, reason in mapping.ignore:
+            made._node(path).reason = reason
+        return made
+
+    def _node(self, path: tuple[str, ...]) -> _Node:
+        node = self.root
+        for step in path:
+            if step != LIST:
+                node = node.children.setdefault(step, _Node())
+        return node
+
+    def walk(self, document: Mapping[str, Any]) -> tuple[int, Counter[str], list[str]]:
+        """(leaves read, leaves ignored by reason, paths lost). Empty values carry nothing and count as nothing."""
+        ignored: Counter[str] = Counter()
+        lost: dict[str, None] = {}
+        read = self._walk(document, self.root, "", ignored, lost, 0)
+        return read, ignored, list(lost)
+
+    def _walk(
+        self, value: Any, node: _Node | None, path: str, ignored: Counter[str], lost: dict[str, None], depth: int
+    ) -> int:
+        if value in _NOTHING:
+            return 0
+        if node is not None and node.reason is not None and not node.children:
+            ignored[node.reason] += 1
+            return 0
+        if value.__class__ is list:
+            return (
+                sum(self._walk(item, node, path, ignored, lost, depth + 1) for item in value) if depth < _DEEPEST else 0
+            )
+        if value.__class__ is not dict:
+            return self._leaf(node, path, ignored, lost)
+        if depth >= _DEEPEST or node is None:
+            lost[path or "/"] = None
+            return 0
+        if node.read and not node.children:
+            return 1
+        count = 0
+        for key, inner in value.items():
+            child = node.children.get(key)
+            where = f"{path}.{key}" if path else str(key)
+            if child is None:
+                if node.reason is not None:
+                    ignored[node.reason] += 1
+                elif node.read:
+                    count += 1
+                elif inner not in _NOTHING:
+                    lost[where] = None
+                continue
+            count += self._walk(inner, child, where, ignored, lost, depth + 1)
+        return count
+
+    @staticmethod
+    def _leaf(node: _Node | None, path: str, ignored: Counter[str], lost: dict[str, None]) -> int:
+        if node is not None and node.read:
+            return 1
+        if node is not None and node.reason is not None:
+            ignored[node.reason] += 1
+        else:
+            lost[path or "/"] = None
+        return 0
+
+
+class DriftMonitor:
+    """Learns which paths a stream carries and tells, once each, when one appears or vanishes.
+
+    ``learning`` alerts are watched in silence. Afterwards a lost path seen for the first time is *appeared*, and a path
+    that was in nearly every alert but in none of the last ``patience`` is *vanished*.
+    """
+
+    def __init__(self, *, learning: int = 200, patience: int = 100, common: float = 0.95) -> None:
+        self.learning = learning
+        self.patience = patience
+        self.common = common
+        self.seen = 0
+        self._counts: Counter[str] = Counter()
+        self._last: dict[str, int] = {}
+        self._known_lost: set[str] = set()
+        self._vanished: set[str] = set()
+
+    def watch(self, document: Mapping[str, Any], lost: tuple[str, ...]) -> list[str]:
+        """Sentences for people; empty most of the time."""
+        self.seen += 1
+        alarms: list[str] = []
+        for path in lost:
+            if path not in self._known_lost:
+                self._known_lost.add(path)
+                if self.seen > self.learning:
+                    alarms.append(f"a field never seen before: {path}")
+        for key, value in document.items():
+            if value is None:
+                continue
+            if self.seen <= self.learning:
+                self._counts[key] += 1
+            self._last[key] = self.seen
+            self._vanished.discard(key)
+        if self.seen > self.learning:
+            for key, count in self._counts.items():
+                silent = self.seen - self._last.get(key, 0)
+                if count >= self.common * self.learning and silent >= self.patience and key not in self._vanished:
+                    self._vanished.add(key)
+                    alarms.append(f"a field that was always there has not come for {silent} alerts: {key}")
+        return alarms

@@ -1,0 +1,399 @@
+"""Reads a mapping file: where each STIX fact of a product's alert comes from, as data that can be compiled and shown.
+
+Grammar and field tables: docs/reference/mappings.md. Errors carry file, key and line.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from nightdesk.sdk.errors import ConfigError, Problem
+from nightdesk.stix.functions import FUNCTIONS, PREPARE
+
+__all__ = ["ALERT_FIELDS", "LIST", "OBJECT_FIELDS", "Alternative", "Entry", "Expression", "Mapping_", "load_mapping"]
+
+LIST: Final = "[]"
+Path_ = tuple[str, ...]
+
+ALERT_FIELDS: Final[Mapping[str, str]] = {
+    "native_id": "text", "instance": "text", "created": "time", "modified": "time", "title": "text",
+    "description": "text", "severity": "text", "native_severity": "text", "confidence": "integer", "status": "text",
+    "native_status": "text", "verdict": "text", "native_verdict": "text", "disposition": "text",
+    "native_parent_id": "text", "native_type": "text", "product_version": "text", "console_url": "text",
+    "occurrences": "integer", "first": "time", "last": "time",
+    "rule_id": "text", "rule_name": "text", "rule_version": "text", "rule_type": "text", "rule_url": "url",
+}  # fmt: skip
+OBSERVATION_FIELDS: Final[Mapping[str, str]] = {
+    "asset_ref": "ref", "event_category": "texts", "event_action": "text", "event_outcome": "text",
+    "event_code": "text", "event_provider": "text", "class_uid": "integer", "activity": "text", "primary_ref": "ref",
+    "actor_ref": "ref", "target_ref": "ref",
+}  # fmt: skip
+OBJECT_FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "address": {"value": "text"},
+    "mac": {"value": "text"},
+    "domain": {"value": "text"},
+    "url": {"value": "text"},
+    "email": {"value": "text", "owner": "ref"},
+    "autonomous_system": {"value": "integer", "name": "text"},
+    "directory": {"value": "text"},
+    "file": {
+        "name": "text", "path": "text", "hashes": "texts", "size": "integer", "mime_type": "text", "created": "time",
+        "modified": "time", "accessed": "time",
+    },
+    "process": {
+        "key": "parts", "pid": "integer", "command_line": "text", "cwd": "text", "created": "time", "image": "ref",
+        "parent": "ref", "user": "ref", "connections": "refs", "integrity": "text", "owner_sid": "text",
+    },
+    "account": {
+        "login": "text", "uid": "text", "domain": "text", "account_type": "text", "display_name": "text",
+        "privileged": "flag", "service": "flag",
+    },
+    "traffic": {
+        "source": "ref", "destination": "ref", "source_port": "integer", "destination_port": "integer",
+        "protocols": "texts", "start": "time", "bytes_out": "integer", "bytes_in": "integer",
+    },
+    "registry_key": {"value": "text", "name": "text", "data": "text", "data_type": "text"},
+    "software": {"value": "text", "version": "text", "vendor": "text"},
+    "asset": {
+        "value": "text", "hostname": "text", "domain": "text", "fqdn": "text", "kind": "text", "address": "text",
+        "cloud": "texts_by_name",
+    },
+    "malware": {"value": "text", "types": "texts"},
+    "indicator": {"value": "ref"},
+    "link": {"value": "ref", "kind": "word", "target": "ref"},
+}  # fmt: skip
+_HAS_ROLE: Final = frozenset({"address", "domain", "url", "email", "file", "process", "account", "asset"})
+_HAS_POINTER: Final = frozenset({"address", "mac", "domain", "url", "email", "file"})
+_STEP = re.compile(r"`([^`]+)`|([^.\[\]`]+)")
+_LABEL = re.compile(r"^[a-z][a-z0-9_]*$")
+_LITERAL = re.compile(r"^'([^']*)'$")
+_PARTS = re.compile(r"""((?:'[^']*'|[^|'])+)(?:\||$)""")
+_CALLS = re.compile(r"""((?:'[^']*'|[^>'])+)(?:>|$)""")
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to a value: a path, a literal or a reference to an earlier object, and functions on it."""
+
+    path: Path_ = ()
+    relative: bool = False
+    literal: str | None = None
+    reference: str = ""
+    calls: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+Expression = tuple[Alternative, ...]
+"""Alternatives in order; the first that gives a value counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object to build. ``each`` repeats it over a list, ``when`` makes it conditional."""
+
+    label: str
+    kind: str
+    fields: Mapping[str, Any]
+    role: str = ""
+    each: Alternative | None = None
+    when: tuple[Expression, str, str] | None = None
+
+    @property
+    def has_pointer(self) -> bool:
+        """True for builders that report where a value came from."""
+        return self.kind in _HAS_POINTER
+
+
+@dataclass(frozen=True)
+class Mapping_:  # noqa: N801  # ``Mapping`` is collections.abc's
+    """One stream of one product."""
+
+    file: str
+    product: str
+    stream: str
+    form: str
+    vendor: str
+    name: str
+    version: int
+    docs: str
+    recognise: tuple[tuple[Path_, str], ...]
+    unwrap: Path_
+    prepare: tuple[str, ...]
+    scales: Mapping[str, Mapping[str, str]]
+    alert: Mapping[str, Expression]
+    scores: Mapping[str, Expression]
+    observation: Mapping[str, Any]
+    objects: tuple[Entry, ...]
+    techniques: tuple[Expression, ...]
+    tactics: tuple[Expression, ...]
+    vendor_fields: Mapping[str, Expression]
+    ignore: tuple[tuple[Path_, str], ...]
+
+    def expressions(self) -> Iterator[tuple[str, Expression, Path_]]:
+        """Every expression as (what it feeds, itself, the path of the list it is relative to)."""
+        for section in ("alert", "scores", "vendor_fields"):
+            for name, expression in getattr(self, section).items():
+                yield f"{section}.{name}", expression, ()
+        for name, value in self.observation.items():
+            for expression in _expressions(value):
+                yield f"observation.{name}", expression, ()
+        for group, expressions in (("technique", self.techniques), ("tactic", self.tactics)):
+            for expression in expressions:
+                yield group, expression, ()
+        for entry in self.objects:
+            base = entry.each.path if entry.each else ()
+            for name, value in entry.fields.items():
+                for expression in _expressions(value):
+                    yield f"{entry.label} ({entry.kind}).{name}", expression, base
+            if entry.when:
+                yield f"{entry.label} ({entry.kind}).when", entry.when[0], base
+
+
+def _expressions(value: Any) -> Iterator[Expression]:
+    if isinstance(value, tuple) and value and isinstance(value[0], Alternative):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _expressions(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _expressions(item)
+
+
+def parse_path(text: str) -> Path_:
+    """``a.b.*.c`` as steps, ``*`` for every element of a list; a key with a dot stands in backquotes."""
+    steps: list[str] = []
+    rest = text
+    while rest:
+        if rest.startswith(".") and steps:
+            rest = rest[1:]
+        match = _STEP.match(rest)
+        if match is None:
+            raise ValueError(f"{text!r} is no path")
+        steps.append(match[1] or (LIST if match[2] == "*" else match[2]))
+        rest = rest[match.end() :]
+    return tuple(steps)
+
+
+class _Reader:
+    """Parses one file and collects every problem with its line."""
+
+    def __init__(self, path: Path, extra: Mapping[str, Any]) -> None:
+        self.path = path
+        self.extra = extra
+        self.problems: list[Problem] = []
+        self.labels: dict[str, str] = {}
+        self.lines: list[str] = []
+
+    def wrong(self, key: str, message: str, found: str = "") -> None:
+        line = next((n for n, text in enumerate(self.lines, 1) if found and found in text), None)
+        self.problems.append(Problem(f"{self.path}:{line}" if line else str(self.path), key, message))
+
+    def expression(self, key: str, text: Any, scales: Mapping[str, Any]) -> Expression:
+        if not isinstance(text, str):
+            self.wrong(key, f"an expression is a text, this is {type(text).__name__}", str(text))
+            return ()
+        alternatives: list[Alternative] = []
+        for part in (match[1].strip() for match in _PARTS.finditer(text) if match[1].strip()):
+            try:
+                alternatives.append(self._alternative(part, scales))
+            except ValueError as error:
+                self.wrong(key, str(error), text)
+        return tuple(alternatives)
+
+    def _alternative(self, part: str, scales: Mapping[str, Any]) -> Alternative:
+        head, *rest = [match[1].strip() for match in _CALLS.finditer(part) if match[1].strip()]
+        calls: list[tuple[str, tuple[str, ...]]] = []
+        for call in rest:
+            name, *words = call.split()
+            if name == "scale":
+                if not words or words[0] not in scales:
+                    raise ValueError(f"{part!r}: no scale {' '.join(words) or '(unnamed)'}")
+            elif name not in FUNCTIONS and name not in self.extra:
+                raise ValueError(f"{part!r}: no function {name!r}; there are scale, {', '.join(sorted(FUNCTIONS))}")
+            calls.append((name, tuple(words)))
+        literal = _LITERAL.match(head)
+        if literal:
+            return Alternative(literal=literal[1], calls=tuple(calls))
+        if head.startswith("@"):
+            label = head[1:]
+            if label not in self.labels:
+                raise ValueError(f"{head}: no object of that label stands above")
+            return Alternative(reference=label, calls=tuple(calls))
+        if head == ".":
+            return Alternative(relative=True, calls=tuple(calls))
+        if head.startswith("."):
+            return Alternative(path=parse_path(head[1:]), relative=True, calls=tuple(calls))
+        return Alternative(path=parse_path(head), calls=tuple(calls))
+
+    def field(self, key: str, kind: str, value: Any, scales: Mapping[str, Any]) -> Any:
+        if kind == "word":
+            return str(value)
+        if kind in {"texts", "parts", "refs"}:
+            items = value if isinstance(value, list) else [value]
+            return tuple(self.expression(key, item, scales) for item in items)
+        if kind == "texts_by_name":
+            return {name: self.expression(f"{key}.{name}", item, scales) for name, item in dict(value).items()}
+        return self.expression(key, value, scales)
+
+    def entry(self, number: int, raw: Any, scales: Mapping[str, Any]) -> Entry | None:
+        key = f"objects[{number}]"
+        if not isinstance(raw, dict) or len(raw) != 1:
+            self.wrong(key, "an object is one label with its fields: {user: {type: account, …}}")
+            return None
+        label, spec = next(iter(raw.items()))
+        key = f"{key}.{label}"
+        if not _LABEL.match(str(label)) or not isinstance(spec, dict):
+            self.wrong(key, "a label is a-z, 0-9, _ and has fields", str(label))
+            return None
+        spec = dict(spec)
+        kind = str(spec.pop("type", ""))
+        if kind not in OBJECT_FIELDS:
+            self.wrong(key, f"no type {kind!r}; there are {', '.join(OBJECT_FIELDS)}", str(label))
+            return None
+        role, each_text, when_text = str(spec.pop("role", "")), spec.pop("each", None), spec.pop("when", None)
+        if role and kind not in _HAS_ROLE:
+            self.wrong(key, f"a {kind} has no role", str(label))
+        each = None
+        if each_text is not None:
+            found = self.expression(f"{key}.each", each_text, scales)
+            each = found[0] if found else None
+        when = None
+        if when_text is not None:
+            left, operator, right = re.match(r"^(.*?)(?:\s*(==|!=)\s*'([^']*)')?$", str(when_text)).groups()  # type: ignore[union-attr]  # always matches
+            when = (self.expression(f"{key}.when", left, scales), operator or "", right or "")
+        fields: dict[str, Any] = {}
+        for name, value in spec.items():
+            wanted = OBJECT_FIELDS[kind].get(str(name))
+            if wanted is None:
+                self.wrong(
+                    f"{key}.{name}", f"a {kind} has no {name}; it has {', '.join(OBJECT_FIELDS[kind])}", str(name)
+                )
+                continue
+            fields[str(name)] = self.field(f"{key}.{name}", wanted, value, scales)
+        self.labels[str(label)] = kind
+        return Entry(str(label), kind, fields, role, each, when)
+
+
+_SECTIONS = {
+    "product", "stream", "form", "vendor", "name", "version", "docs", "recognise", "unwrap", "prepare", "scales",
+    "alert", "observation", "objects", "techniques", "tactics", "vendor_fields", "ignore",
+}  # fmt: skip
+
+
+def load_mapping(path: Path, extra: Mapping[str, Any] | None = None) -> Mapping_:
+    """Reads one mapping. Raises ConfigError with every problem, each with file, line and key."""
+    reader = _Reader(path, extra or {})
+    try:
+        text = path.read_text(encoding="utf-8")
+        reader.lines = text.splitlines()
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
+    if not isinstance(data, dict):
+        raise ConfigError([Problem(str(path), "", "must be a mapping with product, stream, alert, objects …")])
+    for name in sorted(set(data) - _SECTIONS):
+        reader.wrong(str(name), f"no such section; there are {', '.join(sorted(_SECTIONS))}", str(name))
+    for name in ("product", "stream", "form", "vendor", "name", "version", "docs", "recognise", "alert"):
+        if name not in data:
+            reader.wrong(name, "is required")
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    scales = {
+        str(name): {str(key).lower(): str(word) for key, word in dict(table).items()}
+        for name, table in dict(data.get("scales") or {}).items()
+    }
+    entries = [reader.entry(number, raw, scales) for number, raw in enumerate(data.get("objects") or [])]
+    alert, scores = _alert(reader, dict(data["alert"]), scales)
+    observation = {}
+    for name, value in dict(data.get("observation") or {}).items():
+        if name in {"api", "cloud", "auth"}:
+            observation[name] = reader.field(f"observation.{name}", "texts_by_name", value, scales)
+        elif name in OBSERVATION_FIELDS:
+            observation[name] = reader.field(f"observation.{name}", OBSERVATION_FIELDS[name], value, scales)
+        else:
+            reader.wrong(f"observation.{name}", f"no such field; there are {', '.join(OBSERVATION_FIELDS)}", name)
+    for name in data.get("prepare") or []:
+        if name not in PREPARE:
+            reader.wrong("prepare", f"no {name!r}; there are {', '.join(PREPARE)}", name)
+    mapping = Mapping_(
+        file=str(path),
+        product=str(data["product"]),
+        stream=str(data["stream"]),
+        form=str(data["form"]),
+        vendor=str(data["vendor"]),
+        name=str(data["name"]),
+        version=int(data["version"]),
+        docs=str(data["docs"]),
+        recognise=tuple(_recognised(reader, data["recognise"])),
+        unwrap=parse_path(str(data["unwrap"])) if data.get("unwrap") else (),
+        prepare=tuple(data.get("prepare") or ()),
+        scales=scales,
+        alert=alert,
+        scores=scores,
+        observation=observation,
+        objects=tuple(entry for entry in entries if entry is not None),
+        techniques=_many(reader, "techniques", data.get("techniques"), scales),
+        tactics=_many(reader, "tactics", data.get("tactics"), scales),
+        vendor_fields=_vendor_fields(reader, data.get("vendor_fields"), scales),
+        ignore=tuple(_ignored(reader, data.get("ignore") or [])),
+    )
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return mapping
+
+
+def _alert(
+    reader: _Reader, data: dict[str, Any], scales: Mapping[str, Any]
+) -> tuple[dict[str, Expression], dict[str, Expression]]:
+    scores = {
+        str(name): reader.expression(f"alert.scores.{name}", value, scales)
+        for name, value in dict(data.pop("scores", {}) or {}).items()
+    }
+    alert: dict[str, Expression] = {}
+    for name, value in data.items():
+        if name not in ALERT_FIELDS:
+            reader.wrong(f"alert.{name}", f"no such field; there are {', '.join(ALERT_FIELDS)}, scores", str(name))
+            continue
+        alert[str(name)] = reader.expression(f"alert.{name}", value, scales)
+    for name in ("native_id", "created"):
+        if name not in alert:
+            reader.wrong(f"alert.{name}", "is required")
+    return alert, scores
+
+
+def _many(reader: _Reader, key: str, raw: Any, scales: Mapping[str, Any]) -> tuple[Expression, ...]:
+    return tuple(reader.expression(key, item, scales) for item in raw or [])
+
+
+def _vendor_fields(reader: _Reader, raw: Any, scales: Mapping[str, Any]) -> dict[str, Expression]:
+    if isinstance(raw, dict):
+        return {str(name): reader.expression(f"vendor_fields.{name}", item, scales) for name, item in raw.items()}
+    return {
+        re.sub(r"[^A-Za-z0-9_]+", "_", str(item)).strip("_"): reader.expression("vendor_fields", item, scales)
+        for item in raw or []
+    }
+
+
+def _recognised(reader: _Reader, raw: Sequence[Any]) -> Iterator[tuple[Path_, str]]:
+    for item in raw:
+        path, _, pattern = str(item).partition(" ~ ")
+        try:
+            yield parse_path(path.strip()), pattern.strip()
+        except ValueError as error:
+            reader.wrong("recognise", str(error), str(item))
+
+
+def _ignored(reader: _Reader, raw: Sequence[Any]) -> Iterator[tuple[Path_, str]]:
+    for item in raw:
+        if not isinstance(item, dict) or not item.get("reason") or not item.get("paths"):
+            reader.wrong("ignore", "each entry has a reason and paths")
+            continue
+        for text in item["paths"]:
+            try:
+                yield parse_path(str(text)), str(item["reason"])
+            except ValueError as error:
+                reader.wrong("ignore", str(error), str(text))

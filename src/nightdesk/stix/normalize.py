@@ -1,0 +1,247 @@
+"""Raw bytes of one alert to a STIX bundle, the facts of a decision and a loss report; the same for ever (law 2)."""
+
+import codecs
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nightdesk.sdk.case import Alert
+from nightdesk.sdk.errors import ConfigError, MappingError, Problem
+from nightdesk.stix.builder import AlertBuilder, to_alert
+from nightdesk.stix.bundle import bundle_bytes
+from nightdesk.stix.compiler import CompiledMapping, compile_mapping
+from nightdesk.stix.loss import LossReport
+from nightdesk.stix.mapping import load_mapping
+from nightdesk.stix.scope import Scope
+
+__all__ = ["AUTO", "Normalized", "Normalizer", "parse"]
+
+AUTO = "auto"
+LARGEST = 64 * 1024 * 1024
+_KEY_END = re.compile(rb'"\s*:')
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """One alert. ``bundle`` is its STIX bundle as bytes, ``alert`` what a decision reads."""
+
+    objects: Sequence[dict[str, Any]]
+    alert: Alert
+    loss: LossReport
+    mapping: CompiledMapping
+    document: Mapping[str, Any]
+    scope: Scope
+
+    @cached_property
+    def bundle(self) -> bytes:
+        """The bundle's bytes."""
+        return bundle_bytes(self.scope, self.objects)
+
+
+def parse(payload: bytes, *, source: str = "") -> tuple[Any, list[tuple[str, str, str]]]:
+    """The JSON of a payload, and what was wrong with it though it could be read (NaN, duplicate keys, lone surrogates).
+
+    Raises MappingError with a byte offset (``@N``) where nothing parses.
+    """
+    if len(payload) > LARGEST:
+        raise MappingError(f"{len(payload)} bytes; the largest alert taken is {LARGEST}", pointer="@0", source=source)
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return _parse_hard(payload, source)
+    if len(_KEY_END.findall(payload)) != _count_keys(document):
+        # Either a key stands twice or a text holds what looks like one; the slow parser tells.
+        return document, _duplicates(payload)
+    return document, []
+
+
+def _count_keys(document: Any) -> int:
+    count, stack = 0, [document]
+    while stack:
+        node = stack.pop()
+        if node.__class__ is dict:
+            count += len(node)
+            stack.extend(value for value in node.values() if value.__class__ is dict or value.__class__ is list)
+        elif node.__class__ is list:
+            stack.extend(value for value in node if value.__class__ is dict or value.__class__ is list)
+    return count
+
+
+def _duplicates(payload: bytes) -> list[tuple[str, str, str]]:
+    found: list[tuple[str, str, str]] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(items)
+        if len(made) != len(items):
+            keys = [key for key, _ in items]
+            found.extend((f"/{key}", "a key that stands once", "duplicate") for key in made if keys.count(key) > 1)
+        return made
+
+    try:
+        json.loads(payload, object_pairs_hook=pairs)
+    except (ValueError, RecursionError):
+        return [("/", "keys that stand once", "unreadable nesting")]
+    return found
+
+
+def _parse_hard(payload: bytes, source: str) -> tuple[Any, list[tuple[str, str, str]]]:
+    """What orjson refuses and people still send: a byte order mark, UTF-16, NaN, lone surrogates."""
+    wrong: list[tuple[str, str, str]] = []
+    try:
+        if payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            text = payload.decode("utf-16")
+        else:
+            text = payload.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MappingError(f"not UTF-8: {error.reason}", pointer=f"@{error.start}", source=source) from error
+
+    def constant(name: str) -> None:
+        wrong.append(("/", "a number", name))
+
+    try:
+        document = json.loads(text, parse_constant=constant)
+    except json.JSONDecodeError as error:
+        offset = len(text[: error.pos].encode())
+        raise MappingError(f"not JSON: {error.msg}", pointer=f"@{offset}", source=source) from error
+    except (RecursionError, ValueError) as error:
+        raise MappingError(f"not readable JSON: {type(error).__name__}", pointer="@0", source=source) from error
+    try:
+        document = _visible_surrogates(document, wrong)
+    except RecursionError as error:
+        raise MappingError("nested too deeply", pointer="@0", source=source) from error
+    return document, wrong
+
+
+def _visible_surrogates(node: Any, wrong: list[tuple[str, str, str]]) -> Any:
+    """Lone surrogates cannot stand in UTF-8; they become their escapes, so nothing is lost."""
+    if isinstance(node, str):
+        if not _SURROGATE.search(node):
+            return node
+        wrong.append(("/", "a text of whole characters", "lone surrogate"))
+        return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", node)
+    if isinstance(node, dict):
+        return {_visible_surrogates(key, wrong): _visible_surrogates(value, wrong) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_visible_surrogates(item, wrong) for item in node]
+    return node
+
+
+class Normalizer:
+    """All mappings of all products; compiled when a product is first met."""
+
+    def __init__(
+        self, folders: Iterable[tuple[str, Path]], functions: Callable[[str], Mapping[str, Any]] | None = None
+    ):
+        self._folders = dict(folders)
+        self._functions = functions or (lambda _: {})
+        self._compiled: dict[str, tuple[CompiledMapping, ...]] = {}
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Every product slug."""
+        return tuple(sorted(self._folders))
+
+    def mappings(self, product: str) -> tuple[CompiledMapping, ...]:
+        """The compiled mappings of a product. Raises ConfigError for an unknown product or a wrong file."""
+        known = self._compiled.get(product)
+        if known is None:
+            folder = self._folders.get(product)
+            if folder is None:
+                raise ConfigError([Problem("product", product, f"no normaliser; there are {', '.join(self.products)}")])
+            extra = self._functions(product)
+            loaded = [load_mapping(path, extra) for path in sorted(folder.glob("*.yaml"))]
+            known = tuple(compile_mapping(mapping, extra) for mapping in loaded)
+            self._compiled[product] = known
+        return known
+
+    def normalize(self, product: str, payload: bytes, scope: Scope, *, document: Any = None) -> Normalized:
+        """One alert of one product (or ``auto``). Raises MappingError for what has no id, no time or is no object."""
+        wrong: list[tuple[str, str, str]] = []
+        if document is None:
+            document, wrong = parse(payload, source=product)
+        if document.__class__ is not dict:
+            raise MappingError(f"an alert is an object, this is {type(document).__name__}", pointer="/", source=product)
+        compiled = self._recognise(product, document)
+        mapping = compiled.mapping
+        prepared = compiled.prepare(document)
+        builder = AlertBuilder(scope, product=mapping.product, vendor=mapping.vendor, name=mapping.name)
+        builder.problems.extend(wrong)
+        digest = hashlib.sha256(payload).hexdigest()
+        raw = {"sha256": digest, "byte_count": len(payload), "media_type": "application/json"}
+        try:
+            objects, facts = compiled.read(prepared, builder, raw)
+        except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError, OverflowError) as error:
+            # A mapping function met a shape it did not foresee: this alert is kept and shown, the batch goes on.
+            message = f"{type(error).__name__} while mapping: {error}"
+            raise MappingError(message, pointer="/", source=f"{mapping.product}/{mapping.stream}") from error
+        read, ignored, lost = compiled.coverage.walk(prepared)
+        problems = tuple(dict.fromkeys(builder.problems))
+        loss = LossReport(mapping.product, mapping.stream, mapping.version, read, ignored, tuple(lost), problems)
+        alert = to_alert(facts, tenant=scope.slug, product=mapping.product, caution=loss.caution, digest=digest)
+        return Normalized(objects, alert, loss, compiled, prepared, scope)
+
+    def _recognise(self, product: str, document: dict[str, Any]) -> CompiledMapping:
+        products = self.products if product == AUTO else (product,)
+        for slug in products:
+            for compiled in self.mappings(slug):
+                if _matches(compiled, document):
+                    return compiled
+        if product == AUTO:
+            raise MappingError(f"no product known here has this shape (asked {', '.join(products)})", pointer="/")
+        forms = [compiled.mapping.form for compiled in self.mappings(product)]
+        raise MappingError(f"none of its forms: {'; '.join(forms)}", pointer="/", source=product)
+
+
+def _matches(compiled: CompiledMapping, document: dict[str, Any]) -> bool:
+    candidate: Any = document
+    for step in compiled.mapping.unwrap:
+        inner = candidate.get(step)
+        if isinstance(inner, dict):
+            candidate = inner
+    for path, pattern in compiled.mapping.recognise:
+        value = _at(candidate, path)
+        if value is None or (pattern and not re.search(pattern, str(value))):
+            return False
+    return True
+
+
+def _at(node: Any, path: tuple[str, ...]) -> Any:
+    """A value at a path, whether its keys are nested or dotted."""
+    if isinstance(node, dict) and ".".join(path) in node:
+        return node[".".join(path)]
+    for step in path:
+        if isinstance(node, list) and node:
+            node = node[0]
+        if not isinstance(node, dict):
+            return None
+        node = node.get(step)
+    return node
+
+
+def records(document: Any) -> Iterator[Any]:
+    """The alerts of a file: one object, an array, or an API page."""
+    if isinstance(document, list):
+        yield from document
+        return
+    if isinstance(document, dict):
+        for path in (("resources",), ("hits", "hits"), ("results",), ("value",), ("items",), ("data",), ("alerts",)):
+            found: Any = document
+            for step in path:
+                found = found.get(step) if isinstance(found, dict) else None
+            if (
+                isinstance(found, list)
+                and found
+                and all(isinstance(item, dict) for item in found)
+                and len(document) < 12
+            ):
+                yield from found
+                return
+    yield document

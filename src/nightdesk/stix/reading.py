@@ -1,0 +1,205 @@
+"""What compiled mappings call at run time: typed reads that report a wrong type and never raise."""
+
+import math
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+
+from nightdesk.stix import values
+
+__all__ = [
+    "EMPTY",
+    "as_dict",
+    "as_flag",
+    "as_integer",
+    "as_number",
+    "as_scalar",
+    "as_text",
+    "as_time",
+    "as_url",
+    "many",
+    "texts",
+]
+
+EMPTY: dict[str, Any] = {}
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
+
+
+class Reports(Protocol):
+    """The builder, as far as reading needs it."""
+
+    def problem(self, pointer: str, wanted: str, found: Any) -> None:
+        """Notes that something else stood where ``wanted`` was expected."""
+
+
+def as_dict(value: Any, pointer: str, report: Reports) -> dict[str, Any]:
+    """An object; a list of one object is that object, a missing one is empty."""
+    if value.__class__ is dict:
+        found: dict[str, Any] = value
+        return found
+    if value in _NOTHING:
+        return EMPTY
+    if value.__class__ is list and value[0].__class__ is dict:
+        first: dict[str, Any] = value[0]
+        return first
+    report.problem(pointer, "an object", value)
+    return EMPTY
+
+
+def as_text(value: Any, pointer: str, report: Reports) -> str | None:
+    """A text; a number is its digits, an empty text or a lone dash is nothing, a list of one is its element."""
+    if value.__class__ is str:
+        stripped = value.strip()
+        return value if stripped and stripped != "-" else None
+    if value is None:
+        return None
+    if value.__class__ is int:
+        return str(value)
+    if value.__class__ is float:
+        return repr(value)
+    if value.__class__ is bool:
+        return "true" if value else "false"
+    if value.__class__ is list:
+        if not value:
+            return None
+        if len(value) == 1:
+            return as_text(value[0], pointer, report)
+    report.problem(pointer, "a text", value)
+    return None
+
+
+def as_integer(value: Any, pointer: str, report: Reports) -> int | None:
+    """A whole number, also as its digits."""
+    if value.__class__ is int:
+        whole: int = value
+        return whole
+    if value in _NOTHING:
+        return None
+    if value.__class__ is str:
+        text = value.strip()
+        if text in {"-", "N/A"}:
+            return None
+        if text.removeprefix("-").isdecimal() and len(text) < 20:
+            return int(text)
+        if text.lower().startswith("0x"):
+            try:
+                return int(text, 16)
+            except ValueError:
+                pass
+    if value.__class__ is float and value.is_integer():
+        return int(value)
+    if value.__class__ is list and len(value) == 1:
+        return as_integer(value[0], pointer, report)
+    report.problem(pointer, "a whole number", value)
+    return None
+
+
+def as_number(value: Any, pointer: str, report: Reports) -> float | int | None:
+    """A number, also as its digits."""
+    if value.__class__ is int or value.__class__ is float:
+        found: float | int = value
+        return found
+    if value is None or value == "":
+        return None
+    if value.__class__ is str:
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if math.isfinite(number):
+            return int(number) if number.is_integer() and "." not in value else number
+    report.problem(pointer, "a number", value)
+    return None
+
+
+def as_flag(value: Any, pointer: str, report: Reports) -> bool | None:
+    """Yes or no, also as a word."""
+    if value.__class__ is bool:
+        found: bool = value
+        return found
+    if value is None or value == "":
+        return None
+    word = str(value).strip().lower()
+    if word in {"true", "yes", "1"}:
+        return True
+    if word in {"false", "no", "0"}:
+        return False
+    report.problem(pointer, "yes or no", value)
+    return None
+
+
+def as_time(value: Any, pointer: str, report: Reports) -> datetime | None:
+    """A time with a zone, or a count since 1970 (0 is how vendors write *never*)."""
+    if value in (*_NOTHING, 0, "0"):
+        return None
+    if value.__class__ is list and len(value) == 1:
+        return as_time(value[0], pointer, report)
+    found = None
+    if value.__class__ is str:
+        found = values.parse_time(value)
+    elif value.__class__ is int or value.__class__ is float:
+        found = values.epoch(repr(value))
+    if found is None:
+        report.problem(pointer, "a time with a zone, 2000 to 2100", value)
+    return found
+
+
+def as_url(value: Any, pointer: str, report: Reports) -> str | None:
+    """An absolute URL."""
+    text = as_text(value, pointer, report)
+    if text is None:
+        return None
+    found = values.url(text)
+    if found is None:
+        report.problem(pointer, "an absolute URL", value)
+    return found
+
+
+def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | bool | None:  # noqa: ARG001  # one shape
+    """A scalar as it is; a list joined, an object as JSON: vendor fields are flat."""
+    if value in _NOTHING:
+        return None
+    if value.__class__ is str or value.__class__ is bool or value.__class__ is float:
+        found: str | bool | float = value
+        return found
+    if value.__class__ is int:
+        # JSON consumers read integers past 2**53 as rounded floats.
+        return int(value) if -(2**53) < value < 2**53 else str(value)
+    if value.__class__ is list and not any(item.__class__ in {dict, list} for item in value):
+        return ", ".join(item if item.__class__ is str else orjson.dumps(item).decode() for item in value)
+    return orjson.dumps(value).decode()
+
+
+def many(node: Any, steps: tuple[str, ...]) -> list[Any]:
+    """Every value at a path with lists in it; an unexpected list is walked, a single value is a list of one."""
+    found = [node]
+    for step in steps:
+        following: list[Any] = []
+        for item in found:
+            if step == "[]":
+                if item.__class__ is list:
+                    following.extend(item)
+                else:
+                    following.append(item)
+                continue
+            for inner in item if item.__class__ is list else (item,):
+                if inner.__class__ is dict:
+                    value = inner.get(step)
+                    if value is not None:
+                        following.append(value)
+        found = following
+    return [item for item in found if item is not None and item != ""]
+
+
+def texts(items: Any, pointer: str, report: Reports) -> list[str]:
+    """A flat list of texts."""
+    result: list[str] = []
+    for item in items if items.__class__ is list else [items]:
+        if item.__class__ is list:
+            result.extend(texts(item, pointer, report))
+            continue
+        text = as_text(item, pointer, report)
+        if text is not None:
+            result.append(text)
+    return result

@@ -1,0 +1,175 @@
+"""Values brought to the one form from which ids are made: addresses, names, hashes, times.
+
+Each function returns None for what is not such a value; none raises. Caches are bounded and hold no tenant's data that
+another tenant could read back (law 3): they map a text to its own normal form.
+"""
+
+import ipaddress
+import re
+import urllib.parse
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+__all__ = [
+    "address",
+    "clock_text",
+    "created_text",
+    "domain",
+    "email",
+    "epoch",
+    "hash_name",
+    "mac",
+    "moment",
+    "parse_time",
+    "protocol",
+    "split_path",
+    "url",
+]
+
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+_DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$")
+_EMAIL = re.compile(r"^[^@\s<>\"\x00-\x1f]{1,64}@[^@\s<>\"\x00-\x1f]{1,255}$")
+_HEX = re.compile(r"^[0-9a-f]+$")
+_HASH_BY_LENGTH = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 128: "SHA-512"}
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]")
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](\d+))?\s*(Z|[+-]\d\d:?\d\d)?$")
+# IANA service and protocol names that alerts really carry; stix2-validator refuses any other (272).
+_PROTOCOLS = {
+    "tcp": "tcp", "6": "tcp", "udp": "udp", "17": "udp", "icmp": "icmp", "1": "icmp", "ipv6-icmp": "ipv6-icmp",
+    "58": "ipv6-icmp", "sctp": "sctp", "igmp": "igmp", "http": "http", "https": "https", "ssh": "ssh", "smtp": "smtp",
+    "ftp": "ftp", "telnet": "telnet", "ldap": "ldap", "ldaps": "ldaps", "kerberos": "kerberos", "ntp": "ntp",
+    "dns": "domain", "rdp": "ms-wbt-server", "smb": "microsoft-ds", "imap": "imap", "pop3": "pop3", "snmp": "snmp",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=65536)
+def address(text: str) -> tuple[str, str] | None:
+    """(``ipv4-addr`` | ``ipv6-addr``, RFC 5952 form); a zone index is dropped, an IPv4-mapped address is IPv4."""
+    try:
+        parsed = ipaddress.ip_address(text.strip().strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    if parsed.version == 6 and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return ("ipv4-addr" if parsed.version == 4 else "ipv6-addr"), str(parsed)
+
+
+@lru_cache(maxsize=65536)
+def domain(text: str) -> str | None:
+    """Lower case, A-label, no final dot."""
+    value = text.strip().rstrip(".").lower()
+    if not value.isascii():
+        try:
+            value = value.encode("idna").decode("ascii")
+        except UnicodeError:
+            return None
+    return value if _DOMAIN.match(value) else None
+
+
+@lru_cache(maxsize=16384)
+def mac(text: str) -> str | None:
+    """Lower case with colons."""
+    digits = re.sub(r"[.:\-\s]", "", text).lower()
+    if len(digits) != 12 or not _HEX.match(digits) or digits == "0" * 12:
+        return None
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+
+
+def email(text: str) -> str | None:
+    """An address with the domain in lower case."""
+    value = text.strip()
+    if not _EMAIL.match(value):
+        return None
+    local, _, host = value.rpartition("@")
+    return f"{local}@{host.lower()}"
+
+
+def url(text: str) -> str | None:
+    """An absolute URL; what no URI may hold is percent-encoded."""
+    value = text.strip()
+    if not _URL.match(value):
+        return None
+    return urllib.parse.quote(value, safe="%:/?#[]@!$&'()*+,;=~-._")
+
+
+def hash_name(text: str) -> tuple[str, str] | None:
+    """(name in the STIX vocabulary, lower-case digits); all zeros is how vendors write *none*."""
+    value = text.strip().lower()
+    name = _HASH_BY_LENGTH.get(len(value))
+    if name is None or not _HEX.match(value) or not value.strip("0"):
+        return None
+    return name, value
+
+
+def protocol(text: str) -> str | None:
+    """The IANA name of a protocol name or number, if it is one that STIX consumers know."""
+    return _PROTOCOLS.get(text.strip().lower())
+
+
+@lru_cache(maxsize=65536)
+def split_path(path: str) -> tuple[str, str]:
+    """(directory without a trailing separator, file name); either may be empty."""
+    cut = max(path.rfind("\\"), path.rfind("/"))
+    if cut < 0:
+        return "", path
+    directory = path[:cut]
+    if not directory or directory.endswith(":"):
+        directory = path[: cut + 1]
+    return directory, path[cut + 1 :]
+
+
+def moment(text: str) -> datetime | None:
+    """An ISO 8601 time with a zone, cut to microseconds, between 2000 and 2100; None otherwise."""
+    match = _TIME.match(text.strip())
+    if match is None or match[3] is None:
+        return None
+    fraction = (match[2] or "")[:6].ljust(6, "0")
+    zone = "+00:00" if match[3] == "Z" else match[3]
+    try:
+        value = datetime.fromisoformat(f"{match[1].replace(' ', 'T')}.{fraction}{zone}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return value if _EARLIEST <= value < _LATEST else None
+
+
+def epoch(number: float | str) -> datetime | None:
+    """A count since 1970 in seconds, ms, µs or ns (told apart by its size: the years 2000 to 2100 do not overlap)."""
+    text = str(number).strip()
+    try:
+        if re.fullmatch(r"\d+", text):
+            whole = int(text)
+            scale = 10**9 if whole > 10**17 else 10**6 if whole > 10**14 else 10**3 if whole > 10**11 else 1
+            seconds, rest = divmod(whole, scale)
+            value = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=rest * 10**6 // scale)
+        else:
+            whole_text, _, fraction = text.partition(".")
+            value = datetime.fromtimestamp(int(whole_text), UTC).replace(microsecond=int(fraction[:6].ljust(6, "0")))
+    except (ValueError, OverflowError, OSError):
+        return None
+    return value if _EARLIEST <= value < _LATEST else None
+
+
+@lru_cache(maxsize=65536)
+def parse_time(text: str) -> datetime | None:
+    """Either of the two: an ISO time with a zone, or a count since 1970."""
+    found = moment(text)
+    if found is None and text[:1].isdigit() and re.fullmatch(r"\d{9,19}(\.\d+)?", text.strip()):
+        found = epoch(text)
+    return found
+
+
+def clock_text(value: datetime) -> str:
+    """The shortest form: no trailing zeros, no point when zero (what python-stix2 writes)."""
+    base = f"{value.year:04d}-{value.month:02d}-{value.day:02d}T{value.hour:02d}:{value.minute:02d}:{value.second:02d}"
+    if not value.microsecond:
+        return base + "Z"
+    return f"{base}.{value.microsecond:06d}".rstrip("0") + "Z"
+
+
+def created_text(value: datetime) -> str:
+    """``created`` and ``modified``: exactly three fractional digits."""
+    return (
+        f"{value.year:04d}-{value.month:02d}-{value.day:02d}T{value.hour:02d}:{value.minute:02d}:{value.second:02d}"
+        f".{value.microsecond // 1000:03d}Z"
+    )
