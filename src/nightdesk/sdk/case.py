@@ -128,6 +128,8 @@ class Alert:
     caution: tuple[str, ...] = ()
     console_url: str = ""
     content_sha256: str = ""
+    source: str = ""
+    """Name of the connector instance it came through; a write-back goes to that one."""
 
 
 @dataclass(frozen=True, slots=True)

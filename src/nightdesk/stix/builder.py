@@ -7,6 +7,7 @@ from typing import Any
 from nightdesk.sdk.case import Alert, EntityKind
 from nightdesk.sdk.errors import MappingError
 from nightdesk.stix import attack, values
+from nightdesk.stix.header import Header
 from nightdesk.stix.observables import Observables
 from nightdesk.stix.scales import CRITICALITY, SEVERITY, STATUS, determination
 from nightdesk.stix.scope import EXTENSION, FIXED_CREATED, INCIDENT_CORE, Scope
@@ -14,6 +15,8 @@ from nightdesk.stix.scope import EXTENSION, FIXED_CREATED, INCIDENT_CORE, Scope
 __all__ = ["AlertBuilder"]
 
 _EXT = "property-extension"
+_CERTAIN = 100
+_MOST_VENDOR_FIELDS = 64
 _PATTERNS = {
     "ipv4-addr": ("[ipv4-addr:value = '{}']", "IPv4 address"),
     "ipv6-addr": ("[ipv6-addr:value = '{}']", "IPv6 address"),
@@ -79,10 +82,8 @@ class AlertBuilder(Observables):
         if label:
             short = label.split(".")[0].lower()
             where = values.address(address) if address else None
-            self.mark(
-                role, ref, EntityKind.HOST, short, hostname=label, device_id=uid, address=where[1] if where else None,
-                asset_type=kind,
-            )  # fmt: skip
+            facts_of = {"hostname": label, "device_id": uid, "address": where[1] if where else None, "asset_type": kind}
+            self.mark(role, ref, EntityKind.HOST, short, **facts_of)
         if uid:
             self.mark(role, ref, EntityKind.DEVICE, f"{self.product}:{uid}", hostname=label)
         return ref
@@ -163,198 +164,213 @@ class AlertBuilder(Observables):
             "object_marking_refs": self._marks,
         }
 
-    def finish(  # noqa: C901, PLR0915  # one alert has this many parts, and their order is the bundle's
-        self,
-        *,
-        native_id: str | None,
-        created: datetime | None,
-        instance: str | None,
-        title: str | None,
-        raw: Mapping[str, Any],
-        modified: datetime | None = None,
-        description: str | None = None,
-        severity: str | None = None,
-        native_severity: str | None = None,
-        scores: Mapping[str, float | None] | None = None,
-        confidence: int | None = None,
-        status: str | None = None,
-        native_status: str | None = None,
-        verdict: str | None = None,
-        native_verdict: str | None = None,
-        disposition: str | None = None,
-        native_parent_id: str | None = None,
-        native_type: str | None = None,
-        product_version: str | None = None,
-        console_url: str | None = None,
-        occurrences: int | None = None,
-        rule: Mapping[str, str | None] | None = None,
-        first: datetime | None = None,
-        last: datetime | None = None,
-        observation: Mapping[str, Any] | None = None,
-        vendor_fields: Mapping[str, Any] | None = None,
-    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    def finish(self, header: Header) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """All objects in bundle order, and the facts a decision needs. Raises MappingError without id or time."""
-        scope, key = self.scope, self.scope.key
-        if not native_id:
+        if not header.native_id:
             raise MappingError("an alert without an id", pointer="/", source=self.product)
-        if created is None:
+        if header.created is None:
             raise MappingError("an alert without a time", pointer="/", source=self.product)
-        instance = instance or self.product
-        created_at = created.replace(microsecond=created.microsecond // 1000 * 1000)
-        modified_at = max(created_at, modified or created_at)
-        made, changed = values.created_text(created_at), values.created_text(modified_at)
-        first_seen, last_seen = self._window(first, last, created)
-        head = {"spec_version": "2.1", "created_by_ref": scope.hub_ref, "created": made, "modified": changed}
-        incident_id = key.id("incident", "alert", instance, native_id)
-        observed_id = key.id("observed-data", "alert", instance, native_id, 0)
-        sensor_ref = key.id("identity", "sensor", self.product, instance)
-        shared_modified = max(FIXED_CREATED, changed)
+        made = _Made(self, header, header.native_id, header.created)
+        extension = self._alert_extension(header, made)
+        incident = self._incident(header, made, extension)
+        shared = [{**entry, "modified": made.shared_modified} for entry in self.shared.values()]
+        assets = [{**entry, "modified": made.shared_modified} for entry in self.assets.values()]
+        sensor = self.scope.identity(made.sensor_ref, f"{self.name} ({made.instance})", "system", made.shared_modified)
+        used = ["alert", *(["asset"] if assets else []), *(["observation"] if self.scos else [])]
+        bundle = [
+            *self.scope.opening(*used), *self.scope.standing(), sensor, *assets, *self.scos.values(),
+            *self._observed(header, made), *shared, incident, *self._sightings(made), *self._relationships(made),
+        ]  # fmt: skip
+        return bundle, self._facts(header, made, incident, extension)
 
-        core: dict[str, Any] = {
-            "extension_type": _EXT,
-            "determination": determination(verdict, disposition),
-            "investigation_status": STATUS.get(status or "", "new"),
-            "detection_methods": ["automated-tool", "commercial-solution"],
-        }
-        severity_id = SEVERITY.get(severity or "", 0)
-        if severity_id in CRITICALITY:
-            core["criticality"] = CRITICALITY[severity_id]
-        given_scores = [{"name": name, "value": value} for name, value in (scores or {}).items() if value is not None]
-        if given_scores:
-            core["scores"] = given_scores
-        alert: dict[str, Any] = {
+    def _alert_extension(self, header: Header, made: "_Made") -> dict[str, Any]:
+        facts: dict[str, Any] = {
             "extension_type": _EXT,
             "record_kind": "alert",
-            "tenant_ref": scope.tenant_ref,
+            "tenant_ref": self.scope.tenant_ref,
             "vendor": self.vendor,
             "product": self.name,
-            "product_version": product_version,
-            "instance": instance,
-            "native_id": native_id,
-            "native_parent_id": native_parent_id,
-            "native_type": native_type,
-            "native_status": native_status,
-            "native_severity": native_severity,
-            "native_verdict": native_verdict,
-            "severity_id": severity_id,
-            "disposition": disposition,
-            "verdict": verdict,
-            "occurrences": occurrences if occurrences and 0 < occurrences < 10**9 else None,
-            "console_url": values.url(console_url) if console_url else None,
-            "raw": raw,
+            "product_version": header.product_version,
+            "instance": made.instance,
+            "native_id": made.native_id,
+            "native_parent_id": header.native_parent_id,
+            "native_type": header.native_type,
+            "native_status": header.native_status,
+            "native_severity": header.native_severity,
+            "native_verdict": header.native_verdict,
+            "severity_id": SEVERITY.get(header.severity or "", 0),
+            "disposition": header.disposition,
+            "verdict": header.verdict,
+            "occurrences": header.occurrences if header.occurrences and 0 < header.occurrences < 10**9 else None,
+            "console_url": values.url(header.console_url) if header.console_url else None,
+            "raw": header.raw,
         }
-        rule_given = {name: text for name, text in (rule or {}).items() if text}
-        if "rule_id" in rule_given:
-            alert["rule"] = rule_given
+        rule = {name: text for name, text in header.rule.items() if text}
+        if "rule_id" in rule:
+            facts["rule"] = rule
+        if self.scos:
+            facts["observed_data_refs"] = [made.observed_id]
         if self.roles:
-            alert["entities"] = [{"role": role, "entity_ref": ref} for role, ref in self.roles]
-        fields = {**self.extra, **{name: value for name, value in (vendor_fields or {}).items() if value is not None}}
+            facts["entities"] = [{"role": role, "entity_ref": ref} for role, ref in self.roles]
+        fields = {**self.extra, **{name: value for name, value in header.vendor_fields.items() if value is not None}}
         if fields:
-            alert["vendor_fields"] = dict(list(fields.items())[:64])
-        references = [{"source_name": self.product, "external_id": native_id}]
+            facts["vendor_fields"] = dict(list(fields.items())[:_MOST_VENDOR_FIELDS])
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def _incident(self, header: Header, made: "_Made", extension: dict[str, Any]) -> dict[str, Any]:
+        core: dict[str, Any] = {
+            "extension_type": _EXT,
+            "determination": determination(header.verdict, header.disposition),
+            "investigation_status": STATUS.get(header.status or "", "new"),
+            "detection_methods": ["automated-tool", "commercial-solution"],
+        }
+        if extension["severity_id"] in CRITICALITY:
+            core["criticality"] = CRITICALITY[extension["severity_id"]]
+        scores = [{"name": name, "value": value} for name, value in header.scores.items() if value is not None]
+        if scores:
+            core["scores"] = scores
+        references = [{"source_name": self.product, "external_id": made.native_id}]
         references += [{"source_name": "mitre-attack", "external_id": found} for found in self.techniques]
         references += [{"source_name": "mitre-attack", "external_id": found} for found in self.tactic_ids]
         incident: dict[str, Any] = {
-            "type": "incident", "id": incident_id, **head, "name": title or f"Alert {native_id}",
-            "external_references": references, "object_marking_refs": self._marks,
-        }  # fmt: skip
-        if description:
-            incident["description"] = description
-        if confidence is not None and 0 <= confidence <= 100:
-            incident["confidence"] = confidence
-
-        objects: list[dict[str, Any]] = []
-        if self.scos:
-            alert["observed_data_refs"] = [observed_id]
-            about = {name: value for name, value in (observation or {}).items() if value not in (None, [], {})}
-            objects.append(
-                {
-                    "type": "observed-data",
-                    "id": observed_id,
-                    **head,
-                    "first_observed": values.clock_text(first_seen),
-                    "last_observed": values.clock_text(last_seen),
-                    "number_observed": alert["occurrences"] or 1,
-                    "object_refs": list(self.scos),
-                    "extensions": {
-                        EXTENSION["observation"]: {"extension_type": _EXT, "tenant_ref": scope.tenant_ref, **about}
-                    },
-                    "object_marking_refs": self._marks,
-                }  # fmt: skip
-            )
-        incident["extensions"] = {
-            INCIDENT_CORE: core,
-            EXTENSION["alert"]: {name: value for name, value in alert.items() if value is not None},
+            "type": "incident",
+            "id": made.incident_id,
+            **made.head,
+            "name": header.title or f"Alert {made.native_id}",
+            "external_references": references,
+            "extensions": {INCIDENT_CORE: core, EXTENSION["alert"]: extension},
+            "object_marking_refs": self._marks,
         }
-        shared = [{**entry, "modified": shared_modified} for entry in self.shared.values()]
-        objects += shared
-        objects.append(incident)
+        if header.description:
+            incident["description"] = header.description
+        if header.confidence is not None and 0 <= header.confidence <= _CERTAIN:
+            incident["confidence"] = header.confidence
+        return incident
 
-        where = [scope.tenant_ref, sensor_ref]
-        sighted = [*self.seen, *(found.stix_id for found in self.techniques.values())]
-        for target in sighted if self.scos else ():
-            objects.append(
-                {
-                    "type": "sighting",
-                    "id": key.id("sighting", target, observed_id, *where),
-                    **head,
-                    "sighting_of_ref": target,
-                    "observed_data_refs": [observed_id],
-                    "where_sighted_refs": where,
-                    "first_seen": values.clock_text(first_seen),
-                    "last_seen": values.clock_text(last_seen),
-                    "count": 1,
-                    "object_marking_refs": self._marks,
-                }  # fmt: skip
-            )
-        related = [observed_id] if self.scos else []
+    def _observed(self, header: Header, made: "_Made") -> list[dict[str, Any]]:
+        if not self.scos:
+            return []
+        about = {name: value for name, value in header.observation.items() if value not in (None, [], {})}
+        facts = {"extension_type": _EXT, "tenant_ref": self.scope.tenant_ref, **about}
+        count = header.occurrences if header.occurrences and 0 < header.occurrences < 10**9 else 1
+        return [
+            {
+                "type": "observed-data",
+                "id": made.observed_id,
+                **made.head,
+                "first_observed": made.first_text,
+                "last_observed": made.last_text,
+                "number_observed": count,
+                "object_refs": list(self.scos),
+                "extensions": {EXTENSION["observation"]: facts},
+                "object_marking_refs": self._marks,
+            }
+        ]
+
+    def _sightings(self, made: "_Made") -> list[dict[str, Any]]:
+        if not self.scos:
+            return []
+        where = [self.scope.tenant_ref, made.sensor_ref]
+        return [
+            {
+                "type": "sighting",
+                "id": self.scope.key.id("sighting", target, made.observed_id, *where),
+                **made.head,
+                "sighting_of_ref": target,
+                "observed_data_refs": [made.observed_id],
+                "where_sighted_refs": where,
+                "first_seen": made.first_text,
+                "last_seen": made.last_text,
+                "count": 1,
+                "object_marking_refs": self._marks,
+            }
+            for target in (*self.seen, *(found.stix_id for found in self.techniques.values()))
+        ]
+
+    def _relationships(self, made: "_Made") -> list[dict[str, Any]]:
+        related = [made.observed_id] if self.scos else []
         related += [*self.assets, *(ref for ref in self.seen if ref.startswith("malware"))]
         related += [found.stix_id for found in self.techniques.values()]
-        links = [(incident_id, "related-to", target) for target in related] + self.links
+        links = [(made.incident_id, "related-to", target) for target in related] + self.links
         if self.scos:
-            links += [(ref, "based-on", observed_id) for ref in self.seen if ref.startswith("indicator")]
-        for source, kind, target in dict.fromkeys(links):
-            # A relationship between shared things outlives the alert, so its ``created`` is fixed like theirs.
-            lasting = incident_id not in {source, target} and observed_id not in {source, target}
-            times = {"created": FIXED_CREATED, "modified": shared_modified} if lasting else {}
-            objects.append(
-                {
-                    "type": "relationship",
-                    "id": key.id("relationship", source, kind, target),
-                    **head,
-                    **times,
-                    "relationship_type": kind,
-                    "source_ref": source,
-                    "target_ref": target,
-                    "object_marking_refs": self._marks,
-                }  # fmt: skip
-            )
-        assets = [{**entry, "modified": shared_modified} for entry in self.assets.values()]
-        sensor = scope.identity(sensor_ref, f"{self.name} ({instance})", "system", shared_modified)
-        used = ["alert", *(["asset"] if assets else []), *(["observation"] if self.scos else [])]
-        bundle = [*scope.opening(*used), *scope.standing(), sensor, *assets, *self.scos.values(), *objects]
-        facts = {
-            "alert_id": incident_id, "instance": instance, "native_id": native_id, "title": incident["name"],
-            "created": created_at, "modified": modified_at, "first_seen": first_seen, "last_seen": last_seen,
-            "severity_id": severity_id, "confidence": incident.get("confidence"), "description": description or "",
-            "rule_id": rule_given.get("rule_id", ""), "rule_name": rule_given.get("rule_name", ""),
-            "rule_version": rule_given.get("rule_version", ""), "native_status": native_status or "",
-            "native_verdict": native_verdict or "", "closed_at_source": status == "closed",
-            "disposition": disposition or "", "techniques": tuple(self.techniques), "tactics": tuple(self.tactic_ids),
-            "entities": tuple(self.entities.values()), "console_url": alert["console_url"] or "",
-        }  # fmt: skip
-        return bundle, facts
+            links += [(ref, "based-on", made.observed_id) for ref in self.seen if ref.startswith("indicator")]
+        own = {made.incident_id, made.observed_id}
+        # A relationship between shared things outlives the alert, so its ``created`` is fixed like theirs.
+        lasting = {"created": FIXED_CREATED, "modified": made.shared_modified}
+        return [
+            {
+                "type": "relationship",
+                "id": self.scope.key.id("relationship", source, kind, target),
+                **made.head,
+                **({} if own & {source, target} else lasting),
+                "relationship_type": kind,
+                "source_ref": source,
+                "target_ref": target,
+                "object_marking_refs": self._marks,
+            }
+            for source, kind, target in dict.fromkeys(links)
+        ]
 
-    def _window(self, first: datetime | None, last: datetime | None, created: datetime) -> tuple[datetime, datetime]:
+    def _facts(
+        self, header: Header, made: "_Made", incident: dict[str, Any], extension: dict[str, Any]
+    ) -> dict[str, Any]:
+        rule = extension.get("rule", {})
+        return {
+            "alert_id": made.incident_id,
+            "instance": made.instance,
+            "native_id": made.native_id,
+            "title": incident["name"],
+            "created": made.created,
+            "modified": made.modified,
+            "first_seen": made.first,
+            "last_seen": made.last,
+            "severity_id": extension["severity_id"],
+            "confidence": incident.get("confidence"),
+            "description": header.description or "",
+            "rule_id": rule.get("rule_id", ""),
+            "rule_name": rule.get("rule_name", ""),
+            "rule_version": rule.get("rule_version", ""),
+            "native_status": header.native_status or "",
+            "native_verdict": header.native_verdict or "",
+            "closed_at_source": header.status == "closed",
+            "disposition": header.disposition or "",
+            "techniques": tuple(self.techniques),
+            "tactics": tuple(self.tactic_ids),
+            "entities": tuple(self.entities.values()),
+            "console_url": extension.get("console_url", ""),
+        }
+
+    def window(self, first: datetime | None, last: datetime | None, created: datetime) -> tuple[datetime, datetime]:
         """When it was seen; a time a day after the alert itself contradicts it and counts as wrong."""
-        latest = created + timedelta(days=1)
         start = first or last or created
-        if start > latest:
+        if start > created + timedelta(days=1):
             self.problem("/", "an event time before the alert's own time", first)
             start = created
-        end = last or start
-        end = max(end, start)
-        return start, end
+        return start, max(start, last or start)
+
+
+class _Made:
+    """The ids and times of one alert, made once."""
+
+    def __init__(self, builder: AlertBuilder, header: Header, native_id: str, created: datetime) -> None:
+        key = builder.scope.key
+        self.native_id = native_id
+        self.instance = header.instance or builder.product
+        self.created = created.replace(microsecond=created.microsecond // 1000 * 1000)
+        self.modified = max(self.created, header.modified or self.created)
+        self.first, self.last = builder.window(header.first, header.last, created)
+        self.first_text, self.last_text = values.clock_text(self.first), values.clock_text(self.last)
+        changed = values.created_text(self.modified)
+        self.shared_modified = max(FIXED_CREATED, changed)
+        self.head = {
+            "spec_version": "2.1",
+            "created_by_ref": builder.scope.hub_ref,
+            "created": values.created_text(self.created),
+            "modified": changed,
+        }
+        self.incident_id = key.id("incident", "alert", self.instance, native_id)
+        self.observed_id = key.id("observed-data", "alert", self.instance, native_id, 0)
+        self.sensor_ref = key.id("identity", "sensor", builder.product, self.instance)
 
 
 def _fixed() -> datetime:

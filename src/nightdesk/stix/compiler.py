@@ -11,6 +11,7 @@ from typing import Any
 from nightdesk.stix import reading
 from nightdesk.stix.builder import AlertBuilder
 from nightdesk.stix.functions import FUNCTIONS, PREPARE
+from nightdesk.stix.header import Header
 from nightdesk.stix.loss import Coverage
 from nightdesk.stix.mapping import (
     ALERT_FIELDS,
@@ -276,9 +277,6 @@ class _Writer:
             (rule if name in _RULE_FIELDS else arguments).append(
                 f"{name!r}: {found}" if name in _RULE_FIELDS else f"{name}={found}"
             )
-        for name in ("created", "instance", "title"):
-            if name not in mapping.alert:
-                arguments.append(f"{name}=None")
         arguments.append("rule={" + ", ".join(rule) + "}")
         scores = [f"{name!r}: {self.value(block, item, 'number')}" for name, item in mapping.scores.items()]
         arguments.append("scores={" + ", ".join(scores) + "}")
@@ -291,7 +289,7 @@ class _Writer:
         extra = [f"{name!r}: {self.value(block, item, 'scalar')}" for name, item in mapping.vendor_fields.items()]
         arguments.append("vendor_fields={" + ", ".join(extra) + "}")
         body = "\n".join(block.text())
-        return f"def read(doc, B, raw):\n{body}\n    return B.finish(raw=raw, {', '.join(arguments)})\n"
+        return f"def read(doc, B, raw):\n{body}\n    return B.finish(Header(raw=raw, {', '.join(arguments)}))\n"
 
 
 def _scaled(table: Mapping[str, str], value: Any, pointer: str, name: str, report: AlertBuilder) -> str | None:
@@ -328,6 +326,7 @@ def compile_mapping(mapping: Mapping_, extra: Mapping[str, Callable[..., Any]] |
     names: dict[str, Any] = {
         "F": {**FUNCTIONS, **(extra or {})},
         "S": mapping.scales,
+        "Header": Header,
         "scaled": _scaled,
         "each": _each,
         "spread": _spread,

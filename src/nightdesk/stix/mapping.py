@@ -14,7 +14,17 @@ import yaml
 from nightdesk.sdk.errors import ConfigError, Problem
 from nightdesk.stix.functions import FUNCTIONS, PREPARE
 
-__all__ = ["ALERT_FIELDS", "LIST", "OBJECT_FIELDS", "Alternative", "Entry", "Expression", "Mapping_", "load_mapping"]
+__all__ = [
+    "ALERT_FIELDS",
+    "LIST",
+    "OBJECT_FIELDS",
+    "OBSERVATION_FIELDS",
+    "Alternative",
+    "Entry",
+    "Expression",
+    "Mapping_",
+    "load_mapping",
+]
 
 LIST: Final = "[]"
 Path_ = tuple[str, ...]
@@ -308,14 +318,7 @@ def load_mapping(path: Path, extra: Mapping[str, Any] | None = None) -> Mapping_
     }
     entries = [reader.entry(number, raw, scales) for number, raw in enumerate(data.get("objects") or [])]
     alert, scores = _alert(reader, dict(data["alert"]), scales)
-    observation = {}
-    for name, value in dict(data.get("observation") or {}).items():
-        if name in {"api", "cloud", "auth"}:
-            observation[name] = reader.field(f"observation.{name}", "texts_by_name", value, scales)
-        elif name in OBSERVATION_FIELDS:
-            observation[name] = reader.field(f"observation.{name}", OBSERVATION_FIELDS[name], value, scales)
-        else:
-            reader.wrong(f"observation.{name}", f"no such field; there are {', '.join(OBSERVATION_FIELDS)}", name)
+    observation = _observation(reader, dict(data.get("observation") or {}), scales)
     for name in data.get("prepare") or []:
         if name not in PREPARE:
             reader.wrong("prepare", f"no {name!r}; there are {', '.join(PREPARE)}", name)
@@ -363,6 +366,18 @@ def _alert(
         if name not in alert:
             reader.wrong(f"alert.{name}", "is required")
     return alert, scores
+
+
+def _observation(reader: _Reader, data: dict[str, Any], scales: Mapping[str, Any]) -> dict[str, Any]:
+    observation: dict[str, Any] = {}
+    for name, value in data.items():
+        if name in {"api", "cloud", "auth"}:
+            observation[name] = reader.field(f"observation.{name}", "texts_by_name", value, scales)
+        elif name in OBSERVATION_FIELDS:
+            observation[name] = reader.field(f"observation.{name}", OBSERVATION_FIELDS[name], value, scales)
+        else:
+            reader.wrong(f"observation.{name}", f"no such field; there are {', '.join(OBSERVATION_FIELDS)}", name)
+    return observation
 
 
 def _many(reader: _Reader, key: str, raw: Any, scales: Mapping[str, Any]) -> tuple[Expression, ...]:

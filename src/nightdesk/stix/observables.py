@@ -140,7 +140,7 @@ class Observables:
         trimmed = path.rstrip("\\/")
         return self._put("directory", {"path": path if not trimmed or trimmed.endswith(":") else trimmed})
 
-    def file(
+    def file(  # noqa: PLR0913  # a file has this many properties
         self,
         *,
         name: str | None = None,
@@ -200,7 +200,7 @@ class Observables:
             self.roles[(role, ref)] = None
         return ref
 
-    def process(
+    def process(  # noqa: PLR0913  # a process has this many properties
         self,
         *,
         key: Sequence[str | int | None] = (),
@@ -281,7 +281,7 @@ class Observables:
         service: bool | None = None,
         role: str | None = None,
     ) -> str | None:
-        """A user account; ``DOMAIN\\name`` is taken apart, and stands as the id where there is no SID."""
+        r"""A user account; ``DOMAIN\name`` is taken apart, and stands as the id where there is no SID."""
         if login and "\\" in login:
             prefix, _, login = login.rpartition("\\")
             domain = domain or prefix

@@ -1,0 +1,289 @@
+"""One YAML file to frozen settings: unknown keys are errors, all problems at once, each with file and key."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nightdesk.autonomy.policy import Policy, SignedPolicy
+from nightdesk.autonomy.signing import load_signed, public_key
+from nightdesk.hub.registry import Registry
+from nightdesk.sdk.context import Network, Settings
+from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
+from nightdesk.sdk.manifest import Manifest, validate_settings
+from nightdesk.sdk.secrets import Secret
+from nightdesk.stix.ids import TenantKey
+from nightdesk.stix.scope import TLP, Scope
+
+__all__ = ["HubSettings", "InstanceSettings", "TenantSettings", "TokenSettings", "config_schema", "load_config"]
+
+Role = Literal["viewer", "analyst", "approver", "admin", "service"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HttpConfig(_Strict):
+    """Where the hub listens."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8600
+
+
+class NetworkConfig(_Strict):
+    """How vendors are reached."""
+
+    proxy: str | None = None
+    ca_file: str | None = None
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+
+
+class InstanceConfig(_Strict):
+    """One account at one vendor."""
+
+    vendor: str
+    settings: dict[str, Any] = {}
+    pulls: list[str] | None = None
+    poll_seconds: Annotated[float, Field(gt=0)] = 10.0
+
+
+class TokenConfig(_Strict):
+    """One credential of the hub's own API."""
+
+    role: Role
+    secret: str
+
+
+class TenantConfig(_Strict):
+    """One tenant."""
+
+    name: str
+    key: str
+    tlp: str = "amber+strict"
+    policy: str | None = None
+    signers: dict[str, str] = {}
+    quiet_seconds: Annotated[float, Field(ge=0)] = 300.0
+    window_seconds: Annotated[float, Field(gt=0)] = 14400.0
+    lease_seconds: dict[str, Annotated[float, Field(gt=0)]] = {}
+    connectors: dict[str, InstanceConfig] = {}
+    roles: dict[str, str] = {}
+    tokens: dict[str, TokenConfig] = {}
+
+
+class HubConfig(_Strict):
+    """The file."""
+
+    store: str = "sqlite:///nightdesk.db"
+    http: HttpConfig = HttpConfig()
+    network: NetworkConfig = NetworkConfig()
+    tenants: Annotated[dict[str, TenantConfig], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSettings:
+    """One bound connector: its manifest, validated settings, and the streams it pulls."""
+
+    name: str
+    manifest: Manifest
+    settings: Settings
+    pulls: tuple[str, ...]
+    poll: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """One credential of the hub's API."""
+
+    name: str
+    role: Role
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """One tenant, ready to run."""
+
+    scope: Scope
+    policy: SignedPolicy | Policy
+    quiet: timedelta
+    window: timedelta
+    leases: Mapping[str, timedelta]
+    instances: Mapping[str, InstanceSettings]
+    roles: Mapping[str, str]
+    tokens: Mapping[str, TokenSettings]
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """Everything the hub runs with."""
+
+    file: str
+    store: str
+    host: str
+    port: int
+    network: Network
+    tenants: Mapping[str, TenantSettings]
+
+
+def config_schema() -> dict[str, Any]:
+    """The JSON Schema of the file."""
+    return HubConfig.model_json_schema()
+
+
+def load_config(path: Path, registry: Registry) -> HubSettings:
+    """Reads and validates the file; contacts nobody. Raises ConfigError with every problem."""
+    file = str(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError([Problem(file, "", "does not exist; make one with `nightdesk init`")]) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError([Problem(file, "", f"cannot be read: {error}")]) from error
+    try:
+        config = HubConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(
+            [
+                Problem(file, ".".join(map(str, item["loc"])), _said(item["msg"], item["type"]))
+                for item in error.errors()
+            ]
+        ) from error
+    reader = _Reader(file, path.resolve().parent, registry)
+    tenants = {slug: reader.tenant(slug, tenant) for slug, tenant in config.tenants.items()}
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return HubSettings(
+        file=file,
+        store=_store_url(config.store, path.resolve().parent),
+        host=config.http.host,
+        port=config.http.port,
+        network=Network(config.network.proxy, config.network.ca_file, config.network.timeout),
+        tenants={slug: tenant for slug, tenant in tenants.items() if tenant is not None},
+    )
+
+
+def _said(message: str, kind: str) -> str:
+    return "no such key; see `nightdesk config schema`" if kind == "extra_forbidden" else message
+
+
+def _store_url(url: str, folder: Path) -> str:
+    """A relative SQLite path is relative to the configuration, wherever the command was started."""
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith(prefix + "/") and url != prefix + ":memory:":
+        return f"{prefix}{folder / url.removeprefix(prefix)}"
+    return url
+
+
+class _Reader:
+    """Collects the problems of what pydantic cannot see."""
+
+    def __init__(self, file: str, folder: Path, registry: Registry) -> None:
+        self.file = file
+        self.folder = folder
+        self.registry = registry
+        self.problems: list[Problem] = []
+
+    def wrong(self, key: str, message: str) -> None:
+        self.problems.append(Problem(self.file, key, message))
+
+    def secret(self, key: str, reference: str) -> Secret | None:
+        """A secret that can be read now; ``file:`` paths are relative to the configuration."""
+        kind, _, name = reference.partition(":")
+        if kind == "file" and not Path(name).is_absolute():
+            reference = f"file:{self.folder / name}"
+        try:
+            secret = Secret(reference)
+            secret.reveal()
+        except ConfigError as error:
+            self.problems += [Problem(self.file, key, f"{item.key} {item.message}".strip()) for item in error.problems]
+            return None
+        return secret
+
+    def tenant(self, slug: str, config: TenantConfig) -> TenantSettings | None:
+        """One tenant, or None after noting what is wrong."""
+        key, before = f"tenants.{slug}", len(self.problems)
+        if not slug.replace("-", "").replace("_", "").isalnum() or slug != slug.lower():
+            self.wrong(key, "a tenant's slug is a-z, 0-9, - and _")
+        if config.tlp not in TLP:
+            self.wrong(f"{key}.tlp", f"must be one of {', '.join(TLP)}")
+        tenant_key = self._key(f"{key}.key", config.key)
+        instances = {
+            name: made
+            for name, instance in config.connectors.items()
+            if (made := self.instance(f"{key}.connectors.{name}", name, instance)) is not None
+        }
+        for role, name in config.roles.items():
+            if name not in config.connectors:
+                self.wrong(f"{key}.roles.{role}", f"no connector {name!r}; there are {', '.join(config.connectors)}")
+            elif name in instances and role not in instances[name].manifest.roles:
+                offered = ", ".join(instances[name].manifest.roles)
+                self.wrong(f"{key}.roles.{role}", f"{instances[name].manifest.vendor} offers {offered}")
+        tokens = {
+            name: TokenSettings(name, token.role, secret)
+            for name, token in config.tokens.items()
+            if (secret := self.secret(f"{key}.tokens.{name}.secret", token.secret)) is not None
+        }
+        policy = self._policy(f"{key}.policy", config)
+        if len(self.problems) > before or tenant_key is None or policy is None:
+            return None
+        return TenantSettings(
+            scope=Scope(slug, config.name, tenant_key, config.tlp),
+            policy=policy,
+            quiet=timedelta(seconds=config.quiet_seconds),
+            window=timedelta(seconds=config.window_seconds),
+            leases={verb: timedelta(seconds=seconds) for verb, seconds in config.lease_seconds.items()},
+            instances=instances,
+            roles=config.roles,
+            tokens=tokens,
+        )
+
+    def _key(self, key: str, reference: str) -> TenantKey | None:
+        secret = self.secret(key, reference)
+        if secret is None:
+            return None
+        try:
+            return TenantKey.from_text(secret.reveal())
+        except ValueError as error:
+            self.wrong(key, f"{error}; make one with `nightdesk init`")
+            return None
+
+    def _policy(self, key: str, config: TenantConfig) -> SignedPolicy | Policy | None:
+        if config.policy is None:
+            return Policy.unsigned()
+        try:
+            trusted = {name: public_key(text) for name, text in config.signers.items()}
+            return load_signed(self.folder / config.policy, trusted)
+        except ConfigError as error:
+            self.problems += error.problems
+        except ValueError as error:
+            self.wrong(key.replace("policy", "signers"), str(error))
+        return None
+
+    def instance(self, key: str, name: str, config: InstanceConfig) -> InstanceSettings | None:
+        """One connector's settings against its manifest."""
+        try:
+            manifest = self.registry.manifest(config.vendor)
+        except NightdeskError as error:
+            self.wrong(f"{key}.vendor", str(error))
+            return None
+        given = dict(config.settings)
+        for setting, spec in manifest.settings.items():
+            value = given.get(setting)
+            if spec.type == "secret" and isinstance(value, str):
+                found = self.secret(f"{key}.settings.{setting}", value)
+                given[setting] = found if found is not None else Secret.literal("unreadable")
+        try:
+            values = validate_settings(manifest, given, file=self.file, key=f"{key}.settings")
+        except ConfigError as error:
+            self.problems += error.problems
+            return None
+        pulls = tuple(manifest.pulls if config.pulls is None else config.pulls)
+        for stream in pulls:
+            if stream not in manifest.pulls:
+                self.wrong(f"{key}.pulls", f"{manifest.vendor} pulls {', '.join(manifest.pulls)}, not {stream!r}")
+        return InstanceSettings(name, manifest, Settings(values), pulls, timedelta(seconds=config.poll_seconds))
