@@ -57,6 +57,7 @@ class TokenConfig(_Strict):
 
     role: Role
     secret: str
+    instance: str = ""
 
 
 class TenantConfig(_Strict):
@@ -102,6 +103,7 @@ class TokenSettings:
     name: str
     role: Role
     secret: Secret
+    instance: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,7 @@ class _Reader:
                 offered = ", ".join(instances[name].manifest.roles)
                 self.wrong(f"{key}.roles.{role}", f"{instances[name].manifest.vendor} offers {offered}")
         tokens = {
-            name: TokenSettings(name, token.role, secret)
+            name: TokenSettings(name, token.role, secret, token.instance)
             for name, token in config.tokens.items()
             if (secret := self.secret(f"{key}.tokens.{name}.secret", token.secret)) is not None
         }

@@ -1,0 +1,174 @@
+"""The running hub: feeds, pipeline, action engine and HTTP in one process, over one store."""
+
+import asyncio
+import hmac
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from nightdesk.autonomy.actions import Action
+from nightdesk.autonomy.engine import Engine
+from nightdesk.hub.api.view import Principal, Role
+from nightdesk.hub.bindings import Bindings
+from nightdesk.hub.config import HubSettings
+from nightdesk.hub.feeds import Feed
+from nightdesk.hub.pipeline import Pipeline
+from nightdesk.hub.registry import Registry
+from nightdesk.hub.store import Store, audit
+from nightdesk.hub.store.actions import SqlJournal
+from nightdesk.sdk.context import Clock, utc_now
+from nightdesk.sdk.errors import NightdeskError
+
+__all__ = ["Hub"]
+
+_log = structlog.get_logger(__name__)
+_IDLE = 0.05
+
+
+class Hub:
+    """One process. ``run`` works until ``stop``; ``once`` does what there is to do and returns."""
+
+    def __init__(
+        self, settings: HubSettings, registry: Registry, store: Store, *, clock: Clock = utc_now, idle: float = _IDLE
+    ) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.store = store
+        self.clock = clock
+        self.bindings = Bindings(settings, registry, clock=clock)
+        self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock)
+        self.journal = SqlJournal(store)
+        self.engine = Engine(self.journal, self.bindings, clock, on_attention=self._attention)
+        self.feeds = [
+            Feed(slug, instance, stream, bindings=self.bindings, store=store, clock=clock, wake=self.wake)
+            for slug, tenant in settings.tenants.items()
+            for instance in tenant.instances.values()
+            for stream in instance.pulls
+        ]
+        self._idle = idle
+        self._stop = asyncio.Event()
+        self._work = asyncio.Event()
+
+    # What the HTTP layer asks.
+
+    def receiver(self, tenant: str, instance: str) -> tuple[object, str, str] | None:
+        """Where a push to an instance goes: its connector, the stream it receives, the product."""
+        settings = self.settings.tenants.get(tenant)
+        found = settings.instances.get(instance) if settings else None
+        if found is None:
+            return None
+        streams = found.manifest.receives or found.manifest.pulls
+        stream, spec = next(iter(streams.items()))
+        return self.bindings.connector(tenant, instance), stream, spec.product
+
+    def authenticate(self, token: str) -> Principal | None:
+        """Who holds this token; every token is compared, so time tells nothing."""
+        found: Principal | None = None
+        for slug, tenant in self.settings.tenants.items():
+            for known in tenant.tokens.values():
+                with suppress(NightdeskError):
+                    if hmac.compare_digest(known.secret.reveal().encode(), token.encode()):
+                        found = Principal(slug, known.name, Role(known.role), known.instance)
+        return found
+
+    def principal(self, tenant: str, name: str) -> Principal | None:
+        """The principal of that name as configured now."""
+        settings = self.settings.tenants.get(tenant)
+        known = settings.tokens.get(name) if settings else None
+        return Principal(tenant, name, Role(known.role), known.instance) if known else None
+
+    def health(self) -> Mapping[str, Any]:
+        """Every feed as it is, and what was left out."""
+        return {
+            "feeds": [
+                {
+                    "tenant": feed.state.tenant,
+                    "instance": feed.state.instance,
+                    "stream": feed.state.stream,
+                    "ok": feed.state.ok,
+                    "problem": feed.state.problem,
+                    "last_page_at": feed.state.last_page_at,
+                }
+                for feed in self.feeds
+            ],
+            "left_out": dict(self.registry.broken),
+        }
+
+    def wake(self) -> None:
+        """Something waits; called from any thread."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._work.set)
+
+    # Work.
+
+    async def once(self, *, pull: bool = True) -> int:
+        """Pulls every feed once and works until nothing is left that can move now; returns how many moves that was."""
+        self._loop = asyncio.get_running_loop()
+        if pull:
+            await asyncio.gather(*(feed.once() for feed in self.feeds))
+        moves = 0
+        while True:
+            progress = await asyncio.to_thread(self.pipeline.step)
+            held = await asyncio.to_thread(self.pipeline.tick)
+            moved = await self.engine.run_once()
+            done = progress.normalised + progress.quarantined + len(held.decided) + moved
+            if not done:
+                return moves
+            moves += done
+
+    async def run(self, servers: Sequence[Any] = ()) -> None:
+        """Works until ``stop``; ``servers`` are awaited beside it."""
+        self._loop = asyncio.get_running_loop()
+        tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
+        tasks += [asyncio.create_task(self._pipeline()), asyncio.create_task(self._engine())]
+        tasks += [asyncio.create_task(server) for server in servers]
+        try:
+            await self._stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.bindings.aclose()
+
+    def stop(self) -> None:
+        """Ends ``run`` after what is in flight."""
+        self._stop.set()
+
+    async def _pipeline(self) -> None:
+        while not self._stop.is_set():
+            progress = await self._safely("pipeline", asyncio.to_thread(self.pipeline.step))
+            held = await self._safely("holds", asyncio.to_thread(self.pipeline.tick))
+            if progress or held:
+                continue
+            self._work.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await self._work.wait()
+
+    async def _engine(self) -> None:
+        while not self._stop.is_set():
+            moved = await self._safely("engine", self.engine.run_once())
+            if not moved:
+                await asyncio.sleep(self._idle)
+
+    async def _safely(self, what: str, work: Any) -> Any:
+        # Isolation point: one bad page or one bad action is logged and tried again; the rest of the hub goes on.
+        try:
+            return await work
+        except Exception:
+            _log.exception("step failed", step=what)
+            await asyncio.sleep(1.0)
+            return None
+
+    def _attention(self, action: Action, text: str) -> None:
+        """A person is called; the audit keeps it whoever reads it."""
+        _log.warning("attention", tenant=action.tenant, action=action.action_id, verb=action.verb, text=text)
+        if getattr(self.store, "dialect", ""):
+            detail = {"action_id": action.action_id, "case_id": action.case_id, "text": text}
+            self.store.transact(
+                lambda conn: audit.append(
+                    conn, tenant=action.tenant, at=self.clock(), actor="engine", event="action.attention", detail=detail
+                )
+            )

@@ -1,0 +1,273 @@
+"""Stored alerts to decisions: normalise, correlate, decide, and journal what follows, one transaction a page.
+
+A page is normalised outside the transaction and committed whole: inbox rows settle in the same commit as the alerts,
+cases, decisions and actions made of them, so a crash leaves either everything of a page or nothing (laws 1 and 4).
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import Connection
+
+from nightdesk.autonomy.correlate import correlate, raised
+from nightdesk.autonomy.decide import DecisionContext, decide
+from nightdesk.autonomy.ledger import Ledger
+from nightdesk.autonomy.proposals import Proposals
+from nightdesk.hub.aftermath import follow
+from nightdesk.hub.config import TenantSettings
+from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake
+from nightdesk.hub.store.actions import SqlJournal
+from nightdesk.hub.store.prior import Joined, decision_counts, prior
+from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
+from nightdesk.sdk.context import Clock
+from nightdesk.sdk.errors import MappingError
+from nightdesk.stix.loss import DriftMonitor
+from nightdesk.stix.normalize import Normalized, Normalizer
+
+__all__ = ["Pipeline", "Progress"]
+
+_LEASE = timedelta(hours=4)
+_log = structlog.get_logger(__name__)
+_ESCALATED = {Outcome.ESCALATE, Outcome.PROPOSE_CONTAINMENT, Outcome.REOPEN}
+_STATUS = {
+    Outcome.CLOSE: CaseStatus.CLOSED,
+    Outcome.HOLD: CaseStatus.WAITING,
+    Outcome.RECOMMEND: CaseStatus.OPEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one step did."""
+
+    normalised: int = 0
+    quarantined: int = 0
+    decided: tuple[Decision, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.normalised or self.quarantined or self.decided)
+
+
+@dataclass(slots=True)
+class _Page:
+    """One tenant's part of a page."""
+
+    tenant: TenantSettings
+    good: list[tuple[intake.InboxRow, Normalized]] = field(default_factory=list)
+    bad: list[tuple[intake.InboxRow, MappingError]] = field(default_factory=list)
+
+
+class Pipeline:
+    """The work between the inbox and the action engine. ``step`` and ``tick`` are blocking; one thread calls them."""
+
+    def __init__(
+        self,
+        store: Store,
+        normalizer: Normalizer,
+        tenants: Mapping[str, TenantSettings],
+        *,
+        clock: Clock,
+        on_drift: Callable[[str, str, str], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._normalizer = normalizer
+        self._tenants = tenants
+        self._clock = clock
+        self._drift: dict[tuple[str, str, str], DriftMonitor] = {}
+        self._on_drift = on_drift or (lambda *_: None)
+
+    def step(self, *, limit: int = 500) -> Progress:
+        """Takes up to ``limit`` waiting alerts through to recorded decisions; empty when nothing waits."""
+        with self._store.read() as conn:
+            rows = intake.waiting(conn, limit=limit)
+        if not rows:
+            return Progress()
+        pages: dict[str, _Page] = {}
+        for row in rows:
+            tenant = self._tenants.get(row.tenant)
+            if tenant is None:
+                # The tenant was taken out of the configuration; its alerts wait until it is back.
+                continue
+            page = pages.setdefault(row.tenant, _Page(tenant))
+            self._normalise(row, page)
+        made: list[Decision] = []
+        for page in pages.values():
+            with self._store.begin() as conn:
+                made += self._commit(conn, page)
+        good = sum(len(page.good) for page in pages.values())
+        bad = sum(len(page.bad) for page in pages.values())
+        return Progress(good, bad, tuple(made))
+
+    def tick(self) -> Progress:
+        """Decides again every case whose quiet window has passed."""
+        now = self._clock()
+        with self._store.read() as conn:
+            due = decisions.holds_due(conn, now)
+        made: list[Decision] = []
+        for slug, group in itertools.groupby(sorted(due), key=lambda row: row[0]):
+            tenant = self._tenants.get(slug)
+            if tenant is None:
+                continue
+            with self._store.begin() as conn:
+                held = {case_id for _, case_id, _ in group}
+                found = cases.cases(conn, slug, held)
+                made += self._decide(conn, tenant, list(found.values()), now, held)
+        return Progress(decided=tuple(made))
+
+    def _normalise(self, row: intake.InboxRow, page: _Page) -> None:
+        try:
+            found = self._normalizer.normalize(row.product, row.payload, page.tenant.scope)
+        except MappingError as error:
+            page.bad.append((row, error))
+            return
+        page.good.append((row, found))
+        key = (row.tenant, row.instance, row.stream)
+        for alarm in self._drift.setdefault(key, DriftMonitor()).watch(found.document, found.loss.lost):
+            _log.warning("drift", tenant=row.tenant, instance=row.instance, stream=row.stream, alarm=alarm)
+            self._on_drift(row.tenant, row.instance, alarm)
+
+    def _commit(self, conn: Connection, page: _Page) -> list[Decision]:
+        now, slug = self._clock(), page.tenant.scope.slug
+        for row, error in page.bad:
+            intake.settle_quarantined(conn, row, reason=error.reason, pointer=error.pointer, at=now)
+        if not page.good:
+            return []
+        intake.settle_normalised(conn, [row for row, _ in page.good])
+        items = [
+            (row.seq, replace(found.alert, source=row.instance), found.bundle, orjson.dumps(found.loss.to_json()))
+            for row, found in page.good
+        ]
+        before = prior(conn, slug, [alert.alert_id for _, alert, _, _ in items])
+        changes = alerts.put_alerts(conn, items)
+        # Of two versions in one page the later stands, whether the first of them was new or not.
+        fresh: dict[str, Alert] = {}
+        touched: set[str] = set()
+        for (_, alert, _, _), change in zip(items, changes, strict=True):
+            known = before.get(alert.alert_id)
+            if change == "unchanged":
+                continue
+            if known is None:
+                fresh[alert.alert_id] = alert
+                continue
+            self._note_source(conn, alert, known.alert, now)
+            if known.case_id and _means_more(known.alert, alert):
+                touched.add(known.case_id)
+        touched |= self._assign(conn, page.tenant, list(fresh.values()), now)
+        found_cases = cases.cases(conn, slug, sorted(touched))
+        return self._decide(conn, page.tenant, list(found_cases.values()), now, frozenset())
+
+    def _assign(self, conn: Connection, tenant: TenantSettings, fresh: Sequence[Alert], now: datetime) -> set[str]:
+        """Puts new alerts into cases; returns the cases that changed."""
+        if not fresh:
+            return set()
+        slug = tenant.scope.slug
+        keys = {entity.key for alert in fresh for entity in alert.entities}
+        known = cases.cases_touching(conn, slug, keys, now - tenant.window)
+        assignments = correlate(fresh, known, window=tenant.window, now=now)
+        by_id = {alert.alert_id: alert for alert in fresh}
+        members: dict[str, list[Alert]] = defaultdict(list)
+        opened: dict[str, None] = {}
+        for assignment in assignments:
+            members[assignment.case_id].append(by_id[assignment.alert_id])
+            if assignment.new:
+                opened[assignment.case_id] = None
+        numbers = dict(zip(opened, cases.new_case_ids(conn, slug, [now] * len(opened)), strict=True))
+        existing = cases.cases(conn, slug, [ref for ref in members if ref not in opened])
+        writes = []
+        for ref, group in members.items():
+            header = existing.get(ref)
+            severity = header.severity_id if header else 0
+            for alert in group:
+                severity = raised(severity, alert)
+            writes.append(
+                cases.CaseWrite(
+                    tenant=slug,
+                    case_id=numbers.get(ref, ref),
+                    title=header.title if header else _title(group),
+                    status=header.status if header else CaseStatus.NEW,
+                    severity_id=severity,
+                    opened_at=header.opened_at if header else now,
+                    updated_at=now,
+                    new_alert_ids=[alert.alert_id for alert in group],
+                    entity_keys=list(dict.fromkeys(entity.key for alert in group for entity in alert.entities)),
+                )
+            )
+        cases.put_cases(conn, writes)
+        return {write.case_id for write in writes}
+
+    def _decide(
+        self, conn: Connection, tenant: TenantSettings, found: Sequence[Case], now: datetime, held: Collection[str]
+    ) -> list[Decision]:
+        """Decides each case and journals what follows, in the caller's transaction."""
+        if not found:
+            return []
+        slug, ids = tenant.scope.slug, [case.case_id for case in found]
+        latest = decisions.latest_decisions(conn, slug, ids)
+        counts = decision_counts(conn, slug, ids)
+        made: list[Decision] = []
+        for case in found:
+            previous = latest.get(case.case_id)
+            decision = decide(
+                case,
+                tenant.policy,
+                now=now,
+                quiet=tenant.quiet,
+                context=DecisionContext(),
+                decision_id=f"{case.case_id}-{counts.get(case.case_id, 0) + 1:03d}",
+                supersedes=previous.decision_id if previous else "",
+            )
+            if previous is None or case.case_id in held or not _same(previous, decision):
+                made.append(decision)
+        decisions.put_decisions(conn, made)
+        by_id = {case.case_id: case for case in found}
+        proposals = Proposals(Ledger(SqlJournal(Joined(self._store, conn)), self._clock, None), default_lease=_LEASE)
+        for decision in made:
+            status = CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
+            cases.set_status(conn, slug, decision.case_id, status, at=now)
+            follow(proposals, decision, by_id[decision.case_id], tenant)
+        return made
+
+    @staticmethod
+    def _note_source(conn: Connection, alert: Alert, known: Alert, now: datetime) -> None:
+        """A change of status at the source is recorded; it decides nothing by itself (our own echo among them)."""
+        if known.native_status == alert.native_status:
+            return
+        detail: dict[str, Any] = {"from": known.native_status, "to": alert.native_status, "alert": alert.alert_id}
+        audit.append(
+            conn, tenant=alert.tenant, at=now, actor=alert.source, event="alert.status_at_source", detail=detail
+        )
+
+
+def _title(group: Sequence[Alert]) -> str:
+    """A case is called after its gravest alert and the host it happened on."""
+    gravest = max(group, key=lambda alert: (alert.severity_id if alert.severity_id <= 6 else 0, alert.alert_id))
+    host = next((entity.value for entity in gravest.entities if entity.kind == "host"), "")
+    return f"{gravest.title} on {host}" if host and host not in gravest.title.lower() else gravest.title
+
+
+def _means_more(before: Alert, after: Alert) -> bool:
+    """True when an update says something a decision should weigh: more than its state in the vendor's console."""
+    return (
+        before.severity_id != after.severity_id
+        or before.entities != after.entities
+        or before.techniques != after.techniques
+        or set(after.caution) - set(before.caution) != set()
+        or (before.closed_at_source and not after.closed_at_source)
+    )
+
+
+def _same(previous: Decision, now: Decision) -> bool:
+    """True when deciding again said nothing new."""
+    return (
+        previous.outcome == now.outcome
+        and previous.verdict == now.verdict
+        and previous.reason_code == now.reason_code
+        and previous.proposals == now.proposals
+        and previous.hold_until == now.hold_until
+    )

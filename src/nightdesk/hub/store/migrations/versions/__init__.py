@@ -1,0 +1,1 @@
+"""Each step as it was on its day; a released one is never changed."""

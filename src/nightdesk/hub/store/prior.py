@@ -1,0 +1,74 @@
+"""What was known before a page came: earlier versions of its alerts, and how often a case was decided."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import Connection, func, select
+
+from nightdesk.hub.store.codec import decode_alert
+from nightdesk.hub.store.schema import alert as alert_table
+from nightdesk.hub.store.schema import decision as decision_table
+from nightdesk.hub.store.sql import chunks
+from nightdesk.hub.store.store import Store
+from nightdesk.sdk.case import Alert
+
+__all__ = ["Joined", "Prior", "decision_counts", "prior"]
+
+_T = TypeVar("_T")
+
+
+class Prior(NamedTuple):
+    """An alert as it stands, and its case."""
+
+    alert: Alert
+    case_id: str | None
+
+
+def prior(conn: Connection, tenant: str, alert_ids: Collection[str]) -> dict[str, Prior]:
+    """The stored versions of these alerts by id; those that are new are left out."""
+    found: dict[str, Prior] = {}
+    table = alert_table.c
+    for part in chunks(sorted(set(alert_ids))):
+        statement = select(table.alert_id, table.case_id, table.facts).where(
+            table.tenant == tenant, table.alert_id.in_(part)
+        )
+        for row in conn.execute(statement):
+            found[row.alert_id] = Prior(decode_alert(row.facts), row.case_id)
+    return found
+
+
+def decision_counts(conn: Connection, tenant: str, case_ids: Collection[str]) -> dict[str, int]:
+    """How many decisions each of these cases has; none is left out."""
+    found: dict[str, int] = {}
+    table = decision_table.c
+    for part in chunks(sorted(set(case_ids))):
+        statement = (
+            select(table.case_id, func.count())
+            .where(table.tenant == tenant, table.case_id.in_(part))
+            .group_by(table.case_id)
+        )
+        found.update({row[0]: int(row[1]) for row in conn.execute(statement)})
+    return found
+
+
+class Joined(Store):
+    """A store whose every transaction is the caller's open one, so that a journal writes into it."""
+
+    def __init__(self, store: Store, conn: Connection) -> None:
+        self.clock = store.clock
+        self._conn = conn
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """The open transaction."""
+        yield self._conn
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """The open transaction."""
+        yield self._conn
+
+    def transact(self, work: Callable[[Connection], _T], *, attempts: int = 1) -> _T:  # noqa: ARG002  # its owner repeats
+        """Runs in the open transaction."""
+        return work(self._conn)
