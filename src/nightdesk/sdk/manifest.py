@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -100,21 +100,33 @@ class Manifest(_Strict):
 
     @model_validator(mode="after")
     def _verbs(self) -> "Manifest":
-        for section, actions in (("acts", self.acts), ("writes_back", self.writes_back)):
-            for name, action in actions.items():
-                verb = VERBS.get(name)
-                if verb is None:
-                    raise ValueError(f"{section}.{name}: no such verb")
-                if (section == "writes_back") != name.startswith("alert."):
-                    raise ValueError(f"{section}.{name}: alert.* verbs belong in writes_back, others in acts")
-                if bool(action.read_back) == bool(action.accept_only):
-                    raise ValueError(f"{section}.{name}: give read_back (which state) or accept_only (why)")
-                if verb.risk >= Risk.R2 and not (action.inverse or action.irreversible or verb.no_inverse):
-                    raise ValueError(f"{section}.{name}: needs inverse or irreversible (why)")
-                unknown = set(action.parameters) - set(verb.parameters)
-                if unknown:
-                    raise ValueError(f"{section}.{name}: the verb has no parameter {', '.join(sorted(unknown))}")
+        sections = (("acts", self.acts), ("writes_back", self.writes_back))
+        problems = [
+            f"{section}.{name}: {problem}"
+            for section, actions in sections
+            for name, action in actions.items()
+            for problem in self._problems(section, name, action)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
+
+    def _problems(self, section: str, name: str, action: Action) -> Iterator[str]:
+        verb = VERBS.get(name)
+        if verb is None:
+            yield "no such verb"
+            return
+        if (section == "writes_back") != name.startswith("alert."):
+            yield "alert.* verbs belong in writes_back, others in acts"
+        if bool(action.read_back) == bool(action.accept_only):
+            yield "give read_back (which state) or accept_only (why)"
+        if verb.risk >= Risk.R2 and not (action.inverse or action.irreversible or verb.no_inverse):
+            yield "needs inverse or irreversible (why)"
+        if action.inverse and action.inverse not in self.verbs:
+            yield f"its inverse {action.inverse} is not declared here, so it could not be undone"
+        unknown = set(action.parameters) - set(verb.parameters)
+        if unknown:
+            yield f"the verb has no parameter {', '.join(sorted(unknown))}"
 
     def action(self, name: str) -> Action:
         """The declared action of that verb. Raises UnsupportedError."""
@@ -148,7 +160,10 @@ def load_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            [Problem(str(path), ".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+            [
+                Problem(str(path), ".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, "))
+                for item in error.errors()
+            ]
         ) from error
 
 
@@ -157,11 +172,12 @@ def validate_settings(manifest: Manifest, given: Mapping[str, Any], *, file: str
     there = ", ".join(manifest.settings)
     problems = [
         Problem(file, f"{key}.{name}", f"{manifest.vendor} has no such setting; it has {there}")
-        for name in sorted(set(given) - set(manifest.settings))
+        for name in sorted(map(str, set(given) - set(manifest.settings)))
     ]
     values: dict[str, Any] = {}
     for name, setting in manifest.settings.items():
-        raw = given.get(name, setting.default)
+        raw = given.get(name)
+        raw = setting.default if raw is None else raw  # a key without a value is a key not given
         if raw is None:
             if setting.required:
                 example = f", for example {setting.example}" if setting.example is not None else ""

@@ -41,10 +41,10 @@ class Secret:
                 raise ConfigError([Problem("environment", name, "is not set; set it or change the reference")])
             return value
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = Path(name).read_text(encoding="utf-8-sig")  # some editors write a mark before the first letter
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([Problem(name, "", f"secret file cannot be read: {type(error).__name__}")]) from error
-        value = text.splitlines()[0] if text else ""
+        value = text.partition("\n")[0].rstrip("\r")
         if not value:
             raise ConfigError([Problem(name, "", "secret file is empty")])
         return value

@@ -17,6 +17,8 @@ __all__ = ["Asset", "AssetQuery", "Target"]
 
 _HASH_NAMES = {32: "md5", 40: "sha1", 64: "sha256"}
 _EVERYTHING = re.compile(r"^[\s*%?.]*$|^(all|any|none|null|true|false)$", re.IGNORECASE)
+_WILD = re.compile(r"[*?]")
+_NAMES = frozenset({TargetKind.HOST, TargetKind.DOMAIN, TargetKind.ACCOUNT, TargetKind.SENDER})
 _HEX = re.compile(r"^[0-9a-f]+$")
 
 
@@ -79,6 +81,8 @@ class AssetQuery:
         if target.kind is not TargetKind.HOST:
             raise RejectedError(f"{target.key}: only a host has an asset")
         name = target.facts.get("hostname", target.value)
+        if _is_address(name):  # its dots part no name from a domain
+            return cls(address=name, device_id=target.facts.get("device_id", ""))
         return cls(
             hostname=name.split(".")[0],
             fqdn=name if "." in name else "",
@@ -103,15 +107,27 @@ def _normalise(kind: TargetKind, raw: str) -> str:
     value = raw.strip()
     if _EVERYTHING.match(value):
         raise RejectedError(f"{kind} target {raw!r}: an empty or wildcard selector could mean everything")
+    if kind in _NAMES and _WILD.search(value):
+        raise RejectedError(f"{kind} target {raw!r}: a name with wildcards could mean many; name one")
     if kind is TargetKind.ADDRESS:
         return _address(value)
     if kind is TargetKind.FILE:
         return _file_hash(value)
+    if kind is TargetKind.DOMAIN and "." not in value.strip("."):
+        raise RejectedError(f"domain target {raw!r}: a top-level domain could mean everything; name one below it")
     if kind in {TargetKind.DOMAIN, TargetKind.SENDER}:
         return value.lower().rstrip(".")
     if kind is TargetKind.HOST:
         return value.lower()
     return value
+
+
+def _is_address(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _address(value: str) -> str:

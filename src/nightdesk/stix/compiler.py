@@ -10,19 +10,11 @@ from typing import Any
 
 from nightdesk.stix import reading
 from nightdesk.stix.builder import AlertBuilder
+from nightdesk.stix.fields import ALERT_FIELDS, OBJECT_FIELDS, OBSERVATION_FIELDS
 from nightdesk.stix.functions import FUNCTIONS, PREPARE
 from nightdesk.stix.header import Header
 from nightdesk.stix.loss import Coverage
-from nightdesk.stix.mapping import (
-    ALERT_FIELDS,
-    LIST,
-    OBJECT_FIELDS,
-    OBSERVATION_FIELDS,
-    Alternative,
-    Entry,
-    Expression,
-    Mapping_,
-)
+from nightdesk.stix.mapping import LIST, Alternative, Entry, Expression, Mapping_
 
 __all__ = ["CompiledMapping", "compile_mapping"]
 
@@ -126,10 +118,11 @@ class _Writer:
         home = block if found.relative else self.root
         pointer = home.pointer + "/" + "/".join(step for step in found.path if step != LIST)
         if LIST in found.path or kind == "texts":
-            lines = [f"{target} = many({home.root}, {found.path!r})"]
+            lines = [f"{target} = many({home.root}, {found.path!r})", *self._calls(found, target, "texts", pointer)]
             if kind != "texts":
                 lines.append(f"{target} = {target}[0] if {target} else None")
-        elif not found.path:
+            return [*lines, *self._coerce(target, kind, pointer)]
+        if not found.path:
             lines = [f"{target} = {self._element(home)}"]
         else:
             holder = home.container(found.path[:-1], self.names)

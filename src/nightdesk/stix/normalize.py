@@ -4,7 +4,7 @@ import codecs
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -139,7 +139,7 @@ class Normalizer:
 
     def __init__(
         self, folders: Iterable[tuple[str, Path]], functions: Callable[[str], Mapping[str, Any]] | None = None
-    ):
+    ) -> None:
         self._folders = dict(folders)
         self._functions = functions or (lambda _: {})
         self._compiled: dict[str, tuple[CompiledMapping, ...]] = {}
@@ -188,6 +188,16 @@ class Normalizer:
         alert = to_alert(facts, tenant=scope.slug, product=mapping.product, caution=loss.caution, digest=digest)
         return Normalized(objects, alert, loss, compiled, prepared, scope)
 
+    def knows(self, product: str, document: Any) -> bool:
+        """True when a mapping of the product reads this document."""
+        if not isinstance(document, dict):
+            return False
+        try:
+            self._recognise(product, document)
+        except MappingError:
+            return False
+        return True
+
     def _recognise(self, product: str, document: dict[str, Any]) -> CompiledMapping:
         products = self.products if product == AUTO else (product,)
         for slug in products:
@@ -224,24 +234,3 @@ def _at(node: Any, path: tuple[str, ...]) -> Any:
             return None
         node = node.get(step)
     return node
-
-
-def records(document: Any) -> Iterator[Any]:
-    """The alerts of a file: one object, an array, or an API page."""
-    if isinstance(document, list):
-        yield from document
-        return
-    if isinstance(document, dict):
-        for path in (("resources",), ("hits", "hits"), ("results",), ("value",), ("items",), ("data",), ("alerts",)):
-            found: Any = document
-            for step in path:
-                found = found.get(step) if isinstance(found, dict) else None
-            if (
-                isinstance(found, list)
-                and found
-                and all(isinstance(item, dict) for item in found)
-                and len(document) < 12
-            ):
-                yield from found
-                return
-    yield document

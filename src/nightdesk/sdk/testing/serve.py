@@ -24,7 +24,8 @@ class Served:
 @contextmanager
 def serve(app: Any, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[Served]:
     """Serves until the block ends; port 0 takes a free one. Raises OSError when the port is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, asyncio turns Nagle's algorithm off: 40 ms an answer otherwise.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
     bound = int(listener.getsockname()[1])
