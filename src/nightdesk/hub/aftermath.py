@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from nightdesk.autonomy.actions import Journal
 from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.hub.config import TenantSettings
 from nightdesk.sdk.case import Alert, Case, Decision, Outcome, Proposal
@@ -15,12 +16,13 @@ _CLOSE = "alert.set_disposition"
 _BLOCK_LEASE = timedelta(hours=24)
 
 
-def follow(proposals: Proposals, decision: Decision, case: Case, tenant: TenantSettings) -> int:
+def follow(proposals: Proposals, journal: Journal, decision: Decision, case: Case, tenant: TenantSettings) -> int:
     """Close: the vendors' own alerts are closed. Containment: its proposals. Returns how many wishes there are."""
     count = 0
     if decision.outcome is Outcome.CLOSE:
+        wanted = {one.target.value for one in journal.of_case(case.tenant, case.case_id) if one.verb == _CLOSE}
         for alert in case.alerts:
-            if not alert.closed_at_source and _can_close(tenant, alert):
+            if alert.native_id not in wanted and not alert.closed_at_source and _can_close(tenant, alert):
                 _close(proposals, decision, alert)
                 count += 1
     for proposal in decision.proposals:

@@ -1,16 +1,19 @@
 """One YAML file to frozen settings: unknown keys are errors, all problems at once, each with file and key."""
 
+import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nightdesk.autonomy.policy import Policy, SignedPolicy
-from nightdesk.autonomy.signing import load_signed, public_key
+from nightdesk.autonomy.guardrails import AssetFacts, Limits
+from nightdesk.autonomy.policy import Policy
+from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
 from nightdesk.hub.registry import Registry
 from nightdesk.sdk.context import Network, Settings
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
@@ -74,6 +77,8 @@ class TenantConfig(_Strict):
     connectors: dict[str, InstanceConfig] = {}
     roles: dict[str, str] = {}
     tokens: dict[str, TokenConfig] = {}
+    assets: str | None = None
+    limits: dict[str, float] = {}
 
 
 class HubConfig(_Strict):
@@ -118,6 +123,9 @@ class TenantSettings:
     instances: Mapping[str, InstanceSettings]
     roles: Mapping[str, str]
     tokens: Mapping[str, TokenSettings]
+    assets: Mapping[str, AssetFacts] = field(default_factory=dict)
+    """The tenant's inventory by target (``host:ws-0042``); what is not in it counts as protected."""
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +239,8 @@ class _Reader:
             if (secret := self.secret(f"{key}.tokens.{name}.secret", token.secret)) is not None
         }
         policy = self._policy(f"{key}.policy", config)
+        assets = self._assets(f"{key}.assets", config.assets)
+        limits = self._limits(f"{key}.limits", config.limits)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -242,6 +252,8 @@ class _Reader:
             instances=instances,
             roles=config.roles,
             tokens=tokens,
+            assets=assets,
+            limits=limits,
         )
 
     def _key(self, key: str, reference: str) -> TenantKey | None:
@@ -258,13 +270,44 @@ class _Reader:
         if config.policy is None:
             return Policy.unsigned()
         try:
-            trusted = {name: public_key(text) for name, text in config.signers.items()}
+            trusted = {name: self._public_key(path) for name, path in config.signers.items()}
             return load_signed(self.folder / config.policy, trusted)
         except ConfigError as error:
             self.problems += error.problems
-        except ValueError as error:
-            self.wrong(key.replace("policy", "signers"), str(error))
+        except OSError as error:
+            self.wrong(key.replace("policy", "signers"), f"{error.filename}: {error.strerror}")
         return None
+
+    def _public_key(self, path: str) -> Ed25519PublicKey:
+        return load_public_key((self.folder / path).read_bytes(), file=path)
+
+    def _assets(self, key: str, path: str | None) -> dict[str, AssetFacts]:
+        """The inventory: a CSV with the columns hostname, type and tags (separated by spaces)."""
+        if path is None:
+            return {}
+        found: dict[str, AssetFacts] = {}
+        try:
+            with (self.folder / path).open(encoding="utf-8", newline="") as lines:
+                rows = csv.DictReader(lines)
+                missing = {"hostname", "type"} - set(rows.fieldnames or ())
+                if missing:
+                    self.wrong(key, f"{path}: lacks the column {', '.join(sorted(missing))}")
+                    return {}
+                for row in rows:
+                    facts = AssetFacts(asset_type=row["type"], tags=tuple((row.get("tags") or "").split()))
+                    found[f"host:{row['hostname'].split('.')[0].lower()}"] = facts
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            self.wrong(key, f"{path}: cannot be read: {error}")
+        return found
+
+    def _limits(self, key: str, given: Mapping[str, float]) -> Limits:
+        known = asdict(Limits())
+        for name in sorted(set(given) - set(known)):
+            self.wrong(f"{key}.{name}", f"no such limit; there are {', '.join(known)}")
+        values: dict[str, Any] = {
+            name: type(known[name])(value) for name, value in given.items() if name in known and value >= 0
+        }
+        return Limits(**values)
 
     def instance(self, key: str, name: str, config: InstanceConfig) -> InstanceSettings | None:
         """One connector's settings against its manifest."""

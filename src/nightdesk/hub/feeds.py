@@ -119,7 +119,7 @@ class Feed:
             state.failures += 1
             _log.warning("feed", tenant=state.tenant, instance=state.instance, stream=state.stream, problem=str(error))
             return timedelta(seconds=self._wait(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # see below
             # Isolation point: a broken connector must not stop the other feeds; its text may hold secrets.
             state.ok, state.problem = False, f"the connector broke with {type(error).__name__}: tell its author"
             state.failures += 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -118,12 +118,11 @@ class Hub:
                 return moves
             moves += done
 
-    async def run(self, servers: Sequence[Any] = ()) -> None:
-        """Works until ``stop``; ``servers`` are awaited beside it."""
+    async def run(self) -> None:
+        """Works until ``stop``."""
         self._loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
         tasks += [asyncio.create_task(self._pipeline()), asyncio.create_task(self._engine())]
-        tasks += [asyncio.create_task(server) for server in servers]
         try:
             await self._stop.wait()
         finally:
@@ -157,7 +156,7 @@ class Hub:
         # Isolation point: one bad page or one bad action is logged and tried again; the rest of the hub goes on.
         try:
             return await work
-        except Exception:
+        except Exception:  # noqa: BLE001  # see above
             _log.exception("step failed", step=what)
             await asyncio.sleep(1.0)
             return None

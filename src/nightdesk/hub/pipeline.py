@@ -23,16 +23,17 @@ from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake
 from nightdesk.hub.store.actions import SqlJournal
-from nightdesk.hub.store.prior import Joined, decision_counts, prior
+from nightdesk.hub.store.prior import Joined, activity, decision_counts, prior
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
 from nightdesk.sdk.context import Clock
-from nightdesk.sdk.errors import MappingError
+from nightdesk.sdk.errors import ConfigError, MappingError
 from nightdesk.stix.loss import DriftMonitor
 from nightdesk.stix.normalize import Normalized, Normalizer
 
 __all__ = ["Pipeline", "Progress"]
 
 _LEASE = timedelta(hours=4)
+_HOUR = timedelta(hours=1)
 _log = structlog.get_logger(__name__)
 _ESCALATED = {Outcome.ESCALATE, Outcome.PROPOSE_CONTAINMENT, Outcome.REOPEN}
 _STATUS = {
@@ -126,6 +127,10 @@ class Pipeline:
         except MappingError as error:
             page.bad.append((row, error))
             return
+        except ConfigError as error:
+            # A product without a normaliser, or with a broken one, sets its own alerts aside and nobody else's.
+            page.bad.append((row, MappingError(str(error), source=row.product)))
+            return
         page.good.append((row, found))
         key = (row.tenant, row.instance, row.stream)
         for alarm in self._drift.setdefault(key, DriftMonitor()).watch(found.document, found.loss.lost):
@@ -158,9 +163,9 @@ class Pipeline:
             self._note_source(conn, alert, known.alert, now)
             if known.case_id and _means_more(known.alert, alert):
                 touched.add(known.case_id)
-        touched |= self._assign(conn, page.tenant, list(fresh.values()), now)
-        found_cases = cases.cases(conn, slug, sorted(touched))
-        return self._decide(conn, page.tenant, list(found_cases.values()), now, frozenset())
+        joined = self._assign(conn, page.tenant, list(fresh.values()), now)
+        found_cases = cases.cases(conn, slug, sorted(touched | joined))
+        return self._decide(conn, page.tenant, list(found_cases.values()), now, joined)
 
     def _assign(self, conn: Connection, tenant: TenantSettings, fresh: Sequence[Alert], now: datetime) -> set[str]:
         """Puts new alerts into cases; returns the cases that changed."""
@@ -168,14 +173,15 @@ class Pipeline:
             return set()
         slug = tenant.scope.slug
         keys = {entity.key for alert in fresh for entity in alert.entities}
-        known = cases.cases_touching(conn, slug, keys, now - tenant.window)
-        assignments = correlate(fresh, known, window=tenant.window, now=now)
+        since = min(alert.first_seen for alert in fresh) - tenant.window
+        known = cases.cases_touching(conn, slug, keys, since)
+        assignments = correlate(fresh, known, window=tenant.window)
         by_id = {alert.alert_id: alert for alert in fresh}
         members: dict[str, list[Alert]] = defaultdict(list)
         opened: dict[str, None] = {}
         for assignment in assignments:
             members[assignment.case_id].append(by_id[assignment.alert_id])
-            if assignment.new:
+            if assignment.is_new:
                 opened[assignment.case_id] = None
         numbers = dict(zip(opened, cases.new_case_ids(conn, slug, [now] * len(opened)), strict=True))
         existing = cases.cases(conn, slug, [ref for ref in members if ref not in opened])
@@ -196,41 +202,58 @@ class Pipeline:
                     updated_at=now,
                     new_alert_ids=[alert.alert_id for alert in group],
                     entity_keys=list(dict.fromkeys(entity.key for alert in group for entity in alert.entities)),
+                    last_seen=max(alert.last_seen for alert in group),
                 )
             )
         cases.put_cases(conn, writes)
         return {write.case_id for write in writes}
 
     def _decide(
-        self, conn: Connection, tenant: TenantSettings, found: Sequence[Case], now: datetime, held: Collection[str]
+        self, conn: Connection, tenant: TenantSettings, found: Sequence[Case], now: datetime, due: Collection[str]
     ) -> list[Decision]:
-        """Decides each case and journals what follows, in the caller's transaction."""
+        """Decides each case and journals what follows, in the caller's transaction.
+
+        What is ``due`` (an alert joined, a hold ended) is always recorded, the rest when it says something new.
+        """
         if not found:
             return []
         slug, ids = tenant.scope.slug, [case.case_id for case in found]
         latest = decisions.latest_decisions(conn, slug, ids)
         counts = decision_counts(conn, slug, ids)
+        happened = activity(conn, slug, now - _HOUR)
         made: list[Decision] = []
         for case in found:
+            closed = happened.closed + sum(one.outcome is Outcome.CLOSE for one in made)
+            context = DecisionContext(
+                last_arrival=case.updated_at,
+                new_cases_last_hour=happened.new_cases,
+                closed_last_hour=closed,
+                fleet_size=len(tenant.assets),
+                assets={
+                    key: tenant.assets[key] for key in (entity.key for entity in case.entities) if key in tenant.assets
+                },
+                limits=tenant.limits,
+            )
             previous = latest.get(case.case_id)
             decision = decide(
                 case,
                 tenant.policy,
                 now=now,
                 quiet=tenant.quiet,
-                context=DecisionContext(),
+                context=context,
                 decision_id=f"{case.case_id}-{counts.get(case.case_id, 0) + 1:03d}",
                 supersedes=previous.decision_id if previous else "",
             )
-            if previous is None or case.case_id in held or not _same(previous, decision):
+            if previous is None or case.case_id in due or not _same(previous, decision):
                 made.append(decision)
         decisions.put_decisions(conn, made)
         by_id = {case.case_id: case for case in found}
-        proposals = Proposals(Ledger(SqlJournal(Joined(self._store, conn)), self._clock, None), default_lease=_LEASE)
+        journal = SqlJournal(Joined(self._store, conn))
+        proposals = Proposals(Ledger(journal, self._clock, None), default_lease=_LEASE)
         for decision in made:
             status = CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
             cases.set_status(conn, slug, decision.case_id, status, at=now)
-            follow(proposals, decision, by_id[decision.case_id], tenant)
+            follow(proposals, journal, decision, by_id[decision.case_id], tenant)
         return made
 
     @staticmethod

@@ -106,11 +106,16 @@ def lower(value: Any) -> str:
     return _text(value).lower()
 
 
+def prefixed(value: Any, word: str) -> str:
+    """``word:value``: one id of the vendor becomes the key of several things."""
+    return f"{word}:{_text(value)}"
+
+
 FUNCTIONS: Final[Mapping[str, Function]] = {
     function.__name__: function
     for function in (
         bands, split, after, before, labelled, basename, shaped, flag, if_address, if_name, if_domain, if_hash,
-        if_technique, lower,
+        if_technique, lower, prefixed,
     )
 }  # fmt: skip
 

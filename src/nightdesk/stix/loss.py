@@ -51,6 +51,7 @@ class LossReport:
 class _Node:
     children: dict[str, "_Node"] = field(default_factory=dict)
     read: bool = False
+    whole: bool = False
     reason: str | None = None
 
 
@@ -64,11 +65,14 @@ class Coverage:
     def of(cls, mapping: Mapping_) -> "Coverage":
         """Every path that an expression reads or an ``ignore`` names."""
         made = cls()
-        for _, expression, base in mapping.expressions():
+        for feeds, expression, base in mapping.expressions():
             for alternative in expression:
                 if alternative.reference or alternative.literal is not None:
                     continue
-                made._node((*base, *alternative.path) if alternative.relative else alternative.path).read = True
+                node = made._node((*base, *alternative.path) if alternative.relative else alternative.path)
+                node.read = True
+                # A vendor field carries an object whole; a condition or a function that looks at one carries none of it.
+                node.whole = node.whole or feeds.startswith("vendor_fields.")
         for entry in mapping.objects:
             if entry.each is not None:
                 made._node(entry.each.path)
@@ -89,52 +93,43 @@ class Coverage:
         """(leaves read, leaves ignored by reason, paths lost). Empty values carry nothing and count as nothing."""
         ignored: Counter[str] = Counter()
         lost: dict[str, None] = {}
-        read = self._walk(document, self.root, "", ignored, lost, 0)
+        read = self._walk(document, self.root, "", None, ignored, lost, 0)
         return read, ignored, list(lost)
 
-    def _walk(
-        self, value: Any, node: _Node | None, path: str, ignored: Counter[str], lost: dict[str, None], depth: int
+    def _walk(  # noqa: PLR0913  # a walk carries its state
+        self,
+        value: Any,
+        node: _Node | None,
+        path: str,
+        reason: str | None,
+        ignored: Counter[str],
+        lost: dict[str, None],
+        depth: int,
     ) -> int:
+        """``reason`` is that of the nearest ignored subtree: what is not read in there is ignored too."""
         if value in _NOTHING:
             return 0
-        if node is not None and node.reason is not None and not node.children:
-            ignored[node.reason] += 1
-            return 0
-        if value.__class__ is list:
-            return (
-                sum(self._walk(item, node, path, ignored, lost, depth + 1) for item in value) if depth < _DEEPEST else 0
-            )
-        if value.__class__ is not dict:
-            return self._leaf(node, path, ignored, lost)
-        if depth >= _DEEPEST or node is None:
-            lost[path or "/"] = None
-            return 0
-        if node.read and not node.children:
+        if node is not None:
+            reason = node.reason or reason
+        if value.__class__ is list and depth < _DEEPEST:
+            return sum(self._walk(item, node, path, reason, ignored, lost, depth + 1) for item in value)
+        if node is not None and node.read and (value.__class__ is not dict or not node.children):
             return 1
+        if node is None or value.__class__ is not dict or depth >= _DEEPEST or not node.children:
+            if reason is None:
+                lost[path or "/"] = None
+            else:
+                ignored[reason] += 1
+            return 0
         count = 0
         for key, inner in value.items():
             child = node.children.get(key)
-            where = f"{path}.{key}" if path else str(key)
-            if child is None:
-                if node.reason is not None:
-                    ignored[node.reason] += 1
-                elif node.read:
-                    count += 1
-                elif inner not in _NOTHING:
-                    lost[where] = None
-                continue
-            count += self._walk(inner, child, where, ignored, lost, depth + 1)
+            if child is None and node.whole:
+                count += inner not in _NOTHING
+            else:
+                where = f"{path}.{key}" if path else str(key)
+                count += self._walk(inner, child, where, reason, ignored, lost, depth + 1)
         return count
-
-    @staticmethod
-    def _leaf(node: _Node | None, path: str, ignored: Counter[str], lost: dict[str, None]) -> int:
-        if node is not None and node.read:
-            return 1
-        if node is not None and node.reason is not None:
-            ignored[node.reason] += 1
-        else:
-            lost[path or "/"] = None
-        return 0
 
 
 class DriftMonitor:

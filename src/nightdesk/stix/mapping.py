@@ -3,6 +3,7 @@
 Grammar and field tables: docs/reference/mappings.md. Errors carry file, key and line.
 """
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ Path_ = tuple[str, ...]
 _STEP = re.compile(r"`([^`]+)`|([^.\[\]`]+)")
 _LABEL = re.compile(r"^[a-z][a-z0-9_]*$")
 _LITERAL = re.compile(r"^'([^']*)'$")
-_PARTS = re.compile(r"""((?:'[^']*'|[^|'])+)(?:\||$)""")
-_CALLS = re.compile(r"""((?:'[^']*'|[^>'])+)(?:>|$)""")
+# A separator stands between blanks: one inside a pattern (``shaped low|high``) is part of the pattern.
+_PARTS = re.compile(r"""((?:'[^']*'|(?!\s\|\s)[^'])+)(?:\s\|\s|$)""")
+_CALLS = re.compile(r"""((?:'[^']*'|(?!\s>\s)[^'])+)(?:\s>\s|$)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,23 @@ def parse_path(text: str) -> Path_:
     return tuple(steps)
 
 
+def _callable_with(part: str, name: str, function: Any, words: Sequence[str]) -> None:
+    try:
+        inspect.signature(function).bind(None, *words)
+    except TypeError as error:
+        raise ValueError(f"{part!r}: {name} cannot take {' '.join(words) or 'no word'}: {error}") from error
+    if name == "shaped":
+        _pattern(words[0])
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from error
+    return text
+
+
 class _Reader:
     """Parses one file and collects every problem with its line."""
 
@@ -166,6 +185,8 @@ class _Reader:
                     raise ValueError(f"{part!r}: no scale {' '.join(words) or '(unnamed)'}")
             elif name not in FUNCTIONS and name not in self.extra:
                 raise ValueError(f"{part!r}: no function {name!r}; there are scale, {', '.join(sorted(FUNCTIONS))}")
+            else:
+                _callable_with(part, name, {**FUNCTIONS, **self.extra}[name], words)
             calls.append((name, tuple(words)))
         literal = _LITERAL.match(head)
         if literal:
@@ -339,7 +360,7 @@ def _recognised(reader: _Reader, raw: Sequence[Any]) -> Iterator[tuple[Path_, st
     for item in raw:
         path, _, pattern = str(item).partition(" ~ ")
         try:
-            yield parse_path(path.strip()), pattern.strip()
+            yield parse_path(path.strip()), _pattern(pattern.strip())
         except ValueError as error:
             reader.wrong("recognise", str(error), str(item))
 

@@ -10,7 +10,8 @@ from sqlalchemy import insert as plain_insert
 
 from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState, JournalEntry, StaleActionError
 from nightdesk.hub.store.codec import decode_action, dump, load, maybe_stamp, moment, safe_key, safe_text, stamp
-from nightdesk.hub.store.schema import LEASED, LIVE, OVER, action as action_table, action_journal
+from nightdesk.hub.store.schema import LEASED, LIVE, OVER, action_journal
+from nightdesk.hub.store.schema import action as action_table
 from nightdesk.hub.store.sql import insert, take
 from nightdesk.hub.store.store import Store
 from nightdesk.sdk.verbs import verb
@@ -38,8 +39,8 @@ def create_in(conn: Connection, action: Action, *, actor: str) -> Action:
         **_changing(action),
     }
     adding = insert(conn, action_table).values(row)
-    done = conn.execute(adding.on_conflict_do_nothing(index_elements=["tenant", "idempotency_key"]))
-    if done.rowcount != 1:
+    once = adding.on_conflict_do_nothing(index_elements=["tenant", "idempotency_key"])
+    if conn.execute(once.returning(action_table.c.action_id)).one_or_none() is None:
         there = select(action_table.c.body).where(
             action_table.c.tenant == action.tenant, action_table.c.idempotency_key == row["idempotency_key"]
         )
@@ -58,7 +59,7 @@ def move_in(
     detail: Mapping[str, Any],
     **changes: Any,
 ) -> Action:
-    """``Journal.move`` in the caller's transaction. ``changes`` go onto the stored action, not onto the caller's copy."""
+    """``Journal.move`` in the caller's transaction. ``changes`` go onto the stored action, not the caller's copy."""
     fixed = sorted(_FIXED & changes.keys())
     if fixed:
         raise ValueError(f"{', '.join(fixed)} of an action never change by a move")

@@ -5,10 +5,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from nightdesk.hub.store.codec import decode_alert, encode_alert, safe_key, safe_text, stamp
-from nightdesk.hub.store.schema import alert as alert_table, alert_bundle
+from nightdesk.hub.store.schema import alert as alert_table
+from nightdesk.hub.store.schema import alert_bundle
 from nightdesk.hub.store.sql import chunks, take
 from nightdesk.sdk.case import Alert
 
@@ -164,7 +165,6 @@ def alerts_of_case(conn: Connection, tenant: str, case_ids: Collection[str]) -> 
             .where(alert_table.c.tenant == tenant, alert_table.c.case_id.in_(part))
             .order_by(alert_table.c.case_id, alert_table.c.seq)
         )
-        rows: Sequence[Row[tuple[str | None, bytes]]] = conn.execute(statement).all()
-        for case_id, facts in rows:
-            found.setdefault(str(case_id), []).append(decode_alert(facts))
+        for row in conn.execute(statement):
+            found.setdefault(row.case_id, []).append(decode_alert(row.facts))
     return {case_id: tuple(alerts) for case_id, alerts in found.items()}

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case as either, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import case as either
 
 from nightdesk.hub.store.alerts import alerts_of_case
 from nightdesk.hub.store.codec import moment, safe_key, safe_text, stamp
-from nightdesk.hub.store.schema import alert as alert_table, case_entity, case_file
+from nightdesk.hub.store.schema import alert as alert_table
+from nightdesk.hub.store.schema import case_entity, case_file
 from nightdesk.hub.store.sql import chunks, insert, take
 from nightdesk.sdk.case import Case, CaseStatus
 from nightdesk.sdk.errors import NightdeskError
@@ -62,38 +64,40 @@ def new_case_ids(conn: Connection, tenant: str, opened: Sequence[datetime]) -> l
 
 
 def cases_touching(
-    conn: Connection, tenant: str, entity_keys: Collection[str], since: datetime, *, per_key: int = 100
+    conn: Connection, tenant: str, entity_keys: Collection[str], since: datetime, *, per_key: int = 25
 ) -> dict[str, list[CaseRef]]:
     """For each entity the cases it was seen in since then, newest sight first; entities without any are left out.
 
-    At most ``per_key`` cases an entity: something seen in hundreds of cases an hour tells none of them apart.
+    At most ``per_key`` cases an entity: what is seen in more of them tells none apart, and correlation drops it.
     """
     asked = {safe_key(key): key for key in entity_keys}
     seen = case_entity.c
     rank = func.row_number().over(partition_by=seen.entity_key, order_by=(seen.last_seen.desc(), seen.case_id.desc()))
-    found: dict[str, list[CaseRef]] = {}
+    rows: list[tuple[str, str, str]] = []
     for part in chunks(sorted(asked)):
         newest = (
             select(seen.entity_key, seen.case_id, seen.last_seen, rank.label("rank"))
             .where(seen.tenant == tenant, seen.entity_key.in_(part), seen.last_seen >= stamp(since))
             .subquery()
         )
-        statement = (
-            select(newest, case_file.c.status, case_file.c.updated_at, case_file.c.opened_at)
-            .join_from(newest, case_file, (case_file.c.tenant == tenant) & (case_file.c.case_id == newest.c.case_id))
-            .where(newest.c.rank <= per_key)
-            .order_by(newest.c.entity_key, newest.c.rank)
-        )
-        for row in conn.execute(statement):
-            found.setdefault(asked[row.entity_key], []).append(
-                CaseRef(
-                    row.case_id,
-                    CaseStatus(row.status),
-                    moment(row.updated_at),
-                    moment(row.opened_at),
-                    moment(row.last_seen),
-                )
-            )
+        statement = select(newest).where(newest.c.rank <= per_key).order_by(newest.c.entity_key, newest.c.rank)
+        rows += [(key, case_id, last_seen) for key, case_id, last_seen, _ in conn.execute(statement)]
+    headers = _headers(conn, tenant, sorted({case_id for _, case_id, _ in rows}))
+    found: dict[str, list[CaseRef]] = {}
+    for key, case_id, last_seen in rows:
+        found.setdefault(asked[key], []).append(CaseRef(case_id, *headers[case_id], moment(last_seen)))
+    return found
+
+
+def _headers(conn: Connection, tenant: str, ids: Sequence[str]) -> dict[str, tuple[CaseStatus, datetime, datetime]]:
+    table = case_file.c
+    found = {}
+    for part in chunks(ids):
+        statement = select(table.case_id, table.status, table.updated_at, table.opened_at)
+        for case_id, status, updated_at, opened_at in conn.execute(
+            statement.where(table.tenant == tenant, table.case_id.in_(part))
+        ):
+            found[case_id] = (CaseStatus(status), moment(updated_at), moment(opened_at))
     return found
 
 
@@ -160,8 +164,8 @@ def _join_alerts(conn: Connection, writes: Sequence[CaseWrite]) -> list[int]:
                 alert_table.c.tenant == tenant, alert_table.c.alert_id.in_(part)
             )
             at.update({(tenant, row.alert_id): row.case_id for row in conn.execute(statement)})
-    moves = []
-    joined = []
+    moves: list[dict[str, str]] = []
+    joined: list[int] = []
     for write in writes:
         before = len(moves)
         for alert_id in write.new_alert_ids:

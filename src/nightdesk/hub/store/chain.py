@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, update
 from nightdesk.hub.store.schema import chain_head
 from nightdesk.hub.store.sql import insert
 
-__all__ = ["GENESIS", "Head", "Link", "extend", "head", "problems"]
+__all__ = ["GENESIS", "Head", "Link", "extend", "head", "intact", "problems"]
 
 GENESIS = "0" * 64
 
@@ -38,6 +38,11 @@ class Link:
 
 def _hash(chain: str, tenant: str, seq: int, previous: str, record: bytes) -> str:
     return hashlib.sha256(f"{chain}\0{tenant}\0{seq}\0{previous}\0".encode() + record).hexdigest()
+
+
+def intact(tenant: str, chain: str, link: Link) -> bool:
+    """True when the link's record is what was recorded; nothing else should be read from it before."""
+    return link.hash == _hash(chain, tenant, link.seq, link.previous_hash, link.record)
 
 
 def head(conn: Connection, tenant: str, chain: str) -> Head:
@@ -75,7 +80,7 @@ def problems(conn: Connection, tenant: str, chain: str, links: Iterable[Link]) -
             found.append(f"{where}: {chain} {seq + 1} is missing before it")
         if link.previous_hash != previous:
             found.append(f"{where}: does not follow the one before it")
-        if link.hash != _hash(chain, tenant, link.seq, link.previous_hash, link.record):
+        if not intact(tenant, chain, link):
             found.append(f"{where}: its content is not what was recorded")
         seq, previous = link.seq, link.hash
     newest = head(conn, tenant, chain)

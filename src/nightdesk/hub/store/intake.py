@@ -1,4 +1,4 @@
-"""The inbox and its ledger: a page of raw records and its cursor in one transaction, so that nothing is lost (law 1)."""
+"""The inbox: a page of raw records and its cursor in one transaction, so that nothing is lost (law 1)."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,9 @@ from sqlalchemy import insert as plain_insert
 from nightdesk.hub.store.codec import dump, load, moment, safe_key, safe_text, stamp
 from nightdesk.hub.store.ledger import LedgerRow, audit_ledger, ledger
 from nightdesk.hub.store.quarantine import set_aside
-from nightdesk.hub.store.schema import WAITING, cursor as cursor_table, inbox, inbox_payload, ledger as ledger_table
+from nightdesk.hub.store.schema import WAITING, inbox, inbox_payload
+from nightdesk.hub.store.schema import cursor as cursor_table
+from nightdesk.hub.store.schema import ledger as ledger_table
 from nightdesk.hub.store.sql import chunks, insert, take
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.records import Batch, Cursor, Failure, RawRecord
@@ -71,7 +73,7 @@ class Numbered(Protocol):
         ...
 
 
-def store_page(  # noqa: PLR0913  # a page is named by all of these, and a wrong order must not type-check
+def store_page(
     conn: Connection,
     *,
     tenant: str,
@@ -86,42 +88,36 @@ def store_page(  # noqa: PLR0913  # a page is named by all of these, and a wrong
     A record without key is known by its bytes. A failure is a duplicate only of the same bytes: a whole record that
     comes later under its key is not one.
     """
-    seq = take(conn, tenant, "inbox", len(batch.records) + len(batch.failures))
+    items: list[RawRecord | Failure] = [*batch.records, *batch.failures]
+    seq = take(conn, tenant, "inbox", len(items))
     page: dict[str, tuple[int, RawRecord | Failure]] = {}
-    for item in (*batch.records, *batch.failures):
-        page.setdefault(_key(item), (seq, item))
-        seq += 1
+    for number, item in enumerate(items, seq):
+        page.setdefault(_key(item), (number, item))
     for key in _known(conn, tenant, instance, stream, list(page)):
         del page[key]
 
     origin = {"tenant": tenant, "instance": instance, "stream": stream, "received_at": stamp(received_at)}
     rows, payloads, failures = [], [], []
     for key, (number, item) in page.items():
-        failed = isinstance(item, Failure)
-        rows.append(
-            {
-                **origin,
-                "seq": number,
-                "key": key,
-                "product": product if failed else item.product or product,
-                "native_id": "" if failed else safe_text(item.native_id),
-                "state": "quarantined" if failed else "waiting",
-            }
-        )
-        media_type = "application/octet-stream" if failed else safe_text(item.media_type)
-        payloads.append({"tenant": tenant, "seq": number, "payload": item.payload, "media_type": media_type})
-        if failed:
+        row = {**origin, "seq": number, "key": key, "product": product, "native_id": "", "state": "quarantined"}
+        media_type = "application/octet-stream"
+        if isinstance(item, Failure):
             failures.append((number, str(item.error), item.pointer or getattr(item.error, "pointer", "")))
+        else:
+            row |= {"product": item.product or product, "native_id": safe_text(item.native_id), "state": "waiting"}
+            media_type = safe_text(item.media_type)
+        rows.append(row)
+        payloads.append({"tenant": tenant, "seq": number, "payload": item.payload, "media_type": media_type})
     if rows:
         conn.execute(plain_insert(inbox), rows)
         conn.execute(plain_insert(inbox_payload), payloads)
     set_aside(conn, tenant, failures, at=received_at)
 
-    received = len(batch.records) + len(batch.failures)
-    _count(conn, tenant, instance, stream, received=received, duplicate=received - len(rows))
+    duplicate = len(items) - len(rows)
+    _count(conn, tenant, instance, stream, received=len(items), duplicate=duplicate)
     if batch.cursor is not None:
         _move_cursor(conn, tenant, instance, stream, batch.cursor, received_at)
-    return PageStored(received, received - len(rows), len(failures), len(rows) - len(failures))
+    return PageStored(len(items), duplicate, len(failures), len(rows) - len(failures))
 
 
 def _key(item: RawRecord | Failure) -> str:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from nightdesk.hub.store.schema import inbox, inbox_payload, ledger as ledger_table, quarantine
+from nightdesk.hub.store.schema import inbox, inbox_payload, quarantine
+from nightdesk.hub.store.schema import ledger as ledger_table
 
 __all__ = ["LedgerRow", "audit_ledger", "ledger"]
 
@@ -47,7 +48,9 @@ def ledger(conn: Connection, tenant: str | None = None) -> list[LedgerRow]:
         states, row = counted.get(key, {}), came.get(key)
         found.append(
             LedgerRow(
-                *key,
+                tenant=key[0],
+                instance=key[1],
+                stream=key[2],
                 received=row.received if row else 0,
                 duplicate=row.duplicate if row else 0,
                 normalised=states.get("normalised", 0),
@@ -61,8 +64,8 @@ def ledger(conn: Connection, tenant: str | None = None) -> list[LedgerRow]:
 def audit_ledger(conn: Connection, tenant: str | None = None) -> list[str]:
     """Everything that contradicts law 1, in words; empty when nothing does. Reads the whole inbox."""
     found = [
-        f"{row.tenant}/{row.instance}/{row.stream}: received {row.received}, but duplicate {row.duplicate} + normalised "
-        f"{row.normalised} + quarantined {row.quarantined} + waiting {row.waiting}"
+        f"{row.tenant}/{row.instance}/{row.stream}: received {row.received}, but duplicate {row.duplicate} + "
+        f"normalised {row.normalised} + quarantined {row.quarantined} + waiting {row.waiting}"
         for row in ledger(conn, tenant)
         if not row.balanced
     ]

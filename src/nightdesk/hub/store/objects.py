@@ -1,4 +1,4 @@
-"""The version ledger of STIX objects that the hub makes or that alerts share: same content, same version, same bytes."""
+"""The version ledger of STIX objects that the hub makes or alerts share: same content, same version, same bytes."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence

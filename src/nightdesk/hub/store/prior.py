@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from nightdesk.hub.store.codec import decode_alert
+from nightdesk.hub.store.codec import decode_alert, stamp
 from nightdesk.hub.store.schema import alert as alert_table
+from nightdesk.hub.store.schema import case_file
 from nightdesk.hub.store.schema import decision as decision_table
 from nightdesk.hub.store.sql import chunks
 from nightdesk.hub.store.store import Store
 from nightdesk.sdk.case import Alert
 
-__all__ = ["Joined", "Prior", "decision_counts", "prior"]
+__all__ = ["Activity", "Joined", "Prior", "activity", "decision_counts", "prior"]
 
 _T = TypeVar("_T")
 
@@ -50,6 +52,27 @@ def decision_counts(conn: Connection, tenant: str, case_ids: Collection[str]) ->
         )
         found.update({row[0]: int(row[1]) for row in conn.execute(statement)})
     return found
+
+
+class Activity(NamedTuple):
+    """What happened since a moment."""
+
+    new_cases: int
+    closed: int
+
+
+def activity(conn: Connection, tenant: str, since: datetime) -> Activity:
+    """How many cases were opened and how many closed by decision since then."""
+    opened = select(func.count()).where(
+        case_file.c.tenant == tenant, case_file.c.updated_at >= stamp(since), case_file.c.opened_at >= stamp(since)
+    )
+    closed = select(func.count()).where(
+        case_file.c.tenant == tenant,
+        case_file.c.status == "closed",
+        case_file.c.updated_at >= stamp(since),
+        case_file.c.latest_outcome == "close",
+    )
+    return Activity(int(conn.execute(opened).scalar_one()), int(conn.execute(closed).scalar_one()))
 
 
 class Joined(Store):

@@ -1,4 +1,4 @@
-"""Records that could not become alerts: kept with their bytes and reason, shown, and replayed when the cause is gone."""
+"""Records that could not become alerts: kept with bytes and reason, shown, and replayed when the cause is gone."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -16,13 +16,15 @@ from nightdesk.hub.store.schema import (
     QUARANTINED,
     TEXT,
     WAITING,
-    action as action_table,
     action_journal,
     case_file,
     chain_head,
     counter,
     inbox,
     ledger,
+)
+from nightdesk.hub.store.schema import (
+    action as action_table,
 )
 from nightdesk.hub.store.sql import chunks
 from nightdesk.sdk.case import Case, Decision
@@ -153,7 +155,7 @@ def case_page(conn: Connection, tenant: str, case_id: str) -> CasePage | None:
 def status_counts(conn: Connection, tenant: str) -> dict[str, int]:
     """How many cases stand where."""
     statement = select(case_file.c.status, func.count()).where(case_file.c.tenant == tenant)
-    return {status: number for status, number in conn.execute(statement.group_by(case_file.c.status))}
+    return {row[0]: row[1] for row in conn.execute(statement.group_by(case_file.c.status))}
 
 
 def totals(conn: Connection) -> dict[str, Totals]:
@@ -161,13 +163,13 @@ def totals(conn: Connection) -> dict[str, Totals]:
     came = select(ledger.c.tenant, func.sum(ledger.c.received), func.sum(ledger.c.duplicate)).group_by(ledger.c.tenant)
     received = {tenant: (int(count), int(repeats)) for tenant, count, repeats in conn.execute(came)}
     given = select(counter.c.tenant, counter.c.value).where(counter.c.name == "alert")
-    alerts = {tenant: value for tenant, value in conn.execute(given)}
+    alerts = {row[0]: row[1] for row in conn.execute(given)}
     decided = select(chain_head.c.tenant, chain_head.c.seq).where(chain_head.c.chain == "decision")
-    decisions = {tenant: seq for tenant, seq in conn.execute(decided)}
-    aside = {}
+    decisions = {row[0]: row[1] for row in conn.execute(decided)}
+    aside: dict[str, dict[str, int]] = {}
     for word, condition in (("waiting", WAITING), ("quarantined", QUARANTINED)):
         counting = select(inbox.c.tenant, func.count()).where(condition).group_by(inbox.c.tenant)
-        aside[word] = {tenant: number for tenant, number in conn.execute(counting)}
+        aside[word] = {row[0]: row[1] for row in conn.execute(counting)}
     states: dict[str, dict[str, dict[str, int]]] = {"cases": {}, "actions": {}}
     by_status = select(case_file.c.tenant, case_file.c.status, func.count())
     by_state = select(action_table.c.tenant, action_table.c.state, func.count()).where(LIVE)

@@ -17,6 +17,7 @@ __all__ = [
     "LIVE",
     "OVER",
     "QUARANTINED",
+    "REVISION",
     "TEXT",
     "WAITING",
     "action",
@@ -37,6 +38,9 @@ __all__ = [
     "quarantine",
     "stix_object",
 ]
+
+REVISION = "0001"
+"""The newest step under migrations/, here so that an up-to-date database is opened without loading Alembic."""
 
 metadata = MetaData()
 TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")

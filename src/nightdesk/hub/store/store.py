@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from nightdesk.hub.store import migrate
 from nightdesk.hub.store.engines import SYNCHRONOUS, Engines, open_engines, refusal
+from nightdesk.hub.store.schema import REVISION
 from nightdesk.hub.store.sql import lost_race
 from nightdesk.sdk.context import Clock, utc_now
 
@@ -43,7 +43,7 @@ class Store:
             with store.begin() as conn:
                 if store.dialect == "postgresql":
                     conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-                migrate.upgrade(conn)
+                _bring_up_to_date(conn)
         except DBAPIError as error:
             store.close()
             where = engines.url.render_as_string(hide_password=True)
@@ -101,3 +101,13 @@ class Store:
     def close(self) -> None:
         """Closes every connection; SQLite folds its log into the file."""
         self._engines.dispose()
+
+
+def _bring_up_to_date(conn: Connection) -> None:
+    if inspect(conn).has_table("alembic_version"):
+        stored = conn.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        if stored == [REVISION]:
+            return
+    from nightdesk.hub.store import migrate  # noqa: PLC0415  # Alembic costs 0.4 s, which every start would pay
+
+    migrate.upgrade(conn)

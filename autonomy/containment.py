@@ -1,0 +1,135 @@
+"""From "isolate the victim" in a rule to named, checked targets; a doubt leaves the idea and asks for a person."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from nightdesk.autonomy.guardrails import DecisionContext, blast_radius, may_run_unattended
+from nightdesk.autonomy.policy import ACTS_ON, Policy, ProposedAction, Ruling
+from nightdesk.autonomy.protected import protection_checks
+from nightdesk.sdk.case import Alert, Check, Entity, EntityKind, Proposal
+from nightdesk.sdk.errors import RejectedError
+from nightdesk.sdk.targets import Target
+from nightdesk.sdk.verbs import Risk, TargetKind, verb
+
+__all__ = ["Containment", "resolve"]
+
+_CALM = frozenset(
+    {"caution", "timestamps", "clock-skew", "enrichment", "flood", "new-cases", "kill-switch", "with-person"}
+)
+"""What must be in order before a containment goes without a person; the floors under closing do not hold one back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Containment:
+    """What is proposed, and every check that was asked on the way."""
+
+    proposals: tuple[Proposal, ...]
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """One verb on one target; ``unattended`` when every rule that wants it says so."""
+
+    action: ProposedAction
+    target: Target
+    unattended: bool
+
+
+def resolve(
+    ruling: Ruling, policy: Policy, signers: int, context: DecisionContext, asked: tuple[Check, ...]
+) -> Containment:
+    """Names the targets of every matching propose rule, drops the protected, and says who may let each one go."""
+    checks: list[Check] = []
+    wishes: dict[tuple[str, str], _Wish] = {}
+    for wish in _wishes(ruling, checks):
+        key = (wish.action.verb, wish.target.key)
+        known = wishes.get(key)
+        if known is not None:
+            wishes[key] = replace(known, unattended=known.unattended and wish.unattended)
+            continue
+        found = protection_checks(wish.target, policy, context.assets.get(wish.target.key))
+        checks += found
+        if all(check.passed for check in found):
+            wishes[key] = wish
+    calm = all(check.passed for check in asked if check.name in _CALM)
+    proposals = []
+    for wish in wishes.values():
+        approval = "human"
+        if wish.unattended:
+            doubts = tuple(_unattended(wish, list(wishes.values()), signers, context, calm=calm))
+            checks += doubts
+            approval = "policy" if all(check.passed for check in doubts) else "human"
+        proposals.append(
+            Proposal(wish.action.verb, wish.target.key, wish.target.facts, wish.action.parameters, approval)
+        )
+    return Containment(tuple(proposals), tuple(checks))
+
+
+def _wishes(ruling: Ruling, checks: list[Check]) -> Iterator[_Wish]:
+    for rule, alerts in ruling.proposing:
+        propose = rule.then.propose
+        for action in propose.actions if propose else ():
+            kind = verb(action.verb).target
+            named = False
+            for alert in alerts:
+                for entity in alert.entities:
+                    if not _meant(action.target, kind, entity):
+                        continue
+                    named = True
+                    try:
+                        target = Target(kind, entity.value, _facts(alert, entity))
+                    except RejectedError as error:
+                        checks.append(Check("selector", False, str(error), "means exactly one thing"))
+                        continue
+                    yield _Wish(action, target, propose is not None and propose.approval == "policy")
+            checks.append(
+                Check("target", named, f"{action.verb} {action.target} of rule {rule.id}", "an alert names one")
+            )
+
+
+def _meant(word: str, kind: TargetKind, entity: Entity) -> bool:
+    if entity.kind is not ACTS_ON.get(kind):
+        return False
+    if kind is TargetKind.SENDER and entity.role != "sender":
+        return False
+    return word in {entity.kind.value, entity.role}
+
+
+def _facts(alert: Alert, entity: Entity) -> dict[str, str]:
+    """What else the alert says of the same thing; a process or file lies on the host of its alert, if that is one."""
+    facts = dict(entity.facts)
+    hosts = [one for one in alert.entities if one.kind is EntityKind.HOST]
+    if entity.kind is EntityKind.HOST:
+        facts.setdefault("hostname", entity.value)
+    elif entity.kind in {EntityKind.PROCESS, EntityKind.FILE} and len(hosts) == 1:
+        for name in ("hostname", "device_id", "address"):
+            if name in hosts[0].facts:
+                facts.setdefault(name, hosts[0].facts[name])
+        facts.setdefault("hostname", hosts[0].value)
+    return facts
+
+
+def _unattended(
+    wish: _Wish, all_wishes: list[_Wish], signers: int, context: DecisionContext, *, calm: bool
+) -> Iterator[Check]:
+    wanted = verb(wish.action.verb)
+    what = f"{wanted.name} {wish.target.key}"
+    yield Check("two-signers", signers >= 2, f"{what}: {signers}", "two persons")
+    yield Check("calm", calm, what, "no check failed that makes a machine wait")
+    bounded = wanted.risk < Risk.R2 or (wanted.risk is Risk.R2 and wanted.reversible)
+    yield Check("reversible", bounded, f"{what}: {wanted.risk.name}", "R1, or R2 with an inverse")
+    yield from may_run_unattended(wanted.target, wish.target.key, wish.target.facts.get("asset_type", ""), context)
+    if wanted.risk >= Risk.R2:
+        planned = {
+            one.target.key
+            for one in all_wishes
+            if _bucket(one.target.kind) == _bucket(wish.target.kind) and verb(one.action.verb).risk >= Risk.R2
+        }
+        yield from blast_radius(wanted.target, len(planned), context, what)
+
+
+def _bucket(kind: TargetKind) -> str:
+    if kind in {TargetKind.HOST, TargetKind.PROCESS}:
+        return "host"
+    return "account" if kind is TargetKind.ACCOUNT else "indicator"

@@ -1,0 +1,213 @@
+"""One case, one policy, one moment: what is to be done, why, and what was checked on the way.
+
+The order is fixed: hard policy, abstain checks, outcome. A failed check gives the case to a person; nothing after the
+hard policy can widen what it allows. The same arguments give the same decision for ever (law 11).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from nightdesk.autonomy.canonical import fingerprint
+from nightdesk.autonomy.containment import Containment, resolve
+from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
+from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge
+from nightdesk.autonomy.signing import SignedPolicy
+from nightdesk.sdk.case import Case, CaseStatus, Check, Decision, Mode, Outcome, Verdict
+
+__all__ = ["CAUTION", "DecisionContext", "decide"]
+
+CAUTION: dict[Outcome, int] = {
+    Outcome.CLOSE: 0,
+    Outcome.HOLD: 1,
+    Outcome.RECOMMEND: 2,
+    Outcome.ESCALATE: 3,
+    Outcome.PROPOSE_CONTAINMENT: 3,
+    Outcome.REOPEN: 3,
+}
+"""How cautious each outcome is; law 7 is about this order."""
+
+# When rules disagree, the graver word is told.
+_GRAVITY = (
+    Verdict.TRUE_POSITIVE,
+    Verdict.LIKELY_TRUE_POSITIVE,
+    Verdict.UNDETERMINED,
+    Verdict.BENIGN_POSITIVE,
+    Verdict.LIKELY_FALSE_POSITIVE,
+    Verdict.FALSE_POSITIVE,
+    Verdict.TEST,
+    Verdict.DUPLICATE,
+)
+_SENTENCES = {
+    "caution": "A field was lost or could not be read, so what is known of the case is not complete",
+    "severity-floor": "The severity is unknown or too high for a machine to close the case",
+    "tactic-floor": "The technique is one that a person always looks at",
+    "timestamps": "A time stamp lies in the future or out of order",
+    "clock-skew": "A clock is wrong, so times cannot be compared",
+    "enrichment": "An enrichment did not answer, and a missing answer is no good news",
+    "flood": "Far more alerts than usual arrive, and a flood can hide an attack",
+    "new-cases": "Far more new cases than allowed arrive, and a flood can hide an attack",
+    "close-budget": "As many cases were closed this hour as a machine may close",
+    "kill-switch": "The kill switch is on",
+    "with-person": "A person has this case, and a machine does not close it under their hands",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The part of a decision that the rules make."""
+
+    outcome: Outcome
+    verdict: Verdict
+    code: str
+    reasons: tuple[str, ...]
+    hold_until: datetime | None = None
+
+
+def decide(
+    case: Case,
+    policy: SignedPolicy | Policy,
+    *,
+    now: datetime,
+    quiet: timedelta,
+    context: DecisionContext | None = None,
+    decision_id: str,
+    supersedes: str = "",
+) -> Decision:
+    """The decision. Ask again when an alert joins the case, and when ``hold_until`` has come."""
+    surroundings = context or DecisionContext()
+    plain = policy.policy if isinstance(policy, SignedPolicy) else policy
+    signers = policy.signers if isinstance(policy, SignedPolicy) else ()
+    ruling = judge(plain, case, now)
+    asked = (*_policy_checks(ruling, signers, case), *abstain_checks(case, surroundings, now))
+    contained = resolve(ruling, plain, len(signers), surroundings, asked)
+    arrived = surroundings.last_arrival or case.updated_at
+    answer = _answer(ruling, asked, contained, now=now, hold_until=arrived + quiet)
+    if case.status is CaseStatus.CLOSED and CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
+        reopened = ("The case was closed, and with what is known now it would not be.", *answer.reasons)
+        answer = _Answer(Outcome.REOPEN, _graver(answer.verdict, Verdict.UNDETERMINED), answer.code, reopened)
+    return Decision(
+        tenant=case.tenant,
+        decision_id=decision_id,
+        case_id=case.case_id,
+        decided_at=now,
+        outcome=answer.outcome,
+        verdict=answer.verdict,
+        mode=Mode.RECOMMENDED if answer.outcome is Outcome.RECOMMEND else Mode.AUTONOMOUS,
+        reason_code=answer.code,
+        reasons=answer.reasons,
+        checks=(*asked, *contained.checks),
+        policy_id=plain.policy_id,
+        policy_version=plain.version,
+        policy_sha256=plain.sha256,
+        inputs=_inputs(case, signers, ruling, surroundings, quiet),
+        proposals=contained.proposals,
+        supersedes=supersedes,
+        hold_until=answer.hold_until,
+    )
+
+
+def _policy_checks(ruling: Ruling, signers: tuple[str, ...], case: Case) -> Iterator[Check]:
+    yield Check("policy-signed", bool(signers), ", ".join(signers), "at least one trusted signer")
+    raised = [rule.id for rule in ruling.escalating]
+    yield Check("no-escalate-rule", not raised, ", ".join(raised), "none matches")
+    unsure = [rule.id for rule in ruling.unsure]
+    yield Check("rules-answered", not unsure, ", ".join(unsure), "no raising rule lacks a fact or has expired")
+    bare = [alert.alert_id for alert, rule in zip(case.alerts, ruling.closing, strict=True) if rule is None]
+    shown = f"{len(bare)} of {len(case.alerts)} are not" + (f": {', '.join(bare[:5])}" if bare else "")
+    yield Check("every-alert-covered", ruling.covered, shown, "every alert has a rule that closes it")
+    yield Check("rules-current", not ruling.expired, ", ".join(ruling.expired), "no rule that would close has expired")
+
+
+def _answer(
+    ruling: Ruling, asked: tuple[Check, ...], contained: Containment, *, now: datetime, hold_until: datetime
+) -> _Answer:
+    raised = _raised(ruling, contained)
+    if raised is not None:
+        return raised
+    failed = {check.name: check for check in asked if not check.passed}
+    if not ruling.covered:
+        code = "rule-expired" if ruling.expired else "no-rule"
+        told = f"the rules {', '.join(ruling.expired)} have expired" if ruling.expired else "no rule names them"
+        return _escalated(code, f"{failed['every-alert-covered'].value}: {told}, so a person looks.")
+    if "policy-signed" in failed:
+        return _escalated("policy-unsigned", "Nobody has signed the policy, and an unsigned policy closes nothing.")
+    sentences = tuple(
+        f"{_SENTENCES[name]} ({check.value or 'failed'}; allowed: {check.limit})."
+        for name, check in failed.items()
+        if name in _SENTENCES
+    )
+    if sentences:
+        first = next(name for name in failed if name in _SENTENCES)
+        return _escalated(f"abstain-{first}", *sentences)
+    return _closed([rule for rule in ruling.closing if rule is not None], now=now, hold_until=hold_until)
+
+
+def _raised(ruling: Ruling, contained: Containment) -> _Answer | None:
+    """The answer when a rule asks for a person, whatever else is true."""
+    wanted = [
+        *((rule, rule.then.propose.verdict) for rule, _ in ruling.proposing if rule.then.propose),
+        *((rule, rule.then.escalate.verdict) for rule in ruling.escalating if rule.then.escalate),
+        *((rule, Verdict.UNDETERMINED) for rule in ruling.unsure),
+    ]
+    if not wanted:
+        return None
+    verdict = _graver(*(word for _, word in wanted))
+    told = tuple(_by_rule(rule, "asks for a person") for rule, _ in wanted if rule not in ruling.unsure)
+    told += tuple(_by_rule(rule, "may apply: it lacks a fact, or has expired") for rule in ruling.unsure)
+    if contained.proposals:
+        ready = [f"{one.verb} {one.target} (approval: {one.approval})" for one in contained.proposals]
+        return _Answer(Outcome.PROPOSE_CONTAINMENT, verdict, "propose-rule", (*told, f"Ready: {', '.join(ready)}."))
+    if ruling.proposing:
+        refused = [f"{check.name}: {check.value}" for check in contained.checks if not check.passed]
+        told += (f"Nothing is proposed ({'; '.join(refused)}).",)
+        return _Answer(Outcome.ESCALATE, verdict, "proposal-refused", told)
+    code = "escalate-rule" if ruling.escalating else "rule-unsure"
+    return _Answer(Outcome.ESCALATE, verdict, code, told)
+
+
+def _closed(rules: list[Rule], *, now: datetime, hold_until: datetime) -> _Answer:
+    distinct = list({rule.id: rule for rule in rules}.values())
+    verdict = _graver(*(rule.closing.verdict for rule in distinct if rule.closing))
+    told = tuple(_by_rule(rule, "covers it") for rule in distinct)
+    if any(rule.then.recommend is not None for rule in distinct):
+        return _Answer(Outcome.RECOMMEND, verdict, "recommend-rule", (*told, "A person has to agree."))
+    if now < hold_until and not all(rule.then.close and rule.then.close.at_once for rule in distinct):
+        told += ("It is closed when no further alert has joined it until then.",)
+        return _Answer(Outcome.HOLD, verdict, "waiting-for-quiet", told, hold_until)
+    return _Answer(Outcome.CLOSE, verdict, "signed-rule", told)
+
+
+def _escalated(code: str, *reasons: str) -> _Answer:
+    return _Answer(Outcome.ESCALATE, Verdict.UNDETERMINED, code, reasons)
+
+
+def _by_rule(rule: Rule, what: str) -> str:
+    reason = f" {rule.reason}" if rule.reason else ""
+    return f"Rule {rule.id} of {rule.owner} {what}.{reason}"
+
+
+def _graver(*verdicts: Verdict) -> Verdict:
+    return min(verdicts, key=_GRAVITY.index)
+
+
+def _inputs(
+    case: Case, signers: tuple[str, ...], ruling: Ruling, context: DecisionContext, quiet: timedelta
+) -> dict[str, Any]:
+    """What ``record.replay`` needs beside the case's alerts and the policy, as JSON values."""
+    return {
+        "alerts": [
+            {"alert_id": one.alert_id, "content_sha256": one.content_sha256, "sha256": fingerprint(one)}
+            for one in case.alerts
+        ],
+        "case": {
+            "status": case.status.value,
+            "severity_id": case.severity_id,
+            "updated_at": case.updated_at.isoformat(),
+        },
+        "context": context.to_json(),
+        "quiet_microseconds": quiet // timedelta(microseconds=1),
+        "rules": [rule.id if rule else None for rule in ruling.closing],
+        "signers": list(signers),
+    }

@@ -1,0 +1,242 @@
+"""The way of an approved action to the vendor and back: pre-state, journal, request, read-back.
+
+The journal says *requested* before the vendor hears of it (law 4), and *effective* only what a read-back later than the
+request has shown (law 5). A reply that was lost is answered by reading, and only then by asking once more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.admission import Guard, acts_alone, losses, refusal
+from nightdesk.autonomy.ledger import Ledger, lost_requests
+from nightdesk.autonomy.pacing import Limits, Pace
+from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, send, wish_of
+from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError
+from nightdesk.sdk.ports import Effect, Reading, Receipt
+from nightdesk.sdk.verbs import Risk, verb
+
+__all__ = ["Dispatch", "is_later"]
+
+_S = ActionState
+
+
+class Dispatch:
+    """Moves one action from approved to settled, as far as it goes now."""
+
+    def __init__(self, ledger: Ledger, router: Router, pace: Pace, limits: Limits, guards: Sequence[Guard]) -> None:
+        self._ledger = ledger
+        self._router = router
+        self._pace = pace
+        self._limits = limits
+        self._guards = tuple(guards)
+        self._ours: set[str] = set()
+
+    async def start(self, action: Action) -> Action:
+        """Approved: find the connector, read the state before, journal the request, send it."""
+        try:
+            found = self._router.route(action.tenant, action.verb, action.target, action.instance or None)
+            route = await answer(found, operation="route", within=self._limits.answer)
+            lost = losses(action, route)
+            before = None
+            if not route.action_manifest.accept_only:
+                before = await self._read(replace(action, losses=lost), route)
+            if before is not None and before.effect is Effect.UNKNOWN and acts_alone(action):
+                raise PolicyError(f"{route.instance} cannot say how {action.target.key} is now: a person must decide")
+        except DEFINITE as error:
+            return self._ledger.settle(action, _S.FAILED, str(error))
+        except NightdeskError as error:
+            return self._not_reached(action, error)
+        now = self._ledger.clock()
+        facts: dict[str, Any] = {
+            "instance": route.instance,
+            "native_id": route.native_id,
+            "pre_state": dict(before.state) if before else {},
+            "losses": lost,
+            "error": "",
+        }
+        if before is not None and before.effect is Effect.IN_EFFECT:
+            return self._ledger.move(
+                action,
+                _S.EFFECTIVE,
+                "it was so already: nothing to do, nothing to undo",
+                result=evidence_of(before),
+                changed=False,
+                effective_at=now,
+                **facts,
+            )
+        why = refusal(self._guards, action)
+        if why:
+            return self._ledger.settle(action, _S.CANCELLED, why)
+        requested = self._ledger.move(
+            action,
+            _S.REQUESTED,
+            result={"attempts": 1, "not_done": 0},
+            requested_at=now,
+            deadline=now + timedelta(seconds=route.action_manifest.deadline),
+            **facts,
+        )
+        return await self._send(requested, route)
+
+    async def follow(self, action: Action) -> Action:
+        """Requested, accepted or pending: read back, ask again if the request got lost, give up at the deadline."""
+        if action.result.get("accept_only") or not self._pace.is_due(action):
+            return action
+        try:
+            route = await self.route_back(action)
+            reading = None if route.action_manifest.accept_only else await self._read(action, route)
+        except NightdeskError as error:
+            return self._wait(action, str(error), after(error))
+        if reading is not None and is_later(reading, action):
+            if reading.effect is Effect.IN_EFFECT:
+                return self.in_effect(action, reading)
+            if reading.effect is Effect.FAILED and action.accepted_at is not None:
+                return self._ledger.settle(
+                    action,
+                    _S.FAILED,
+                    f"{route.instance} accepted it and reports that it failed",
+                    result=evidence_of(reading),
+                )
+            if reading.effect is Effect.PENDING or action.state is _S.ACCEPTED:
+                action = self._pending(action, reading)
+        if action.state is _S.REQUESTED and self._may_repeat(action, route, reading):
+            return await self._repeat(action, route)
+        return self._wait(action, "")
+
+    async def route_back(self, action: Action) -> Route:
+        """The connector that was asked."""
+        found = self._router.route_to(action.tenant, action.instance, action.verb, action.target, action.native_id)
+        return await answer(found, operation="route", within=self._limits.answer)
+
+    def in_effect(self, action: Action, reading: Reading, *, by_us: bool = True) -> Action:
+        """A read-back has shown it; what changed something and was asked for a time is leased."""
+        # A repeated request may be answered with "already so" because the lost one worked: then it is ours.
+        changed = by_us and (action.changed is not False or lost_requests(action) > 1)
+        now = self._ledger.clock()
+        seconds = action.result.get("lease_seconds")
+        until = now + timedelta(seconds=float(seconds)) if changed and seconds is not None else None
+        effective = self._ledger.move(
+            action,
+            _S.EFFECTIVE,
+            result=evidence_of(reading),
+            changed=changed,
+            effective_at=now,
+            lease_until=until,
+            error="",
+        )
+        self._pace.forget(action)
+        self._ours.discard(action.action_id)
+        return self.lease(effective)
+
+    def lease(self, action: Action) -> Action:
+        """An effective action with an end is leased; separate, for a crash may come between."""
+        if action.state is _S.EFFECTIVE and action.lease_until is not None:
+            return self._ledger.move(action, _S.LEASED, f"until {action.lease_until.isoformat()}")
+        return action
+
+    async def _read(self, action: Action, route: Route) -> Reading:
+        return await read(route, wish_of(action, route, self._ledger.clock()), within=self._limits.answer)
+
+    async def _send(self, action: Action, route: Route) -> Action:
+        self._ours.add(action.action_id)
+        attempts, not_done = int(action.result["attempts"]), int(action.result["not_done"])
+        command = wish_of(action, route, self._ledger.clock())
+        try:
+            receipt = await send(route, command, within=self._limits.answer)
+        except RateLimitError as error:
+            self._pace.pause(action, error.retry_after)
+            return self._ledger.move(action, _S.REQUESTED, str(error), result={"not_done": not_done + 1})
+        except DEFINITE as error:
+            if attempts == not_done + 1:
+                self._ours.discard(action.action_id)
+                return self._ledger.settle(action, _S.FAILED, str(error))
+            # An earlier request got lost and may have worked: only a read-back can tell.
+            return self._ledger.move(action, _S.REQUESTED, str(error), result={"stop": True})
+        except NightdeskError as error:
+            self._pace.pause(action)
+            return self._ledger.move(action, _S.REQUESTED, f"the reply got lost: {error}")
+        return await self._accepted(action, route, receipt)
+
+    async def _accepted(self, action: Action, route: Route, receipt: Receipt) -> Action:
+        only = route.action_manifest.accept_only
+        lost = tuple(sorted({*action.losses, *receipt.losses}))
+        facts: dict[str, Any] = {"native_action_id": receipt.native_action_id, "evidence": dict(receipt.evidence)}
+        accepted = self._ledger.move(
+            action,
+            _S.ACCEPTED,
+            result={**facts, "accept_only": only} if only else facts,
+            accepted_at=self._ledger.clock(),
+            losses=lost,
+            changed=receipt.changed,
+        )
+        undeclared = set(lost) - set(action.result.get("accept_losses", ()))
+        if undeclared:
+            self._ledger.call_person(accepted, f"{route.instance} did it without {', '.join(sorted(undeclared))}")
+        return await self.follow(accepted)
+
+    def _pending(self, action: Action, reading: Reading) -> Action:
+        if action.state is _S.PENDING:
+            return action
+        return self._ledger.move(action, _S.PENDING, result=evidence_of(reading))
+
+    def _may_repeat(self, action: Action, route: Route, reading: Reading | None) -> bool:
+        if action.result.get("stop") or lost_requests(action) >= self._limits.attempts:
+            return False
+        if action.action_id in self._ours:
+            if self._is_over(action):
+                return False
+        elif not _is_older(self._ledger, action, self._limits.takeover):
+            return False
+        if route.action_manifest.accept_only:
+            # Only ``act`` promises that a repeated key is one effect; a comment written twice is two.
+            harmless = verb(action.verb).risk <= Risk.R1 and not action.verb.startswith("alert.")
+            return harmless or not lost_requests(action)
+        return reading is not None and reading.effect in {Effect.NOT_IN_EFFECT, Effect.FAILED}
+
+    async def _repeat(self, action: Action, route: Route) -> Action:
+        why = refusal(self._guards, action)
+        if why:
+            return self._wait(action, why)
+        deadline = action.deadline
+        if action.action_id not in self._ours:
+            # Taken over after a crash, perhaps long after the deadline: the wish still stands.
+            deadline = self._ledger.clock() + timedelta(seconds=route.action_manifest.deadline)
+        attempts = int(action.result.get("attempts", 1)) + 1
+        again = self._ledger.move(
+            action, _S.REQUESTED, "asked again, same key", result={"attempts": attempts}, deadline=deadline
+        )
+        return await self._send(again, route)
+
+    def _not_reached(self, action: Action, error: NightdeskError) -> Action:
+        now = self._ledger.clock()
+        deadline = action.deadline or now + timedelta(seconds=self._limits.unreachable)
+        if now >= deadline:
+            return self._ledger.settle(action, _S.FAILED, f"never asked, the vendor could not be reached: {error}")
+        self._pace.pause(action, after(error))
+        if action.deadline is None or action.error != str(error):
+            return self._ledger.move(action, _S.APPROVED, str(error), deadline=deadline, error=str(error))
+        return action
+
+    def _wait(self, action: Action, why: str, at_least: float = 0.0) -> Action:
+        if self._is_over(action):
+            said = f": {why}" if why else ""
+            self._ours.discard(action.action_id)
+            if action.state is _S.REQUESTED and not lost_requests(action):
+                return self._ledger.settle(action, _S.FAILED, f"the vendor took no request before the deadline{said}")
+            return self._ledger.settle(action, _S.UNVERIFIED, f"no read-back showed it before the deadline{said}")
+        self._pace.pause(action, at_least)
+        return action
+
+    def _is_over(self, action: Action) -> bool:
+        return action.deadline is not None and self._ledger.clock() >= action.deadline
+
+
+def is_later(reading: Reading, action: Action) -> bool:
+    """A state read before the request, or in the same instant, proves nothing."""
+    return action.requested_at is not None and reading.observed_at > action.requested_at
+
+
+def _is_older(ledger: Ledger, action: Action, seconds: float) -> bool:
+    return ledger.clock() - action.updated_at >= timedelta(seconds=seconds)

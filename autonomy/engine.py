@@ -1,0 +1,178 @@
+"""The action engine: every wish that is not over is moved on, after a crash as before it.
+
+Nothing runs by itself: who owns the engine calls ``run_once`` again and again. All that is known between two calls is
+in the journal, so a new engine on the same journal goes on where the last one was killed.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from weakref import WeakValueDictionary
+
+from nightdesk.autonomy.actions import Action, ActionState, Journal, StaleActionError
+from nightdesk.autonomy.admission import Guard
+from nightdesk.autonomy.dispatch import Dispatch
+from nightdesk.autonomy.leases import Leases
+from nightdesk.autonomy.ledger import IN_FORCE, Attention, Ledger, age, family_of
+from nightdesk.autonomy.pacing import Limits, Pace
+from nightdesk.autonomy.proposals import Approval, Proposals
+from nightdesk.autonomy.reconcile import ACTIVE, WATCHED, Reconcile
+from nightdesk.autonomy.reversal import Reversal
+from nightdesk.autonomy.routing import Router
+from nightdesk.sdk.context import Clock, utc_now
+from nightdesk.sdk.errors import PolicyError
+from nightdesk.sdk.targets import Target
+
+__all__ = ["Approval", "Engine", "Guard", "Limits"]
+
+_S = ActionState
+_Key = tuple[str, str, str]
+_CONTRADICTABLE = IN_FORCE | {_S.ACCEPTED, _S.PENDING, _S.UNVERIFIED}
+
+
+class Engine:
+    """Wishes in, verified effects out. ``side_by_side`` targets are worked on at a time, one change each."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        router: Router,
+        clock: Clock = utc_now,
+        *,
+        guards: Sequence[Guard] = (),
+        on_attention: Attention | None = None,
+        limits: Limits | None = None,
+        default_lease: timedelta = timedelta(hours=4),
+        side_by_side: int = 8,
+    ) -> None:
+        self._journal = journal
+        self._ledger = Ledger(journal, clock, on_attention)
+        self._proposals = Proposals(self._ledger, default_lease=default_lease)
+        bounds, pace = limits or Limits(), Pace(clock)
+        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards)
+        self._reversal = Reversal(self._ledger, router, pace, bounds)
+        self._leases = Leases(self._ledger, self._reversal)
+        self._reconcile = Reconcile(self._ledger, pace, bounds, self._proposals, self._dispatch, self._reversal)
+        self._room = asyncio.Semaphore(side_by_side)
+        self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
+        self._unleased = True
+
+    def propose(  # noqa: PLR0913  # a wish has this many facts; all but three are keywords
+        self,
+        tenant: str,
+        verb: str,
+        target: Target,
+        *,
+        requested_by: str,
+        approval: Approval | str = Approval.HUMAN,
+        case_id: str = "",
+        decision_id: str = "",
+        parameters: Mapping[str, Any] | None = None,
+        reason: str = "",
+        lease: timedelta | None = None,
+        source_instance: str = "",
+        accept_losses: Sequence[str] = (),
+    ) -> Action:
+        """Journals a wish; the same wish of the same case is one action.
+
+        ``lease`` counts from the effect; a containment by policy always has one. ``accept_losses`` are parameters that
+        the vendor may leave out. Raises UnsupportedError for what the verb does not know.
+        """
+        return self._proposals.propose(
+            tenant,
+            verb,
+            target,
+            requested_by=requested_by,
+            approval=approval,
+            case_id=case_id,
+            decision_id=decision_id,
+            parameters=parameters,
+            reason=reason,
+            lease=lease,
+            source_instance=source_instance,
+            accept_losses=accept_losses,
+        )
+
+    def approve(self, action: Action, by: str) -> Action:
+        """A second person lets it go. Raises PolicyError for the requester, StaleActionError if it moved on."""
+        return self._proposals.approve(action, by)
+
+    def reject(self, action: Action, by: str, reason: str = "") -> Action:
+        """A person says no."""
+        return self._proposals.reject(action, by, reason)
+
+    def cancel(self, action: Action, by: str, reason: str = "") -> Action:
+        """Takes it back before it was sent. Raises PolicyError afterwards: then ``undo``."""
+        return self._proposals.cancel(action, by, reason)
+
+    def renew(self, action: Action, until: datetime, actor: str) -> Action:
+        """Keeps a leased action longer. Raises PolicyError when nothing is leased or the same person does it twice."""
+        return self._leases.renew(action, until, actor)
+
+    def contradict(self, action: Action, evidence: str, *, actor: str) -> Action:
+        """A second source saw that it is not so: journalled, and a person is called."""
+        if action.state not in _CONTRADICTABLE:
+            raise PolicyError(f"{action.action_id} is {action.state}: there is no effect to contradict")
+        return self._ledger.settle(action, _S.CONTRADICTED, evidence, actor=actor)
+
+    async def undo(self, action: Action, *, actor: str, reason: str = "") -> Action:
+        """Takes it back at the connector that acted; goes on in ``run_once`` until a read-back shows it.
+
+        Unchanged when it was so before us or is undone already. Raises PolicyError before it is settled,
+        UnsupportedError when the verb has no inverse.
+        """
+        asked = self._reversal.request(self._ledger.fresh(action), actor=actor, reason=reason)
+        return await self.advance(asked)
+
+    async def advance(self, action: Action) -> Action:
+        """Moves the actions of this target on now; the action as it is afterwards."""
+        standing = self._journal.standing(action.tenant, action.target.key, family_of(action))
+        await self._work(_key(action), [one for one in standing if one.state in ACTIVE or one.state in WATCHED])
+        return self._ledger.fresh(action)
+
+    async def run_once(self) -> int:
+        """Moves everything on as far as it goes now; how many moves that were. 0: wait a little.
+
+        What one target raises does not stop the others; it is raised at the end.
+        """
+        before = self._ledger.moves
+        self._finish_leasing()
+        self._leases.expire()
+        groups: dict[_Key, list[Action]] = {}
+        for action in self._journal.in_state([*ACTIVE, *WATCHED]):
+            groups.setdefault(_key(action), []).append(action)
+        ends = await asyncio.gather(*(self._work(*group) for group in groups.items()), return_exceptions=True)
+        broken = [end for end in ends if isinstance(end, BaseException)]
+        if broken:
+            raise broken[0]
+        return self._ledger.moves - before
+
+    async def _work(self, key: _Key, actions: Iterable[Action]) -> None:
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        finished = False
+        try:
+            async with self._room, lock:
+                for action in sorted(actions, key=age):
+                    try:
+                        await self._reconcile.step(self._ledger.fresh(action))
+                    except StaleActionError:
+                        continue  # somebody moved it meanwhile: the next round sees how it is
+            finished = True
+        finally:
+            self._unleased = self._unleased or not finished
+
+    def _finish_leasing(self) -> None:
+        """What broke off between *effective* and *leased* is leased now: no lease is lost by it."""
+        if not self._unleased:
+            return
+        for action in self._journal.in_state([_S.EFFECTIVE]):
+            try:
+                self._dispatch.lease(action)
+            except StaleActionError:
+                continue  # undone meanwhile
+        self._unleased = False
+
+
+def _key(action: Action) -> _Key:
+    return (action.tenant, action.target.key, family_of(action))

@@ -1,0 +1,96 @@
+"""The journal as the engine sees it: moves stamped with the clock, and which actions stand in each other's way."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from nightdesk.autonomy.actions import Action, ActionState, Journal
+from nightdesk.sdk.context import Clock
+from nightdesk.sdk.verbs import verb
+
+__all__ = ["ENGINE", "IN_FORCE", "Attention", "Ledger", "age", "family_of", "lost_requests", "same_wish"]
+
+Attention = Callable[[Action, str], None]
+"""Called when a person has to look: the action and a sentence."""
+
+ENGINE = "engine"
+"""The actor of moves that no person made."""
+
+_S = ActionState
+IN_FORCE = frozenset({_S.EFFECTIVE, _S.LEASED, _S.RENEWED})
+
+
+def family_of(action: Action) -> str:
+    """The verb family: an action and its opposite share it."""
+    return verb(action.verb).family
+
+
+def same_wish(one: Action, other: Action) -> bool:
+    """Both want the target in the same state."""
+    return one.verb == other.verb and dict(one.parameters) == dict(other.parameters)
+
+
+def age(action: Action) -> tuple[int, datetime, str]:
+    """Sorts the actions of a target: the last one's wish counts."""
+    return (action.generation, action.created_at, action.action_id)
+
+
+def lost_requests(action: Action) -> int:
+    """Requests that went out and of which nobody knows that they did nothing."""
+    return int(action.result.get("attempts", 0)) - int(action.result.get("not_done", 0))
+
+
+class Ledger:
+    """Moves and questions; holds no state of its own but the number of moves."""
+
+    def __init__(self, journal: Journal, clock: Clock, on_attention: Attention | None = None) -> None:
+        self.journal = journal
+        self.clock = clock
+        self.moves = 0
+        self._on_attention = on_attention
+
+    def move(
+        self,
+        action: Action,
+        to: ActionState,
+        note: str = "",
+        *,
+        actor: str = ENGINE,
+        result: Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> Action:
+        """One move; ``result`` is merged into the action's, and both stand in the journal's line."""
+        facts = dict(result or {})
+        if facts:
+            changes["result"] = {**action.result, **facts}
+        self.moves += 1
+        detail = {"note": note, **facts} if note else facts
+        return self.journal.move(action, to, at=self.clock(), actor=actor, detail=detail, **changes)
+
+    def call_person(self, action: Action, text: str) -> None:
+        """Tells whoever listens that a person has to look."""
+        if self._on_attention is not None:
+            self._on_attention(action, text)
+
+    def settle(self, action: Action, to: ActionState, error: str, **changes: Any) -> Action:
+        """A move to a state that a person has to look at."""
+        moved = self.move(action, to, error, error=error, **changes)
+        self.call_person(moved, error)
+        return moved
+
+    def fresh(self, action: Action) -> Action:
+        """The action as the journal has it now."""
+        return self.journal.get(action.tenant, action.action_id) or action
+
+    def rivals(self, action: Action) -> list[Action]:
+        """The other actions of that target and family that are not over, oldest first."""
+        standing = self.journal.standing(action.tenant, action.target.key, family_of(action))
+        return sorted((other for other in standing if other.action_id != action.action_id), key=age)
+
+    def in_flight(self, action: Action) -> bool:
+        """Asked of the vendor and not settled yet: nothing else may go to that target."""
+        if action.state is _S.ACCEPTED:
+            return not action.result.get("accept_only")
+        if action.state is _S.UNDO_REQUESTED:
+            return bool(action.result.get("undo_attempts"))
+        return action.state in {_S.REQUESTED, _S.PENDING}

@@ -1,0 +1,65 @@
+"""Whose change is it that a target shows now: the question every undo asks first (law 6).
+
+Where the vendor names who or what made the last change (``changed_by``, ``changed_at``, ``order_id`` in the state of a
+reading), a change that came after ours is left alone; elsewhere a later equal change by somebody else looks like ours.
+"""
+
+from collections.abc import Sequence
+
+from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.ledger import IN_FORCE, age, lost_requests, same_wish
+from nightdesk.sdk.ports import Effect, Reading
+from nightdesk.sdk.verbs import verb
+
+__all__ = ["decider", "instead_of_undo", "nothing_to_do"]
+
+_S = ActionState
+_WANTED = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED}
+_MARKERS = ("changed_by", "changed_at", "order_id")
+
+
+def decider(action: Action, rivals: Sequence[Action]) -> Action | None:
+    """The other wish that says how the target is to be once this one is taken back, or None: then it is undone.
+
+    A newer one that wants the same or ended our effect already, or else the newest one left, if it wants the same.
+    """
+    newer = [other for other in rivals if age(other) > age(action) and other.state in _WANTED]
+    if newer:
+        return newer[-1] if _decides(newer[-1], action) else None
+    older = [other for other in rivals if other.state in IN_FORCE]
+    return older[-1] if older and same_wish(older[-1], action) else None
+
+
+def _decides(wish: Action, action: Action) -> bool:
+    """A newer wish that keeps what is there, or that ended our effect already: nothing there now is ours to undo."""
+    if same_wish(wish, action) or verb(action.verb).inverse == action.verb:
+        return True
+    return (
+        wish.state in IN_FORCE
+        and wish.effective_at is not None
+        and action.effective_at is not None
+        and wish.effective_at > action.effective_at
+    )
+
+
+def nothing_to_do(action: Action, now: Reading) -> str:
+    """Why what is read now is not ours to undo, or nothing."""
+    if now.effect is Effect.NOT_IN_EFFECT:
+        return "no longer in effect: somebody else took it back before us"
+    ours = action.result.get("state") or {}
+    # After a repeated request the last order may be ours as well as the first.
+    single = lost_requests(action) <= 1
+    if single and any(name in ours and name in now.state and ours[name] != now.state[name] for name in _MARKERS):
+        return "somebody else made the same change after ours: left alone"
+    return ""
+
+
+def instead_of_undo(action: Action) -> str:
+    """What a person does with an action that cannot be undone as it stands."""
+    if action.result.get("accept_only"):
+        return f"nothing shows whether it took effect; propose {verb(action.verb).inverse}"
+    if action.state in {_S.PROPOSED, _S.AWAITING_APPROVAL, _S.APPROVED}:
+        return "cancel it"
+    if action.state in {_S.REQUESTED, _S.ACCEPTED, _S.PENDING}:
+        return "wait until it is settled"
+    return "nothing was done that could be undone"

@@ -1,0 +1,213 @@
+"""How an action comes to be wanted and allowed: proposal, approval, rejection, cancellation; nothing here acts."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age
+from nightdesk.sdk.errors import PolicyError, UnsupportedError
+from nightdesk.sdk.targets import Target
+from nightdesk.sdk.verbs import Risk, Verb, verb
+
+__all__ = ["Approval", "Proposals", "idempotency_key"]
+
+_S = ActionState
+_WAITING = frozenset({_S.PROPOSED, _S.AWAITING_APPROVAL, _S.APPROVED})
+_UNDER_WAY = _WAITING | {_S.REQUESTED, _S.ACCEPTED, _S.PENDING}
+
+
+class Approval(StrEnum):
+    """Who lets an action go."""
+
+    HUMAN = "human"
+    """A second person: the requester never approves."""
+    POLICY = "policy"
+    """Autonomy that was earned or signed; never for what cannot be taken back, nor for R4."""
+    DIRECT = "direct"
+    """A person's own command at the console or command line: who commands it answers for it. R4 takes a second one."""
+
+
+def idempotency_key(tenant: str, name: str, target: Target, case_id: str, generation: int) -> str:
+    """One wish, one key, on every machine."""
+    parts = (tenant, name, target.key, case_id, str(generation))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+class Proposals:
+    """The first part of an action's life; each method is journal work only."""
+
+    def __init__(self, ledger: Ledger, *, default_lease: timedelta) -> None:
+        self._ledger = ledger
+        self._default_lease = default_lease
+
+    def propose(  # noqa: PLR0913  # a wish has this many facts; all but three are keywords
+        self,
+        tenant: str,
+        name: str,
+        target: Target,
+        *,
+        requested_by: str,
+        approval: Approval | str = Approval.HUMAN,
+        case_id: str = "",
+        decision_id: str = "",
+        parameters: Mapping[str, Any] | None = None,
+        reason: str = "",
+        lease: timedelta | None = None,
+        source_instance: str = "",
+        accept_losses: Sequence[str] = (),
+    ) -> Action:
+        """Journals a wish, or returns the action that stands for the same wish of the same case already."""
+        wanted = verb(name)
+        given = dict(parameters or {})
+        _check(tenant, wanted, target, given, requested_by, lease)
+        allowed = _allowed(Approval(approval), wanted)
+        if allowed is Approval.POLICY and lease is None and _contains(wanted):
+            lease = self._default_lease
+        standing = self._standing(tenant, wanted, target, case_id, decision_id, given)
+        if standing is not None:
+            return self.start(standing)
+        generation = self._ledger.journal.next_generation(tenant, target.key, wanted.family)
+        key = idempotency_key(tenant, name, target, case_id, generation)
+        now = self._ledger.clock()
+        result: dict[str, Any] = {}
+        if lease is not None:
+            result["lease_seconds"] = lease.total_seconds()
+        if accept_losses:
+            result["accept_losses"] = sorted(accept_losses)
+        created = self._ledger.journal.create(
+            Action(
+                tenant=tenant,
+                action_id=f"act-{key[:32]}",
+                verb=name,
+                target=target,
+                generation=generation,
+                idempotency_key=key,
+                state=_S.PROPOSED,
+                created_at=now,
+                updated_at=now,
+                instance=source_instance,
+                case_id=case_id,
+                decision_id=decision_id,
+                parameters=given,
+                reason=reason,
+                requested_by=requested_by,
+                approval=allowed.value,
+                result=result,
+            ),
+            actor=requested_by,
+        )
+        return self.start(created)
+
+    def start(self, action: Action) -> Action:
+        """A new proposal waits for a person, or is approved by policy or by who commanded it."""
+        if action.state is not _S.PROPOSED:
+            return action
+        if action.result.get("repeats"):
+            return self._ledger.move(action, _S.APPROVED, f"repeats {action.result['repeats']}, which was approved")
+        if action.approval == Approval.HUMAN:
+            waiting = self._ledger.move(action, _S.AWAITING_APPROVAL)
+            self._ledger.call_person(waiting, f"{action.verb} of {action.target.key} waits for an approval")
+            return waiting
+        by = "policy" if action.approval == Approval.POLICY else action.requested_by
+        return self._ledger.move(action, _S.APPROVED, actor=by, approved_by=by)
+
+    def approve(self, action: Action, by: str) -> Action:
+        """A second person agrees."""
+        if not by or by == action.requested_by:
+            raise PolicyError(f"{action.action_id}: {by or 'nobody'} requested it and cannot approve it: ask another")
+        if action.state is _S.PROPOSED:
+            action = self.start(action)
+        return self._ledger.move(action, _S.APPROVED, actor=by, approved_by=by)
+
+    def reject(self, action: Action, by: str, reason: str = "") -> Action:
+        """A person says no."""
+        return self._ledger.move(action, _S.REJECTED, reason, actor=by, error=reason)
+
+    def cancel(self, action: Action, by: str, reason: str = "") -> Action:
+        """Takes a wish back before it was sent."""
+        if action.state not in _WAITING:
+            raise PolicyError(f"{action.action_id} is {action.state}: it was sent already; undo it instead")
+        return self._ledger.move(action, _S.CANCELLED, reason, actor=by, error=reason)
+
+    def repeat(self, action: Action, reason: str) -> Action:
+        """The same wish again as a new generation, because something older undid it; its approval carries over."""
+        wanted = verb(action.verb)
+        journal, now = self._ledger.journal, self._ledger.clock()
+        generation = journal.next_generation(action.tenant, action.target.key, wanted.family)
+        key = idempotency_key(action.tenant, action.verb, action.target, action.case_id, generation)
+        kept = {name: action.result[name] for name in ("lease_seconds", "accept_losses") if name in action.result}
+        if action.lease_until is not None:
+            kept["lease_seconds"] = max(0.0, (action.lease_until - now).total_seconds())
+        copy = replace(
+            action,
+            action_id=f"act-{key[:32]}",
+            generation=generation,
+            idempotency_key=key,
+            state=_S.PROPOSED,
+            created_at=now,
+            updated_at=now,
+            reason=reason,
+            pre_state={},
+            result={**kept, "repeats": action.action_id},
+            losses=(),
+            changed=None,
+            error="",
+            requested_at=None,
+            accepted_at=None,
+            effective_at=None,
+            deadline=None,
+            lease_until=None,
+        )
+        return self.start(journal.create(copy, actor=ENGINE))
+
+    def _standing(
+        self, tenant: str, wanted: Verb, target: Target, case_id: str, decision_id: str, given: Mapping[str, Any]
+    ) -> Action | None:
+        live = _UNDER_WAY | IN_FORCE | {_S.UNVERIFIED}
+        found = self._ledger.journal.standing(tenant, target.key, wanted.family)
+        for other in sorted((one for one in found if one.state in live), key=age, reverse=True):
+            same = other.verb == wanted.name and dict(other.parameters) == dict(given)
+            if not same and wanted.reversible:
+                return None  # the newest wish is another: this is a new one
+            if not same or other.case_id != case_id:
+                continue
+            # A message or scan that is done may be wanted again, but not twice by one decision.
+            if wanted.reversible or other.state in _UNDER_WAY - {_S.ACCEPTED}:
+                return other
+            if decision_id and other.decision_id == decision_id:
+                return other
+        return None
+
+
+def _contains(wanted: Verb) -> bool:
+    """The restricting half of a pair: what a lease is for."""
+    return wanted.reversible and wanted.risk >= Risk.R2 and wanted.name == wanted.family
+
+
+def _allowed(approval: Approval, wanted: Verb) -> Approval:
+    """Caution only grows: what only a second person may let go is proposed to one."""
+    if wanted.risk is Risk.R4:
+        return Approval.HUMAN
+    if approval is Approval.POLICY and wanted.risk >= Risk.R2 and not wanted.reversible:
+        return Approval.HUMAN
+    return approval
+
+
+def _check(
+    tenant: str, wanted: Verb, target: Target, given: Mapping[str, Any], requested_by: str, lease: timedelta | None
+) -> None:
+    if not tenant or not requested_by:
+        raise PolicyError(f"{wanted.name} {target.key}: name the tenant and who asks for it")
+    if target.kind is not wanted.target:
+        raise UnsupportedError(f"{wanted.name} is done to a {wanted.target}, not to {target.key}")
+    unknown = sorted(set(given) - set(wanted.parameters))
+    if unknown:
+        raise UnsupportedError(f"{wanted.name} has no parameter {', '.join(unknown)}")
+    if lease is not None and not wanted.reversible:
+        raise UnsupportedError(f"{wanted.name} cannot be leased: {wanted.no_inverse}")
+    if lease is not None and lease <= timedelta(0):
+        raise UnsupportedError(f"{wanted.name}: a lease must last longer than {lease}")

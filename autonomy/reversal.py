@@ -1,0 +1,237 @@
+"""Taking an action back: asked of the connector that acted, verified by read-back, and only what we did ourselves."""
+
+import hashlib
+from datetime import timedelta
+
+from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, same_wish
+from nightdesk.autonomy.ownership import decider, instead_of_undo, nothing_to_do
+from nightdesk.autonomy.pacing import Limits, Pace
+from nightdesk.autonomy.routing import (
+    DEFINITE,
+    Route,
+    Router,
+    after,
+    answer,
+    inverse_of,
+    previous_values,
+    read,
+    send,
+    wish_of,
+)
+from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError, UnsupportedError
+from nightdesk.sdk.ports import Effect, Reading
+from nightdesk.sdk.verbs import verb
+
+__all__ = ["Reversal"]
+
+_S = ActionState
+_UNDOABLE = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED, _S.EXPIRED, _S.UNDO_FAILED}
+_BEFORE_ANOTHER_ROUND = 60.0
+_FRESH_ROUND = {"undo_attempts": 0, "undo_not_done": 0, "undo_accepted": False}
+
+
+class Reversal:
+    """Undo requests and their way to *undone*. No guard stops them: the way back stays open."""
+
+    def __init__(self, ledger: Ledger, router: Router, pace: Pace, limits: Limits) -> None:
+        self._ledger = ledger
+        self._router = router
+        self._pace = pace
+        self._limits = limits
+        self._ours: set[str] = set()
+
+    def request(self, action: Action, *, actor: str, reason: str) -> Action:
+        """Journals the undo. What is undone, being undone, or was so before us, stays as it is."""
+        if action.state in {_S.UNDONE, _S.UNDO_REQUESTED} or (action.state in _UNDOABLE and action.changed is False):
+            return action
+        wanted = verb(action.verb)
+        if not wanted.inverse:
+            raise UnsupportedError(f"{action.verb} cannot be undone: {wanted.no_inverse}")
+        if action.state not in _UNDOABLE:
+            raise PolicyError(f"{action.action_id} is {action.state}: {instead_of_undo(action)}")
+        now = self._ledger.clock()
+        self._ours.add(action.action_id)
+        self._pace.forget(action)
+        return self._ledger.move(
+            action,
+            _S.UNDO_REQUESTED,
+            reason,
+            actor=actor,
+            result={"undo_round": int(action.result.get("undo_round", 0)) + 1, **_FRESH_ROUND},
+            undo_requested_at=now,
+            deadline=now + timedelta(seconds=self._limits.unreachable),
+        )
+
+    async def advance(self, action: Action) -> Action:
+        """Undo requested: look, ask, read back."""
+        sent = int(action.result.get("undo_attempts", 0))
+        if not sent:
+            rivals = self._ledger.rivals(action)
+            newer = [other for other in rivals if age(other) > age(action)]
+            if any(other.state in {_S.APPROVED, _S.UNDO_REQUESTED} for other in newer) or any(
+                self._ledger.in_flight(other) for other in rivals
+            ):
+                return action  # the newer one settles first; this one then sees what it left
+            wish = decider(action, rivals)
+            if wish is not None:
+                return self._hand_over(action, wish)
+        if not self._pace.is_due(action):
+            return action
+        return await (self._follow(action) if sent else self._begin(action))
+
+    async def _begin(self, action: Action) -> Action:
+        """Not asked yet: undo only what is still so, and still ours."""
+        try:
+            route = await self.route_back(action)
+            # What was never seen in effect may still come: the inverse goes out whatever is read now.
+            before = await self._look(action, route) if action.effective_at else None
+        except DEFINITE as error:
+            return self._fail(action, str(error))
+        except NightdeskError as error:
+            return self._wait(action, str(error), after(error))
+        if before is not None and not _is_news(before, action):
+            return self._wait(action, "")
+        note = nothing_to_do(action, before) if before is not None else ""
+        if note:
+            return self._done(action, note)
+        return await self._send(action, route) if self._is_ours(action) else action
+
+    async def _follow(self, action: Action) -> Action:
+        """Asked: read back, ask again if the request got lost, give up at the deadline."""
+        try:
+            route = await self.route_back(action)
+            reading = await self.read_inverse(action, route)
+        except NightdeskError as error:
+            return self._wait(action, str(error), after(error))
+        if not _is_news(reading, action):
+            return self._wait(action, "")
+        if reading.effect is Effect.IN_EFFECT:
+            return self._done(action, "undone and read back")
+        accepted = bool(action.result.get("undo_accepted"))
+        if reading.effect is Effect.FAILED and accepted:
+            return self._fail(action, f"{route.instance} accepted the undo and reports that it failed")
+        if reading.effect in {Effect.NOT_IN_EFFECT, Effect.FAILED} and not accepted and self._may_repeat(action):
+            return await self._send(action, route)
+        return self._wait(action, "")
+
+    async def recheck(self, action: Action) -> bool:
+        """True when an undo that was given up has taken effect after all."""
+        route = await self.route_back(action)
+        reading = await self.read_inverse(action, route)
+        return reading.effect is Effect.IN_EFFECT
+
+    def finish_late(self, action: Action) -> Action:
+        """The undo took effect after it was given up."""
+        return self._done(action, "the undo took effect late")
+
+    def may_try_again(self, action: Action) -> bool:
+        """A failed undo is tried again by the engine a few times before only a person can."""
+        return int(action.result.get("undo_round", 0)) < self._limits.attempts
+
+    async def route_back(self, action: Action) -> Route:
+        """The connector that acted, for the inverse."""
+        inverse = verb(action.verb).inverse
+        found = self._router.route_to(action.tenant, action.instance, inverse, action.target, action.native_id)
+        return await answer(found, operation="route", within=self._limits.answer)
+
+    async def read_inverse(self, action: Action, route: Route) -> Reading:
+        """Whether the inverse is in effect. Where only the action itself can be read, its absence."""
+        now = self._ledger.clock()
+        if not route.action_manifest.accept_only:
+            return await read(route, inverse_of(action, route, now, _key(action)), within=self._limits.answer)
+        reading = await self._look(action, route)
+        effect = Effect.IN_EFFECT if reading.effect is Effect.NOT_IN_EFFECT else Effect.UNKNOWN
+        return Reading(effect, reading.observed_at, reading.state, reading.native_state)
+
+    async def _look(self, action: Action, route: Route) -> Reading:
+        return await read(route, wish_of(action, route, self._ledger.clock()), within=self._limits.answer)
+
+    async def _send(self, action: Action, route: Route) -> Action:
+        if verb(action.verb).inverse == action.verb and not previous_values(action, route):
+            return self._fail(action, "the state before is not known: set it by hand")
+        now = self._ledger.clock()
+        self._ours.add(action.action_id)
+        action = self._ledger.move(
+            action,
+            _S.UNDO_REQUESTED,
+            f"asking {route.instance}",
+            result={"undo_attempts": int(action.result.get("undo_attempts", 0)) + 1},
+            deadline=now + timedelta(seconds=route.action_manifest.deadline),
+        )
+        not_done = int(action.result.get("undo_not_done", 0))
+        try:
+            receipt = await send(route, inverse_of(action, route, now, _key(action)), within=self._limits.answer)
+        except RateLimitError as error:
+            self._pace.pause(action, error.retry_after)
+            return self._ledger.move(action, _S.UNDO_REQUESTED, str(error), result={"undo_not_done": not_done + 1})
+        except DEFINITE as error:
+            if int(action.result["undo_attempts"]) == not_done + 1:
+                return self._fail(action, str(error))
+            return self._ledger.move(action, _S.UNDO_REQUESTED, str(error), result={"undo_accepted": True})
+        except NightdeskError as error:
+            self._pace.pause(action)
+            return self._ledger.move(action, _S.UNDO_REQUESTED, f"the reply got lost: {error}")
+        action = self._ledger.move(
+            action,
+            _S.UNDO_REQUESTED,
+            "accepted",
+            result={"undo_accepted": True, "undo_native_action_id": receipt.native_action_id},
+        )
+        return await self._follow(action)
+
+    def _may_repeat(self, action: Action) -> bool:
+        lost = int(action.result.get("undo_attempts", 0)) - int(action.result.get("undo_not_done", 0))
+        return lost < self._limits.attempts and self._is_ours(action)
+
+    def _is_ours(self, action: Action) -> bool:
+        """Requested by this process, or left lying long enough by another."""
+        waited = self._ledger.clock() - action.updated_at >= timedelta(seconds=self._limits.takeover)
+        return action.action_id in self._ours or waited
+
+    def _hand_over(self, action: Action, wish: Action) -> Action:
+        """Another wish keeps the state; if it wants the same, it takes over what we owe: lease and undo."""
+        if same_wish(wish, action) and wish.state is _S.EFFECTIVE and not wish.changed:
+            seconds = wish.result.get("lease_seconds")
+            start = wish.effective_at or self._ledger.clock()
+            until = start + timedelta(seconds=float(seconds)) if seconds is not None else None
+            self._ledger.move(
+                wish,
+                _S.LEASED if until else _S.EFFECTIVE,
+                f"takes over from {action.action_id}",
+                result={"state": action.result.get("state", {})},
+                changed=True,
+                pre_state=action.pre_state,
+                instance=action.instance,
+                native_id=action.native_id,
+                lease_until=until,
+            )
+        return self._done(action, f"left as it is: {wish.action_id}, generation {wish.generation}, decides now")
+
+    def _done(self, action: Action, note: str) -> Action:
+        self._ours.discard(action.action_id)
+        self._pace.forget(action)
+        return self._ledger.move(
+            action, _S.UNDONE, note, result={"undo": note}, undone_at=self._ledger.clock(), error=""
+        )
+
+    def _fail(self, action: Action, error: str) -> Action:
+        self._ours.discard(action.action_id)
+        self._pace.pause(action, _BEFORE_ANOTHER_ROUND)
+        return self._ledger.settle(action, _S.UNDO_FAILED, f"not undone: {error}")
+
+    def _wait(self, action: Action, why: str, at_least: float = 0.0) -> Action:
+        if action.deadline is not None and self._ledger.clock() >= action.deadline:
+            return self._fail(action, f"no read-back showed it before the deadline{': ' if why else ''}{why}")
+        self._pace.pause(action, at_least)
+        return action
+
+
+def _is_news(reading: Reading, action: Action) -> bool:
+    return action.undo_requested_at is not None and reading.observed_at > action.undo_requested_at
+
+
+def _key(action: Action) -> str:
+    """One key a round: a round that failed at the vendor must not swallow the next one."""
+    parts = (action.idempotency_key, "undo", str(action.result.get("undo_round", 1)))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

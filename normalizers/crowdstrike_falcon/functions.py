@@ -1,0 +1,59 @@
+"""What Falcon's lists need: the ids of observables that belong to one element of a list, and directories as paths.
+
+A mapping names an object by its label, and after a list that is the list's last object. Ids of observables follow from
+their content alone (STIX 2.1 section 2.9), so an element's own address, file or account is named by computing its id.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from nightdesk.stix.ids import TenantKey
+from nightdesk.stix.observables import Observables
+from nightdesk.stix.scope import Scope
+
+__all__ = ["FUNCTIONS"]
+
+# Ids of observables do not depend on the tenant; this one is never written anywhere.
+_NOBODY: Final = Scope("nobody", "nobody", TenantKey(bytes(32)))
+_ABSENT: Final = "-"
+
+
+def _silent(pointer: str, wanted: str, found: Any) -> None:
+    """The object itself reports what is wrong with it; its id is asked for a second time here."""
+
+
+def _observables() -> Observables:
+    return Observables(_NOBODY, "", _silent)
+
+
+def _field(element: Any, key: str) -> str | None:
+    value = element.get(key) if isinstance(element, dict) and key != _ABSENT else None
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def address_id(value: Any) -> str | None:
+    """The id of an address."""
+    return _observables().address(value) if isinstance(value, str) and value.strip() else None
+
+
+def file_id(element: Any, path: str, name: str, *hashes: str) -> str | None:
+    """The id of the file whose path, name and hashes stand under these keys of an object (``-`` for none)."""
+    digests = [_field(element, key) for key in hashes]
+    return _observables().file(path=_field(element, path), name=_field(element, name), hashes=digests)
+
+
+def account_id(element: Any, login: str, uid: str) -> str | None:
+    """The id of the account whose name and SID stand under these keys of an object."""
+    return _observables().account(login=_field(element, login), uid=_field(element, uid))
+
+
+def folder(value: Any) -> str | None:
+    r"""A directory, written so that a path reader takes none of it for a file name: ``C:\Temp`` is ``C:\Temp\``."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return value if value.endswith(("/", "\\")) else value + ("/" if value.startswith("/") else "\\")
+
+
+FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
+    function.__name__: function for function in (address_id, file_id, account_id, folder)
+}

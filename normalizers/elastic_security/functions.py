@@ -1,0 +1,44 @@
+"""What Elastic says with two fields at once, which one path of a mapping cannot say."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from nightdesk.stix import values
+
+__all__ = ["FUNCTIONS"]
+
+_MOMENTS = (("workflow_status_updated_at",), ("last_detected",), ("suppression", "end"), ("updated_at",), ("start",))
+
+
+def stopped(event: Any) -> str | None:
+    """``prevented`` when a protection denied the event and says that it succeeded, as Elastic's own rules ask it."""
+    if not isinstance(event, dict):
+        return None
+    kinds = event.get("type")
+    denied = "denied" in (kinds if isinstance(kinds, list) else [kinds])
+    return "prevented" if denied and event.get("outcome") == "success" else None
+
+
+def changed(alert: Any) -> str | None:
+    """The latest of the times at which the alert document itself was written."""
+    if not isinstance(alert, dict):
+        return None
+    found = []
+    for steps in _MOMENTS:
+        value: Any = alert
+        for step in steps:
+            value = value.get(step) if isinstance(value, dict) else None
+        moment = values.moment(value) if isinstance(value, str) else None
+        if moment is not None:
+            found.append(moment)
+    return values.clock_text(max(found)) if found else None
+
+
+def and_one(value: Any) -> Any:
+    """Suppressed repetitions and the alert itself; what is no number goes on as it is, to be reported."""
+    return value + 1 if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
+    function.__name__: function for function in (stopped, changed, and_one)
+}

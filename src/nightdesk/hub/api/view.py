@@ -1,0 +1,76 @@
+"""What the HTTP layer needs of the running hub, and nothing more: it decides nothing and starts nothing itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from nightdesk.hub.store import Store
+from nightdesk.sdk.context import Clock
+
+__all__ = ["HubView", "Principal", "Receiver", "Role"]
+
+
+class Role(StrEnum):
+    """What a credential may do; ``service`` only delivers alerts and reads metrics, the others look at the console."""
+
+    VIEWER = "viewer"
+    ANALYST = "analyst"
+    APPROVER = "approver"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls, for which tenant. ``instance`` binds a delivering token to one connector instance.
+
+    A path that names no instance (the event collector's) takes it from there; a bound token may use no other.
+    """
+
+    tenant: str
+    name: str
+    role: Role
+    instance: str = ""
+
+
+class Receiver(NamedTuple):
+    """Where a push to an instance goes. ``connector`` may lack ``Receives``: then the body is cut as plain JSON."""
+
+    connector: object
+    stream: str
+    product: str
+
+
+class HubView(Protocol):
+    """The running hub as the HTTP layer sees it."""
+
+    @property
+    def store(self) -> Store:
+        """Where pushes are stored and pages are read from."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The present in UTC."""
+        ...
+
+    def receiver(self, tenant: str, instance: str) -> tuple[object, str, str] | None:
+        """``Receiver`` of that tenant's instance; None when the tenant has no such instance."""
+        ...
+
+    def authenticate(self, token: str) -> Principal | None:
+        """Who holds this token now; None for an unknown, expired or revoked one."""
+        ...
+
+    def principal(self, tenant: str, name: str) -> Principal | None:
+        """The principal of that name as of now, so that a revoked one loses its console session at once."""
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """``{"feeds": [{"tenant", "instance", "stream", "ok", "problem", "last_page_at"}]}``, every tenant's."""
+        ...
+
+    def wake(self) -> None:
+        """Called, from any thread, after a page was stored, so that it is normalised without waiting for the next turn."""
+        ...

@@ -1,0 +1,48 @@
+"""The commands and where each lives."""
+
+from typing import Annotated
+
+import typer
+
+from nightdesk import __version__
+from nightdesk.hub.cli import alerts, cases, estate, running
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="nightdesk",
+    help="One hub for every SIEM and EDR: alerts in as STIX 2.1, cases decided, actions verified and undoable.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    del version
+
+
+app.command("demo")(running.demo)
+app.command("run")(running.run)
+app.command("init")(running.init)
+app.add_typer(running.config_app, name="config")
+app.add_typer(running.policy_app, name="policy")
+app.add_typer(estate.vendors_app, name="vendors")
+app.command("simulate")(estate.simulate)
+app.command("normalize")(alerts.normalize)
+app.add_typer(alerts.quarantine_app, name="quarantine")
+app.command("ledger")(alerts.ledger)
+app.add_typer(cases.cases_app, name="cases")
+app.command("act")(cases.act)
+app.command("approve")(cases.approve)
+app.command("reject")(cases.reject)
+app.command("undo")(cases.undo)

@@ -1,0 +1,230 @@
+"""Commands on cases and actions: see them, act, approve, undo."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, emit, fail, table, troubles, visible
+
+if TYPE_CHECKING:
+    from nightdesk.autonomy.actions import Action
+    from nightdesk.hub.hub import Hub
+
+    Work = Callable[[Hub], Coroutine[Any, Any, list[Action]]]
+
+__all__ = ["act", "approve", "cases_app", "reject", "undo"]
+
+_DEFAULT = Path("nightdesk.yaml")
+_SETTLED = frozenset({"effective", "leased", "renewed", "undone", "failed", "rejected", "cancelled", "unverified"})
+_GOOD = frozenset({"effective", "leased", "renewed", "undone", "accepted"})
+
+cases_app = typer.Typer(help="Cases with their story, decisions and actions.")
+
+
+@cases_app.callback(invoke_without_command=True)
+def _cases(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Option("--tenant", help="Whose data; there is no default.")] = "",
+    status: Annotated[str, typer.Option("--status", help="new, open, waiting, escalated or closed.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 50,
+    config: ConfigFile = _DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Lists cases, newest first."""
+    if context.invoked_subcommand:
+        return
+    if not tenant:
+        fail("--tenant is required: a tenant is always named", code=2, as_json=as_json)
+    from nightdesk.hub.cli.opening import opened
+    from nightdesk.hub.store import queries
+
+    with troubles(as_json), opened(config, tenant) as (_, store), store.read() as conn:
+        rows = queries.case_list(conn, tenant, status=status or None, limit=limit)
+    if as_json:
+        emit(rows)
+        return
+    shown = [
+        (row.case_id, row.status, row.severity_id, row.alert_count, row.latest_outcome, row.latest_reason, row.title)
+        for row in rows
+    ]
+    table(f"cases of {tenant}", ("case", "status", "severity", "alerts", "decision", "reason", "title"), shown)
+
+
+@cases_app.command("show")
+def _show(
+    case_id: Annotated[str, typer.Argument()],
+    tenant: TenantName,
+    stix: Annotated[bool, typer.Option("--stix", help="The case as one STIX bundle.")] = False,
+    config: ConfigFile = _DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """One case: story, decision with its reasons, actions with their states."""
+    from nightdesk.autonomy.explain import explain
+    from nightdesk.hub.casefile import case_bundle
+    from nightdesk.hub.cli.opening import opened
+    from nightdesk.hub.store import queries
+
+    with troubles(as_json), opened(config, tenant) as (settings, store):
+        with store.read() as conn:
+            page = queries.case_page(conn, tenant, case_id)
+        if page is None:
+            fail(f"{tenant}: no case {case_id}", as_json=as_json)
+        if stix:
+            with store.begin() as conn:
+                typer.echo(case_bundle(conn, settings.tenants[tenant].scope, page).decode())
+            return
+    if as_json:
+        emit({"case": page.case, "decisions": page.decisions, "actions": page.actions, "journal": page.journal})
+        return
+    case = page.case
+    typer.echo(f"{case.case_id}  {case.status}  {visible(case.title)}")
+    if page.decisions:
+        for line in explain(page.decisions[-1], case).content.splitlines():
+            typer.echo(f"  {visible(line)}")
+    table("alerts", ("time", "severity", "rule", "title"), [
+        (alert.created.isoformat(), alert.severity_id, alert.rule_id, alert.title) for alert in case.alerts
+    ])  # fmt: skip
+    table("actions", ("id", "verb", "target", "state", "at", "said"), [
+        (one.action_id, one.verb, one.target.key, one.state, one.instance, one.error) for one in page.actions
+    ])  # fmt: skip
+
+
+def _with_hub(
+    config: Path, tenant: str, as_json: bool, work: "Callable[[Hub], Coroutine[Any, Any, list[Action]]]"
+) -> None:
+    """Runs work on a hub that pulls nothing, and prints the actions it returns."""
+    from nightdesk.hub.cli.opening import opened
+    from nightdesk.hub.hub import Hub
+    from nightdesk.hub.registry import Registry
+
+    async def go(hub: "Hub") -> "list[Action]":
+        try:
+            return await work(hub)
+        finally:
+            await hub.bindings.aclose()
+
+    with troubles(as_json), opened(config, tenant) as (settings, store):
+        actions = asyncio.run(go(Hub(settings, Registry.load(), store)))
+    if as_json:
+        emit(actions[0] if len(actions) == 1 else actions)
+    else:
+        rows = [(one.action_id, one.verb, one.target.key, one.state, one.instance, one.error) for one in actions]
+        table("", ("action", "verb", "target", "state", "at", "said"), rows)
+    if not actions or any(one.state not in _GOOD for one in actions):
+        raise typer.Exit(1)
+
+
+async def _settle(hub: "Hub", action: "Action", wait: float) -> "Action":
+    """Moves the action on until it is settled or the time is over."""
+    until = hub.clock() + timedelta(seconds=wait)
+    action = await hub.engine.advance(action)
+    while action.state not in _SETTLED and hub.clock() < until:
+        await asyncio.sleep(0.2)
+        action = await hub.engine.advance(action)
+    return action
+
+
+Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for the effect.")]
+As = Annotated[str, typer.Option("--as", help="Who you are; it is journalled.")]
+
+
+def act(
+    verb: Annotated[str, typer.Argument(help="Such as host.isolate.")],
+    target: Annotated[str, typer.Argument(help="kind:value, such as host:WS-0042.")],
+    tenant: TenantName,
+    who: As,
+    reason: Annotated[str, typer.Option("--reason")] = "",
+    case_id: Annotated[str, typer.Option("--case")] = "",
+    source: Annotated[str, typer.Option("--connector", help="For alert.* verbs: where the alert came from.")] = "",
+    parameters: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, may be repeated.")] = None,
+    wait: Wait = 60.0,
+    config: ConfigFile = _DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Commands one action and waits until it is read back. Exit 0: effective. 1: not."""
+    from nightdesk.autonomy.proposals import Approval
+    from nightdesk.sdk.targets import Target
+
+    given = dict(text.partition("=")[::2] for text in parameters or [])
+
+    async def work(hub: "Hub") -> "list[Action]":
+        action = hub.engine.propose(
+            tenant, verb, Target.parse(target), requested_by=who, approval=Approval.DIRECT, case_id=case_id,
+            parameters=given, reason=reason, source_instance=source,
+        )  # fmt: skip
+        return [await _settle(hub, action, wait)]
+
+    _with_hub(config, tenant, as_json, work)
+
+
+def _one(hub: "Hub", tenant: str, action_id: str) -> "Action":
+    from nightdesk.sdk.errors import UnsupportedError
+
+    found = hub.journal.get(tenant, action_id)
+    if found is None:
+        raise UnsupportedError(f"{tenant}: no action {action_id}; `nightdesk cases show` lists a case's actions")
+    return found
+
+
+def approve(
+    action_id: Annotated[str, typer.Argument()],
+    tenant: TenantName,
+    who: As,
+    wait: Wait = 60.0,
+    config: ConfigFile = _DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Lets a proposed action go, and waits until it is read back; who requested it cannot approve it."""
+
+    async def work(hub: "Hub") -> "list[Action]":
+        approved = hub.engine.approve(_one(hub, tenant, action_id), who)
+        return [await _settle(hub, approved, wait)]
+
+    _with_hub(config, tenant, as_json, work)
+
+
+def reject(
+    action_id: Annotated[str, typer.Argument()],
+    tenant: TenantName,
+    who: As,
+    reason: Annotated[str, typer.Option("--reason")] = "",
+    config: ConfigFile = _DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Says no to a proposed action."""
+
+    async def work(hub: "Hub") -> "list[Action]":
+        return [hub.engine.reject(_one(hub, tenant, action_id), who, reason)]
+
+    _with_hub(config, tenant, as_json, work)
+
+
+def undo(
+    tenant: TenantName,
+    who: As,
+    action_id: Annotated[str, typer.Argument(help="One action; or name a case.")] = "",
+    case_id: Annotated[str, typer.Option("--case", help="Everything done for this case.")] = "",
+    reason: Annotated[str, typer.Option("--reason")] = "",
+    wait: Wait = 60.0,
+    config: ConfigFile = _DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Takes actions back at the connector that carried them out, and waits until that is read back."""
+    if bool(action_id) == bool(case_id):
+        fail("name one action or one --case", code=2, as_json=as_json)
+
+    async def work(hub: "Hub") -> "list[Action]":
+        wanted = [_one(hub, tenant, action_id)] if action_id else list(reversed(hub.journal.of_case(tenant, case_id)))
+        done = []
+        for action in wanted:
+            if case_id and action.state not in {"effective", "leased", "renewed", "unverified", "contradicted"}:
+                continue
+            asked = await hub.engine.undo(action, actor=who, reason=reason)
+            done.append(await _settle(hub, asked, wait) if asked.state == "undo_requested" else asked)
+        return done
+
+    _with_hub(config, tenant, as_json, work)

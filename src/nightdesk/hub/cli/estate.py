@@ -1,0 +1,157 @@
+"""Commands on vendors: what there is, whether it works, and simulators to try against."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nightdesk.hub.cli.output import ConfigFile, Json, emit, fail, plain, table, troubles
+
+if TYPE_CHECKING:
+    from nightdesk.hub.registry import Registry
+
+__all__ = ["simulate", "vendors_app"]
+
+_DEFAULT = Path("nightdesk.yaml")
+
+vendors_app = typer.Typer(help="The vendors there are, from their manifests alone.")
+
+
+def _rows(registry: "Registry") -> list[dict[str, Any]]:
+    from nightdesk.hub.quality import tier_of
+
+    return [
+        {
+            "name": name,
+            "title": manifest.title,
+            "kind": manifest.kind,
+            "tier": tier_of(registry.folders[name]),
+            "proof": "simulated" if manifest.simulated else "verified",
+            "roles": list(manifest.roles),
+            "pulls": sorted(manifest.pulls),
+            "receives": sorted(manifest.receives),
+            "acts": sorted(manifest.acts),
+            "writes_back": sorted(manifest.writes_back),
+            "auth": list(manifest.auth),
+        }
+        for name, manifest in sorted(registry.manifests.items())
+    ]
+
+
+@vendors_app.callback(invoke_without_command=True)
+def _vendors(context: typer.Context, as_json: Json = False) -> None:
+    """Lists every vendor and what it can do."""
+    if context.invoked_subcommand:
+        return
+    from nightdesk.hub.registry import Registry
+
+    registry = Registry.load()
+    rows = _rows(registry)
+    if as_json:
+        emit(rows)
+    else:
+        shown = [
+            (row["name"], row["tier"], row["proof"], ", ".join(row["pulls"] + row["receives"]),
+             ", ".join(row["acts"] + row["writes_back"]))
+            for row in rows
+        ]  # fmt: skip
+        table("", ("vendor", "tier", "proof", "alerts", "actions"), shown)
+    for name, why in registry.broken.items():
+        typer.echo(f"left out: {name}: {why}", err=True)
+
+
+@vendors_app.command("check")
+def _check(
+    name: Annotated[str, typer.Argument(help="A vendor or a connector's name; all when none is given.")] = "",
+    tenant: Annotated[str, typer.Option("--tenant", help="Whose connectors.")] = "",
+    config: ConfigFile = _DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Does what normal operation does, at every bound connector, and says what would not work. Exit 1 if anything."""
+    if not tenant:
+        fail("--tenant is required: a tenant is always named", code=2, as_json=as_json)
+    from nightdesk.hub.bindings import Bindings
+    from nightdesk.hub.config import load_config
+    from nightdesk.hub.registry import Registry
+    from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
+    from nightdesk.sdk.ports import Health
+
+    async def ask(bindings: Bindings, instance: str) -> Health:
+        try:
+            answer: Health = await bindings.connector(tenant, instance).check_health()
+        except NightdeskError as error:
+            return Health(ok=False, problems=(str(error),))
+        return answer
+
+    async def all_of(bindings: Bindings, names: list[str]) -> list[Health]:
+        try:
+            return list(await asyncio.gather(*(ask(bindings, one) for one in names)))
+        finally:
+            await bindings.aclose()
+
+    with troubles(as_json):
+        registry = Registry.load()
+        settings = load_config(config, registry)
+        if tenant not in settings.tenants:
+            raise ConfigError([Problem(str(config), "tenants", f"no tenant {tenant!r}")])
+        instances = settings.tenants[tenant].instances
+        names = [one for one, spec in instances.items() if name in {"", one, spec.manifest.vendor}]
+        if not names:
+            fail(f"{tenant} has no connector {name!r}; it has {', '.join(instances)}", code=2, as_json=as_json)
+        answers = asyncio.run(all_of(Bindings(settings, registry), names))
+    told = list(zip(names, answers, strict=True))
+    if as_json:
+        emit([{"connector": one, "vendor": instances[one].manifest.vendor, **plain(found)} for one, found in told])
+    else:
+        shown = [
+            (one, instances[one].manifest.vendor, "yes" if found.ok else "no", found.version, "; ".join(found.problems))
+            for one, found in told
+        ]
+        table("", ("connector", "vendor", "works", "version", "problems"), shown)
+    if not all(found.ok for found in answers):
+        raise typer.Exit(1)
+
+
+def simulate(
+    vendor: Annotated[str, typer.Argument()],
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 0,
+    faults: Annotated[Path | None, typer.Option("--faults", help="A fault plan (YAML).")] = None,
+    alerts: Annotated[int, typer.Option("--alerts", help="Raise this many alerts of the bundled story first.")] = 0,
+    seconds: Annotated[float, typer.Option("--seconds", help="Stop by itself after this long; 0: never.")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Runs one vendor's simulator on loopback and prints the settings that reach it."""
+    import time
+
+    from nightdesk.hub.registry import Registry
+    from nightdesk.hub.story import night
+    from nightdesk.sdk.context import utc_now
+    from nightdesk.sdk.secrets import Secret
+    from nightdesk.sdk.testing import FaultPlan, serve
+
+    with troubles(as_json):
+        plan = FaultPlan.load(faults) if faults else FaultPlan()
+        simulator = Registry.load().simulator(vendor)(faults=plan)
+        story = night(utc_now(), alerts=max(alerts, 1))
+        simulator.add_devices(story.devices)
+        for alert in story.alerts[:alerts]:
+            simulator.add(alert)
+        try:
+            with serve(simulator, port=port) as served:
+                settings = {
+                    name: value.reveal() if isinstance(value, Secret) else value
+                    for name, value in simulator.settings(served.base_url).items()
+                }
+                if as_json:
+                    emit({"vendor": vendor, "base_url": served.base_url, "settings": settings})
+                else:
+                    typer.echo(f"{vendor} simulated at {served.base_url}; stop it with Ctrl-C")
+                    table("settings", ("key", "value"), list(settings.items()))
+                until = time.monotonic() + seconds
+                while not seconds or time.monotonic() < until:
+                    time.sleep(0.2)
+        except OSError as error:
+            fail(f"port {port}: {error.strerror}", as_json=as_json)
+        except KeyboardInterrupt:
+            typer.echo(f"{len(simulator.seen)} requests seen", err=True)

@@ -1,0 +1,33 @@
+"""The hub and its HTTP server in one event loop."""
+
+import asyncio
+
+import uvicorn
+
+from nightdesk.hub.api.app import create_app
+from nightdesk.hub.config import HubSettings
+from nightdesk.hub.hub import Hub
+from nightdesk.hub.registry import Registry
+from nightdesk.hub.store import Store
+
+__all__ = ["run_hub", "server_of"]
+
+
+def server_of(hub: Hub, host: str, port: int) -> uvicorn.Server:
+    """The API and console of a hub; the caller runs ``serve``."""
+    config = uvicorn.Config(create_app(hub), host=host, port=port, log_level="warning", access_log=False)
+    return uvicorn.Server(config)
+
+
+async def run_hub(settings: HubSettings, registry: Registry, store: Store) -> None:
+    """Runs until interrupted."""
+    hub = Hub(settings, registry, store)
+    server = server_of(hub, settings.host, settings.port)
+
+    async def serve() -> None:
+        try:
+            await server.serve()
+        finally:
+            hub.stop()
+
+    await asyncio.gather(hub.run(), serve())

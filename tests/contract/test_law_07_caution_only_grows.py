@@ -1,0 +1,280 @@
+"""Law 7: text an attacker can write, a missing answer, a failed check, one more alert: none makes a machine bolder."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+
+from nightdesk.autonomy.conditions import SEVERITIES
+from nightdesk.autonomy.correlate import raised
+from nightdesk.autonomy.decide import CAUTION, DecisionContext, decide
+from nightdesk.autonomy.policy import Policy
+from nightdesk.autonomy.policy_file import parse_policy
+from nightdesk.autonomy.signing import Signature, SignedPolicy
+from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
+from nightdesk.sdk.errors import ConfigError
+from nightdesk.sdk.testing.cases import CASE_TIME, a_case, an_alert, an_entity
+
+SIGNATURE = (Signature("jane", "k", "s", "t"), Signature("omar", "k2", "s", "t"))
+QUIET = timedelta(seconds=300)
+RULES = ("rule-1", "rule-2", "rule-3")
+TECHNIQUES = ("T1046", "T1059.001", "T1110", "T1078", "T1486")
+TACTICS = ("TA0007", "TA0002", "TA0043", "TA0006", "TA0040")
+ADDRESSES = ("192.0.2.7", "192.0.2.9", "203.0.113.9")
+WORDS = ("scan", "evil", "benign", "test", "nightly backup")
+
+
+def outcome(case: Case, policy: SignedPolicy | Policy, context: DecisionContext, seconds: int = 400) -> Decision:
+    now = CASE_TIME + timedelta(seconds=seconds)
+    return decide(case, policy, now=now, quiet=QUIET, context=context, decision_id="d")
+
+
+def caution(
+    case: Case, policy: SignedPolicy | Policy, context: DecisionContext | None = None, seconds: int = 400
+) -> int:
+    return CAUTION[outcome(case, policy, context or DecisionContext(), seconds).outcome]
+
+
+# Policies as people may write them: only those that the parser takes are used.
+
+_id_matchers: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"rule_id": st.lists(st.sampled_from(RULES), min_size=1, max_size=3, unique=True)}
+)
+_matchers: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    _id_matchers,
+    st.fixed_dictionaries({"severity_at_most": st.sampled_from(sorted(SEVERITIES))}),
+    st.fixed_dictionaries({"severity_at_least": st.sampled_from(sorted(SEVERITIES))}),
+    st.fixed_dictionaries({"techniques": st.lists(st.sampled_from(TECHNIQUES), min_size=1, max_size=3)}),
+    st.fixed_dictionaries({"tactics": st.lists(st.sampled_from(TACTICS), min_size=1, max_size=3)}),
+    st.fixed_dictionaries({"title": st.sampled_from([f"*{word}*" for word in WORDS])}),
+    st.fixed_dictionaries({"text": st.sampled_from(WORDS)}),
+    st.fixed_dictionaries({"case_alerts_at_least": st.integers(2, 4)}),
+    st.sampled_from(["192.0.2.0/24", "192.0.2.7", "203.0.113.0/24"]).map(
+        lambda text: {"entities": [{"kind": "address", "in": [text]}]}
+    ),
+    st.sampled_from(WORDS).map(lambda text: {"entities": [{"kind": "account", "in": [f"*{text}*"]}]}),
+)
+_conditions = st.recursive(
+    _matchers,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"all": parts}),
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"any": parts}),
+        inner.map(lambda part: {"not": part}),
+    ),
+    max_leaves=4,
+)
+_closing = st.builds(
+    lambda pin, extra, at_once, recommend: {
+        "when": {**pin, "all": extra} if extra else pin,
+        "then": {"recommend": {"verdict": "benign-positive"}}
+        if recommend
+        else {"close": {"verdict": "benign-positive", "at_once": at_once}},
+    },
+    _id_matchers,
+    st.lists(_conditions, max_size=2),
+    st.booleans(),
+    st.sampled_from([False, False, True]),
+)
+_raising = st.builds(
+    lambda when, act: {
+        "when": when,
+        "then": {"propose": {"actions": [{"verb": "host.isolate", "target": "host"}]}} if act else {"escalate": {}},
+    },
+    _conditions,
+    st.booleans(),
+)
+
+
+def accepted(rules: list[dict[str, Any]]) -> SignedPolicy:
+    """A policy of those rules that the parser takes; the others are left out one by one."""
+    kept: list[dict[str, Any]] = []
+    for index, rule in enumerate(rules):
+        candidate = [*kept, {"id": f"r{index}", "owner": "jane", **rule}]
+        try:
+            parse(candidate)
+        except ConfigError:
+            continue
+        kept = candidate
+    return SignedPolicy(parse(kept), SIGNATURE)
+
+
+def parse(rules: list[dict[str, Any]]) -> Policy:
+    import json  # JSON is YAML
+
+    return parse_policy(json.dumps({"policy_id": "p", "version": "1", "rules": rules}).encode(), file="p")
+
+
+_plain = st.booleans().map(
+    lambda at_once: {
+        "when": {"rule_id": ["rule-1", "rule-2"]},
+        "then": {"close": {"verdict": "benign-positive", "at_once": at_once}},
+    }
+)
+policies = st.one_of(
+    st.lists(_closing, min_size=2, max_size=5),
+    st.tuples(_plain, _closing).map(list),
+    st.tuples(_plain, _raising).map(list),
+    st.tuples(_plain, _raising, _closing).map(list),
+    st.lists(st.one_of(_closing, _raising), min_size=1, max_size=5),
+).map(accepted)
+
+
+@st.composite
+def alerts(draw: st.DrawFn, name: str = "a") -> Alert:
+    """An alert without any free text: what an attacker writes is added by the tests."""
+    addresses = draw(st.lists(st.sampled_from(ADDRESSES), max_size=2, unique=True))
+    return an_alert(
+        f"{name}{draw(st.integers(0, 999))}",
+        title="",
+        rule_id=draw(st.sampled_from(RULES)),
+        severity_id=draw(st.sampled_from([1, 1, 2, 2, 3, 3, 4, 5, 0, 99])),
+        techniques=tuple(draw(st.lists(st.sampled_from(TECHNIQUES), max_size=2, unique=True))),
+        tactics=tuple(draw(st.lists(st.sampled_from(TACTICS), max_size=2, unique=True))),
+        entities=(an_entity("host:h1", "victim-host"), *(an_entity(f"address:{text}") for text in addresses)),
+    )
+
+
+cases = st.lists(alerts(), min_size=1, max_size=3).map(a_case)
+moments = st.sampled_from([0, 100, 400])
+free_text = st.one_of(
+    st.text(max_size=40), st.sampled_from(WORDS), st.sampled_from(WORDS).map(lambda word: f"a {word} b")
+)
+
+
+def exchanged(case: Case, index: int, **changes: Any) -> Case:
+    changed = list(case.alerts)
+    changed[index] = replace(changed[index], **changes)
+    return replace(case, alerts=tuple(changed))
+
+
+@pytest.mark.parametrize("wanted", [Outcome.CLOSE, Outcome.HOLD, Outcome.RECOMMEND, Outcome.PROPOSE_CONTAINMENT])
+def test_the_generated_policies_reach_every_outcome(wanted: Outcome) -> None:
+    """Without this the properties below could hold because nothing is ever closed."""
+    found = find(
+        st.tuples(cases, policies, moments),
+        lambda drawn: outcome(drawn[0], drawn[1], DecisionContext(), drawn[2]).outcome is wanted,
+        settings=settings(max_examples=3000, database=None, deadline=None),
+    )
+    assert found[0].alerts
+
+
+@given(case=cases, policy=policies, text=free_text, seconds=moments, data=st.data())
+def test_no_text_moves_a_case_towards_less_caution(
+    case: Case, policy: SignedPolicy, text: str, seconds: int, data: st.DataObject
+) -> None:
+    before = caution(case, policy, seconds=seconds)
+    alert = case.alerts[data.draw(st.integers(0, len(case.alerts) - 1))]
+    index = case.alerts.index(alert)
+    named = [an_entity(f"{kind}:{text}") for kind in ("account", "process", "url", "domain", "email")]
+    host = replace(alert.entities[0], facts={"hostname": text, "command_line": text})
+    for changes in (
+        {"title": text},
+        {"description": text},
+        {"entities": (*alert.entities, *named)},
+        {"entities": (host, *alert.entities[1:])},
+        {"console_url": text, "native_status": text},
+    ):
+        assert caution(exchanged(case, index, **changes), policy, seconds=seconds) >= before
+
+
+@given(case=cases, policy=policies, extra=alerts("b"), seconds=moments)
+def test_one_more_alert_moves_no_case_towards_less_caution(
+    case: Case, policy: SignedPolicy, extra: Alert, seconds: int
+) -> None:
+    grown = replace(case, alerts=(*case.alerts, extra), severity_id=raised(case.severity_id, extra))
+    assert caution(grown, policy, seconds=seconds) >= caution(case, policy, seconds=seconds)
+
+
+@given(case=cases, policy=policies, reason=free_text.filter(bool), seconds=moments)
+def test_a_caution_on_an_alert_moves_no_case_towards_less_caution(
+    case: Case, policy: SignedPolicy, reason: str, seconds: int
+) -> None:
+    assert caution(exchanged(case, 0, caution=(reason,)), policy, seconds=seconds) >= caution(
+        case, policy, seconds=seconds
+    )
+
+
+@given(case=cases, policy=policies, seconds=moments)
+def test_a_caution_never_leaves_a_case_to_a_machine(case: Case, policy: SignedPolicy, seconds: int) -> None:
+    doubtful = exchanged(case, 0, caution=("severity was lost",))
+    assert caution(doubtful, policy, seconds=seconds) == CAUTION[Outcome.ESCALATE]
+
+
+@given(case=cases, policy=policies, seconds=moments, worse=st.sampled_from([0, 3, 4, 5, 6, 99]))
+def test_a_worse_or_unknown_severity_moves_no_case_towards_less_caution(
+    case: Case, policy: SignedPolicy, seconds: int, worse: int
+) -> None:
+    alert = case.alerts[0]
+    if 0 < worse <= 6 and worse < alert.severity_id <= 6:
+        worse = alert.severity_id
+    if alert.severity_id in {0, 99}:
+        # An unknown severity is as cautious as it gets; a known one is an answer that was missing.
+        worse = 0
+    after = exchanged(case, 0, severity_id=worse)
+    after = replace(after, severity_id=raised(case.severity_id, after.alerts[0]))
+    assert caution(after, policy, seconds=seconds) >= caution(case, policy, seconds=seconds)
+
+
+@given(case=cases, policy=policies, seconds=moments, lower=st.sampled_from([1, 2, 3]))
+def test_a_later_version_of_an_alert_with_a_lower_severity_does_not_help_it_to_be_closed(
+    case: Case, policy: SignedPolicy, seconds: int, lower: int
+) -> None:
+    worst = case.severity_id
+    again = exchanged(case, 0, severity_id=lower)
+    kept = replace(again, severity_id=raised(worst, again.alerts[0]))
+    assert kept.severity_id == max(worst, lower)
+    honest = replace(again, severity_id=lower)
+    assert caution(kept, policy, seconds=seconds) >= caution(honest, policy, seconds=seconds)
+
+
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"missing": ("inventory",)},
+    {"clock_skew": 500.0},
+    {"alerts_last_hour": 100_000},
+    {"new_cases_last_hour": 100_000},
+    {"closed_last_hour": 100_000},
+    {"kill_switch": True},
+    {"with_person": True},
+)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
+@given(case=cases, policy=policies, seconds=moments)
+@settings(max_examples=40)
+def test_a_failed_check_leaves_no_case_to_a_machine(
+    change: dict[str, Any], case: Case, policy: SignedPolicy, seconds: int
+) -> None:
+    assert caution(case, policy, DecisionContext(**change), seconds) == CAUTION[Outcome.ESCALATE]
+
+
+@given(case=cases, policy=policies, seconds=moments, data=st.data())
+def test_a_missing_address_or_technique_moves_no_closed_case_towards_closing_where_a_rule_needs_it(
+    case: Case, policy: SignedPolicy, seconds: int, data: st.DataObject
+) -> None:
+    """Only rules that close are looked at: a rule that raises on a fact cannot be raised by its absence."""
+    closing = replace(policy.policy, rules=tuple(rule for rule in policy.policy.rules if rule.closing is not None))
+    only = SignedPolicy(closing, SIGNATURE)
+    index = data.draw(st.integers(0, len(case.alerts) - 1))
+    alert = case.alerts[index]
+    before = caution(case, only, seconds=seconds)
+    addressless = tuple(one for one in alert.entities if one.kind != "address")
+    assert caution(exchanged(case, index, entities=addressless), only, seconds=seconds) >= before
+    if "T1486" not in alert.techniques and "TA0040" not in alert.tactics:
+        bare = exchanged(case, index, techniques=(), tactics=())
+        assert caution(bare, only, seconds=seconds) >= before
+
+
+@given(case=cases, policy=policies, seconds=moments)
+def test_a_machine_leaves_what_a_person_has(case: Case, policy: SignedPolicy, seconds: int) -> None:
+    taken = replace(case, status=CaseStatus.ESCALATED)
+    assert caution(taken, policy, seconds=seconds) == CAUTION[Outcome.ESCALATE]
+
+
+@given(case=cases, policy=policies, seconds=moments)
+def test_a_policy_whose_signatures_are_gone_leaves_nothing_to_a_machine(
+    case: Case, policy: SignedPolicy, seconds: int
+) -> None:
+    assert caution(case, policy.policy, seconds=seconds) == CAUTION[Outcome.ESCALATE]

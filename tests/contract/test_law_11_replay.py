@@ -1,0 +1,159 @@
+"""Law 11: a decision can be made again from its record, bit for bit, and its record cannot be changed unseen."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nightdesk.autonomy.canonical import canonical
+from nightdesk.autonomy.decide import decide
+from nightdesk.autonomy.guardrails import AssetFacts, DecisionContext
+from nightdesk.autonomy.policy import Policy
+from nightdesk.autonomy.policy_file import parse_policy
+from nightdesk.autonomy.record import GENESIS, broken_link, from_record, link, replay, to_record
+from nightdesk.autonomy.signing import Signature, SignedPolicy
+from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
+from nightdesk.sdk.testing.cases import CASE_TIME, a_case, an_alert, an_entity
+
+POLICY = parse_policy(
+    b"""
+policy_id: p
+version: 1
+rules:
+  - {id: slow, owner: j, when: {rule_id: [noise, both]}, then: {close: {verdict: benign-positive}}}
+  - {id: fast, owner: j, when: {rule_id: test}, then: {close: {verdict: test, at_once: true}}}
+  - {id: ask, owner: j, when: {rule_id: ask}, then: {recommend: {verdict: false-positive}}}
+  - {id: evil, owner: j, when: {text: evil}, then: {escalate: {}}}
+  - {id: hands-off, owner: j, then: {never_touch: {assets: line-*}}}
+  - {id: worm, owner: j, when: {rule_id: worm},
+     then: {propose: {approval: policy, actions: [{verb: host.isolate, target: host, parameters: {mode: full}}]}}}
+""",
+    file="p",
+)
+SIGNED = SignedPolicy(POLICY, (Signature("jane", "k", "s", "t"), Signature("omar", "k", "s", "t")))
+RULES = ("noise", "both", "test", "ask", "worm", "unheard-of", "")
+
+
+@st.composite
+def alerts(draw: st.DrawFn) -> Alert:
+    moment = CASE_TIME + timedelta(microseconds=draw(st.integers(-(10**9), 10**9)))
+    host = draw(st.sampled_from(["ws-0042", "line-7", "dc01", "*"]))
+    return an_alert(
+        f"a{draw(st.integers(0, 99))}",
+        title=draw(st.one_of(st.text(max_size=20), st.just("evil"))),
+        rule_id=draw(st.sampled_from(RULES)),
+        severity_id=draw(st.sampled_from([0, 1, 2, 3, 5, 99])),
+        first_seen=moment,
+        last_seen=moment,
+        caution=draw(st.sampled_from([(), (), ("lost",)])),
+        entities=(an_entity(f"host:{host}", "victim-host", note=draw(st.text(max_size=10))),),
+    )
+
+
+cases = st.builds(
+    lambda given, status: a_case(given, status=status),
+    st.lists(alerts(), min_size=1, max_size=3, unique_by=lambda alert: alert.alert_id),
+    st.sampled_from(CaseStatus),
+)
+contexts = st.builds(
+    DecisionContext,
+    last_arrival=st.one_of(st.none(), st.just(CASE_TIME)),
+    missing=st.sampled_from([(), (), ("inventory",)]),
+    clock_skew=st.floats(-300, 300),
+    alerts_last_hour=st.integers(0, 1000),
+    alerts_hour_median=st.floats(0, 500),
+    closed_last_hour=st.integers(0, 1000),
+    hosts_last_hour=st.integers(0, 3),
+    fleet_size=st.integers(0, 1000),
+    assets=st.sampled_from([{}, {"host:ws-0042": AssetFacts("workstation", ("berlin",))}]),
+    kill_switch=st.booleans(),
+)
+
+
+@given(
+    case=cases,
+    context=contexts,
+    policy=st.sampled_from([SIGNED, POLICY, Policy.unsigned()]),
+    after=st.integers(0, 10**9),
+    quiet=st.integers(0, 10**9),
+)
+def test_every_decision_is_made_again_bit_for_bit_from_stored_json(
+    case: Case, context: DecisionContext, policy: SignedPolicy | Policy, after: int, quiet: int
+) -> None:
+    decision = decide(
+        case,
+        policy,
+        now=CASE_TIME + timedelta(microseconds=after),
+        quiet=timedelta(microseconds=quiet),
+        context=context,
+        decision_id="d-1",
+        supersedes="d-0",
+    )
+    stored = canonical(to_record(decision))
+    read: dict[str, Any] = orjson.loads(stored)
+    later = replace(
+        case,
+        status=CaseStatus.CLOSED,
+        severity_id=6,
+        updated_at=CASE_TIME + timedelta(days=9),
+        alerts=(an_alert("joined-later", severity_id=6), *reversed(case.alerts)),
+    )
+    assert canonical(to_record(replay(read, later, policy))) == stored
+    assert from_record(read) == decision
+
+
+def decisions() -> list[Decision]:
+    found: list[Decision] = []
+    for rule in RULES:
+        for seconds in (0, 400):
+            case = a_case([an_alert(rule_id=rule)])
+            now, quiet = CASE_TIME + timedelta(seconds=seconds), timedelta(seconds=300)
+            found.append(decide(case, SIGNED, now=now, quiet=quiet, decision_id=f"d{len(found)}"))
+    return found
+
+
+def test_the_replayed_decisions_are_of_every_kind() -> None:
+    kinds = {decision.outcome for decision in decisions()}
+    wanted = {Outcome.CLOSE, Outcome.HOLD, Outcome.RECOMMEND, Outcome.ESCALATE, Outcome.PROPOSE_CONTAINMENT}
+    assert wanted <= kinds
+
+
+CHAIN: list[tuple[dict[str, Any], str]] = []
+for _decision in decisions():
+    _record = to_record(_decision)
+    CHAIN.append((_record, link(CHAIN[-1][1] if CHAIN else GENESIS, _record)))
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in leaves(inner, (*path, key))]
+    if isinstance(value, list):
+        return [leaf for index, inner in enumerate(value) for leaf in leaves(inner, (*path, index))]
+    return [path]
+
+
+def test_an_untouched_chain_is_whole() -> None:
+    assert broken_link(CHAIN) is None
+
+
+@given(data=st.data())
+def test_a_change_of_any_field_of_any_record_is_found_at_its_place(data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(CHAIN) - 1))
+    record: dict[str, Any] = orjson.loads(canonical(CHAIN[index][0]))
+    path = data.draw(st.sampled_from(leaves(record)))
+    holder: Any = record
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = [holder[path[-1]], "changed"]
+    changed = [*CHAIN[:index], (record, CHAIN[index][1]), *CHAIN[index + 1 :]]
+    assert broken_link(changed) == index
+
+
+@given(index=st.integers(0, len(CHAIN) - 2))
+def test_a_record_that_was_taken_out_or_moved_is_found(index: int) -> None:
+    assert broken_link([*CHAIN[:index], *CHAIN[index + 1 :]]) == index
+    swapped = [*CHAIN[:index], CHAIN[index + 1], CHAIN[index], *CHAIN[index + 2 :]]
+    assert broken_link(swapped) == index

@@ -1,0 +1,163 @@
+import pytest
+
+from nightdesk.autonomy.guardrails import AssetFacts
+from nightdesk.autonomy.policy import Policy
+from nightdesk.autonomy.policy_file import parse_policy
+from nightdesk.autonomy.protected import is_service_account, is_shared_address, protection_checks
+from nightdesk.sdk.targets import Target
+from nightdesk.sdk.verbs import TargetKind
+
+POLICY = parse_policy(
+    b"""
+policy_id: p
+version: 1
+rules:
+  - id: ours
+    owner: j
+    then:
+      never_touch:
+        assets: [line-*, "*.prod.example.com"]
+        accounts: [ceo]
+        addresses: [198.51.100.0/24, 10.9.0.0/16]
+        domains: [example.com]
+""",
+    file="p",
+)
+
+
+def failing(text: str, facts: AssetFacts | None = None, policy: Policy = POLICY, **names: str) -> set[str]:
+    kind, _, value = text.partition(":")
+    target = Target(TargetKind(kind), value, names)
+    return {check.name for check in protection_checks(target, policy, facts) if not check.passed}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host:line-7",
+        "host:web-1.prod.example.com",
+        "account:ceo",
+        "account:CORP\\ceo",
+        "account:ceo@example.net",
+        "address:198.51.100.9",
+        "address:198.51.0.0/16",
+        "domain:example.com",
+        "domain:mail.example.com",
+        "url:https://user@www.example.com:8443/x?y#z",
+        "sender:boss@example.com",
+    ],
+)
+def test_a_never_touch_rule_covers_every_form(text: str) -> None:
+    assert "never-touch" in failing(text)
+
+
+def test_a_host_is_covered_by_its_other_names_and_address() -> None:
+    assert "never-touch" in failing("host:ws-1", hostname="LINE-9")
+    assert "never-touch" in failing("host:ws-1", address="10.9.1.1")
+    assert failing("host:ws-1", address="10.8.1.1") == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host:ws-0042",
+        "account:jdoe",
+        "address:203.0.113.9",
+        "domain:example.org",
+        "url:https://example.org/x",
+        "sender:a@example.org",
+    ],
+)
+def test_a_plain_target_is_not_protected(text: str) -> None:
+    assert failing(text) == set()
+
+
+@pytest.mark.parametrize("name", ["dc01", "HQ-DC-2", "backup1.example.net", "jump-eu", "dns_a"])
+def test_a_host_whose_name_says_what_it_is_is_protected(name: str) -> None:
+    assert failing(f"host:{name}", policy=Policy.unsigned()) == {"protected"}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        AssetFacts(tags=("Domain Controller",)),
+        AssetFacts(tags=("site:berlin", "role:Jump_Host")),
+        AssetFacts(tags=("tier0-backup",)),
+        AssetFacts("identity-provider"),
+        AssetFacts("iot"),
+    ],
+)
+def test_a_host_whose_inventory_says_what_it_is_is_protected(facts: AssetFacts) -> None:
+    assert failing("host:ws-0042", facts) == {"protected"}
+
+
+def test_an_alert_that_states_the_type_is_believed_when_it_protects() -> None:
+    assert failing("host:ws-0042", AssetFacts("workstation"), asset_type="network-device") == {"protected"}
+
+
+def test_a_word_in_a_device_id_protects_nothing() -> None:
+    assert failing("host:ws-0042", device_id="edr:backup-77") == set()
+
+
+def test_a_tag_that_only_contains_a_word_protects_nothing() -> None:
+    assert failing("host:ws-0042", AssetFacts("workstation", ("dcim-export", "photos"))) == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SYSTEM",
+        "NT AUTHORITY\\LOCAL SERVICE",
+        "NETWORK_SERVICE",
+        "root",
+        "ws-0042$",
+        "krbtgt",
+        "svc_sql",
+        "CORP\\svc-web",
+        "S-1-5-18",
+    ],
+)
+def test_a_service_account_is_recognised(name: str) -> None:
+    assert is_service_account(name)
+    assert "protected" in failing(f"account:{name}")
+
+
+@pytest.mark.parametrize("name", ["jdoe", "CORP\\jdoe", "system.admin@example.com", "rooter"])
+def test_a_person_is_no_service_account(name: str) -> None:
+    assert not is_service_account(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1",
+        "::1",
+        "169.254.3.4",
+        "fe80::1",
+        "0.0.0.0",
+        "255.255.255.255",
+        "224.0.0.1",
+        "ff02::1",
+        "100.64.1.1",
+        "10.0.0.1",
+        "192.168.1.254",
+        "172.16.4.255",
+        "no address",
+    ],
+)
+def test_an_address_that_many_share_is_recognised(text: str) -> None:
+    assert is_shared_address(text)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.5", "203.0.113.1", "2001:db8::1", "100.63.1.1"])
+def test_an_address_of_one_thing_is_not_shared(text: str) -> None:
+    assert not is_shared_address(text)
+
+
+def test_blocking_an_internal_or_shared_address_is_refused() -> None:
+    assert failing("address:10.0.0.5") == {"protected"}
+    assert failing("address:169.254.1.1") == {"selector"}
+
+
+def test_a_selector_that_means_too_much_is_refused() -> None:
+    assert failing("url:https:///path") == {"selector"}
