@@ -175,14 +175,14 @@ class Connector:
         return wanted.form(), wanted.losses, vocabulary.matches(state, command)
 
     async def _row(self, native_id: str, operation: str) -> Mapping[str, Any]:
-        rows = await self._jobs.rows(notables.one(native_id, self._index), operation, **ALL_TIME)
+        rows = await self._jobs.few(notables.one(native_id, self._index), operation, **ALL_TIME)
         if not rows:
             message = f"no notable {native_id}: it was removed, its index was rebuilt, or the role may not see it"
             raise self._splunkd.error(NotFoundError, message, operation)
         return rows[0]
 
     async def _comments(self, native_id: str) -> list[str]:
-        rows = await self._jobs.rows(notables.history(native_id), "read review history", **ALL_TIME)
+        rows = await self._jobs.few(notables.history(native_id), "read review history", **ALL_TIME)
         return [str(row.get("comment") or "") for row in rows]
 
     async def _vocabulary(self) -> Vocabulary:

@@ -20,6 +20,7 @@ MAX_RESULTS = 500_000
 ALL_TIME: Mapping[str, Any] = {"earliest_time": 0, "latest_time": 2_147_483_647}
 """No bound on event time; without one the server would leave out what a fast clock stamped into its future."""
 
+_FEW = 10_000
 _FIRST_POLL, _SLOWEST_POLL, _PATIENCE = 0.05, 2.0, 300.0
 
 Rows = list[dict[str, Any]]
@@ -82,6 +83,30 @@ class Jobs:
             if found.problems:
                 raise self.incomplete(found, operation)
             return rows
+
+    async def few(self, spl: str, operation: str, **arguments: Any) -> Rows:
+        """The rows of a search that can only find a few: one request, no job to poll. Raises UnavailableError.
+
+        A one-shot search is cut at the server's ``maxresultrows`` without a word, so it is only for what cannot be
+        many: one notable, its review history.
+        """
+        answer = await self._splunkd.call(
+            operation,
+            lambda service: orjson.loads(service.jobs.oneshot(spl, output_mode="json", count=_FEW, **arguments).read()),
+        )
+        problems = self._doubts(answer.get("messages") if isinstance(answer, Mapping) else None, operation)
+        if problems:
+            raise self.incomplete(Found(0, problems, self._none), operation)
+        rows = answer.get("results") if isinstance(answer, Mapping) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise self._splunkd.error(ResponseError, "the results hold no list of rows", operation)
+        if len(rows) >= _FEW:
+            return await self.rows(spl, operation, **arguments)
+        return rows
+
+    @staticmethod
+    async def _none(offset: int, size: int) -> Rows:
+        raise ValueError(f"no rows at {offset} ({size})")
 
     def incomplete(self, found: Found, operation: str) -> VendorError:
         """The error for a search that could not ask every indexer."""

@@ -103,6 +103,8 @@ class SearchDesk:
         partial = self._faults.take(("partial_answer",), method="POST", path=path)
         if partial:
             job.rows, job.said = job.rows[::2], {str(partial.options.get("type", "warn")): [_PEER_DOWN]}
+        if form.one("exec_mode") == "oneshot":
+            return self._oneshot(job, form)
         job.head = request.cookies.get("splunkd_8089") or f"head-{len(self.jobs) % self.search_heads}"
         self.jobs[job.sid] = job
         answer: Response = JSONResponse({"sid": job.sid}, 201)
@@ -110,6 +112,18 @@ class SearchDesk:
             answer = Response(f"<response><sid>{job.sid}</sid></response>", 201, media_type="text/xml")
         answer.set_cookie("splunkd_8089", job.head, httponly=True)
         return answer
+
+    def _oneshot(self, job: _Job, form: Form) -> Response:
+        """Runs to the end and answers with the rows, cut at the server's limit without a word; no job is left."""
+        if job.failed:
+            return said(form, 400, "FATAL", job.failed)
+        if not form.json:
+            return said(form, 400, "FATAL", "This simulator shows results as JSON only.")
+        count = int(form.one("count", "100")) or self.max_result_rows
+        rows = [self._drift(payloads.rendered(row, number)) for number, row in enumerate(job.rows)]
+        messages = [{"type": kind.upper(), "text": text} for kind, texts in job.said.items() for text in texts]
+        kept = rows[: min(count, self.max_result_rows)]
+        return JSONResponse({"preview": False, "init_offset": 0, "messages": messages, "results": kept})
 
     def _found(self, request: Request) -> _Job | None:
         job = self.jobs.get(request.path_params["sid"])

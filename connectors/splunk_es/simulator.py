@@ -77,6 +77,7 @@ class Simulator(testing.Simulator):
             "token": Secret.literal(self.secret),
             "hec_token": Secret.literal(self.hec_token),
             "settle": 0,
+            "requests_per_minute": 60_000,
             "start": "2000-01-01T00:00:00+00:00",
         }
 

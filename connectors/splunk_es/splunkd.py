@@ -47,7 +47,7 @@ class Splunkd:
             vendor=VENDOR,
             base_url=f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}",
             auth=HeaderAuth("Authorization", self._token, prefix="Bearer "),
-            requests_per_minute=REQUESTS_PER_MINUTE,
+            requests_per_minute=settings.integer("requests_per_minute", REQUESTS_PER_MINUTE),
         )
         self._service = client.Service(
             handler=self._send,

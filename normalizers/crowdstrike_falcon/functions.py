@@ -54,6 +54,31 @@ def folder(value: Any) -> str | None:
     return value if value.endswith(("/", "\\")) else value + ("/" if value.startswith("/") else "\\")
 
 
+def account_kind(record: Any) -> str | None:
+    """The STIX type of the record's user: a logon domain that is the machine's own name is a local account."""
+    domain = _field(record, "logon_domain") or _field(record, "LogonDomain")
+    device = record.get("device") if isinstance(record, dict) else None
+    host = _field(device, "hostname") or _field(record, "Hostname") or _field(record, "ComputerName")
+    if domain:
+        return "windows-local" if host and domain.lower() == host.partition(".")[0].lower() else None
+    return "unix" if _field(device, "platform_name") in {"Linux", "Mac"} else None
+
+
+def convicts(record: Any) -> bool | None:
+    """Whether Falcon itself says that the file is bad: it quarantines it, or its hash is what the detection rests on.
+
+    A custom rule of behaviour names the hash of the process it met too, and says nothing of the file by that.
+    """
+    if not isinstance(record, dict):
+        return None
+    switches = record.get("pattern_disposition_details") or record.get("PatternDispositionFlags")
+    if isinstance(switches, dict) and True in (switches.get("quarantine_file"), switches.get("QuarantineFile")):
+        return True
+    kind = _field(record, "ioc_type") or _field(record, "IOCType") or ""
+    technique = _field(record, "technique") or _field(record, "Technique")
+    return True if kind.startswith("hash_") and technique != "Indicator of Attack" else None
+
+
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (address_id, file_id, account_id, folder)
+    function.__name__: function for function in (address_id, file_id, account_id, folder, account_kind, convicts)
 }

@@ -39,6 +39,26 @@ def and_one(value: Any) -> Any:
     return value + 1 if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def hashes_of(log: Any, *events: str) -> list[str]:
+    """Sysmon's hashes when the event is one of these; in others they are those of another file."""
+    if not isinstance(log, dict) or str(log.get("event_id")) not in events:
+        return []
+    data = log.get("event_data")
+    text = data.get("Hashes") if isinstance(data, dict) else None
+    pairs = [part.partition("=") for part in text.split(",")] if isinstance(text, str) else []
+    return [digest for name, _, digest in pairs if name.strip().upper() in {"MD5", "SHA1", "SHA256"}]
+
+
+def convicts(classification: Any) -> str | None:
+    """``malicious`` when the model's score reached its threshold; the score alone convicts nothing."""
+    if not isinstance(classification, dict):
+        return None
+    score, threshold = classification.get("score"), classification.get("threshold")
+    if not isinstance(score, int | float) or not isinstance(threshold, int | float):
+        return None
+    return "malicious" if score >= threshold else None
+
+
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (stopped, changed, and_one)
+    function.__name__: function for function in (stopped, changed, and_one, hashes_of, convicts)
 }

@@ -49,6 +49,7 @@ class Hub:
         ]
         self._idle = idle
         self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._work = asyncio.Event()
 
     # What the HTTP layer asks.
@@ -98,6 +99,8 @@ class Hub:
 
     def wake(self) -> None:
         """Something waits; called from any thread."""
+        if self._loop is None:
+            return
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._work.set)
 

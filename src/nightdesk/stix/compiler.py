@@ -229,11 +229,14 @@ class _Writer:
         kinds = OBJECT_FIELDS[entry.kind]
         fields = dict(entry.fields)
         arguments: list[str] = []
+        # Where a reported value stood: that of the value itself, of a file the first of its hashes.
+        told = fields.get("value") or next(iter(fields.get("hashes", ())), ())
         pointer = ""
+        if told and told[0].path:
+            home = block.pointer if told[0].relative else ""
+            pointer = home + "/" + "/".join(step for step in told[0].path if step != LIST)
         if "value" in kinds:
             expression = fields.pop("value", ())
-            if expression and isinstance(expression[0], Alternative):
-                pointer = block.pointer + "/" + "/".join(step for step in expression[0].path if step != LIST)
             arguments.append(self.argument(block, kinds["value"], expression))
         arguments += [f"{name}={self.argument(block, kinds[name], value)}" for name, value in fields.items()]
         if entry.role:

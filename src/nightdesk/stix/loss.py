@@ -71,7 +71,7 @@ class Coverage:
                     continue
                 node = made._node((*base, *alternative.path) if alternative.relative else alternative.path)
                 node.read = True
-                # A vendor field carries an object whole; a condition or a function that looks at one carries none of it.
+                # A vendor field carries an object whole; a condition or function that looks at one carries nothing.
                 node.whole = node.whole or feeds.startswith("vendor_fields.")
         for entry in mapping.objects:
             if entry.each is not None:
@@ -96,7 +96,7 @@ class Coverage:
         read = self._walk(document, self.root, "", None, ignored, lost, 0)
         return read, ignored, list(lost)
 
-    def _walk(  # noqa: PLR0913  # a walk carries its state
+    def _walk(
         self,
         value: Any,
         node: _Node | None,

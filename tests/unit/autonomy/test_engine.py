@@ -372,7 +372,7 @@ def test_an_error_after_a_lost_reply_is_settled_by_reading(world: World) -> None
     world.edr.tells_pending = False
     world.edr.faults.add("late_effect", options={"seconds": 40})
     world.edr.faults.add("lost_reply", path="/act", times=1)
-    world.edr.faults.add("missing_scope", path="/act", after=1)
+    world.edr.faults.add("missing_scope", path="/act")
     action = world.isolate()
     world.run(120)
     assert world.now(action).state is ActionState.EFFECTIVE
@@ -605,14 +605,31 @@ def test_two_engines_on_one_journal_send_one_request(world: World) -> None:
 
 
 def test_one_engine_asked_twice_at_once_sends_one_request(world: World) -> None:
-    world.edr.remembers = False
+    gate = asyncio.Event()
+
+    class Slow(Edr):
+        async def act(self, command: Command) -> Receipt:
+            await gate.wait()
+            return await super().act(command)
+
+    slow = Slow(world.clock, remembers=False)
+    world.router.ports["first"] = slow
     action = world.isolate()
 
     async def both() -> None:
-        await asyncio.gather(world.engine.run_once(), world.engine.advance(action), world.engine.run_once())
+        calls = [asyncio.create_task(world.engine.run_once())]
+        for _ in range(3):
+            await asyncio.sleep(0)
+            world.clock.advance(1)
+            calls.append(asyncio.create_task(world.engine.run_once()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*calls)
 
     asyncio.run(both())
-    assert world.edr.order_count == 1
+    assert slow.order_count == 1
+    assert world.now(action).state is ActionState.EFFECTIVE
 
 
 def test_what_one_target_raises_does_not_stop_the_others() -> None:

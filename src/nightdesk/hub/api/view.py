@@ -72,5 +72,5 @@ class HubView(Protocol):
         ...
 
     def wake(self) -> None:
-        """Called, from any thread, after a page was stored, so that it is normalised without waiting for the next turn."""
+        """Called from any thread after a page was stored, so that it is normalised at once."""
         ...

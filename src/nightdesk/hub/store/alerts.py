@@ -29,13 +29,13 @@ class StoredBundle:
 
 @dataclass(slots=True)
 class _Now:
-    """What is known of an alert while a batch is walked; ``item`` is what has to be written."""
+    """What is known of an alert while a batch is walked: its ``number`` once stored, ``item`` if it must be written."""
 
     modified: str
     sha256: str
     content: str
     previous: str
-    stored: bool
+    number: int
     item: tuple[int, Alert, bytes, bytes, bytes] | None = None
 
 
@@ -63,13 +63,20 @@ def _known(conn: Connection, tenant: str, ids: Sequence[str]) -> dict[str, _Now]
     table = alert_table.c
     for part in chunks(ids):
         statement = (
-            select(table.alert_id, table.modified, table.sha256, table.content_sha256, table.previous_sha256)
+            select(
+                table.alert_id,
+                table.number,
+                table.modified,
+                table.sha256,
+                table.content_sha256,
+                table.previous_sha256,
+            )
             .where(table.tenant == tenant, table.alert_id.in_(part))
             .order_by(table.alert_id)
             .with_for_update()
         )
         for row in conn.execute(statement):
-            found[row.alert_id] = _Now(row.modified, row.sha256, row.content_sha256, row.previous_sha256, stored=True)
+            found[row.alert_id] = _Now(row.modified, row.sha256, row.content_sha256, row.previous_sha256, row.number)
     return found
 
 
@@ -82,9 +89,7 @@ def _step(known: dict[str, _Now], places: dict[str, int], item: tuple[int, Alert
     modified = stamp(alert.modified)
     if now is None:
         places[alert.alert_id] = seq
-        known[alert.alert_id] = _Now(
-            modified, digest, content, "", stored=False, item=(seq, alert, facts, bundle, loss)
-        )
+        known[alert.alert_id] = _Now(modified, digest, content, "", number=0, item=(seq, alert, facts, bundle, loss))
         return "new"
     if modified < now.modified or (now.sha256, now.content) == (digest, content):
         return "unchanged"
@@ -96,30 +101,33 @@ def _step(known: dict[str, _Now], places: dict[str, int], item: tuple[int, Alert
 
 
 def _write(conn: Connection, tenant: str, known: dict[str, _Now], places: dict[str, int]) -> None:
+    number = take(conn, tenant, "alert", len(places))
     fresh: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     renewed: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
-    for alert_id, now in sorted(known.items()):
+    for alert_id, now in known.items():
         if now.item is None:
             continue
         seq, alert, facts, bundle, loss = now.item
         row = _row(alert, facts, now) | {"newest_seq": seq}
         blobs = {"bundle": bundle, "loss": loss}
-        if now.stored:
-            key = {"of_tenant": tenant, "of_alert": alert_id}
-            renewed[0].append(row | key)
+        if now.number:
+            key = {"of_tenant": tenant, "of_number": now.number}
+            renewed[0].append(row | {"of_tenant": tenant, "of_alert": alert_id})
             renewed[1].append(blobs | key)
         else:
-            key = {"tenant": tenant, "alert_id": alert_id}
-            fresh[0].append(row | key | {"seq": places[alert_id], "case_id": None})
+            key = {"tenant": tenant, "number": number}
+            fresh[0].append(row | key | {"alert_id": alert_id, "seq": places[alert_id], "case_id": None})
             fresh[1].append(blobs | key)
+            number += 1
     if fresh[0]:
         conn.execute(insert(alert_table), fresh[0])
         conn.execute(insert(alert_bundle), fresh[1])
-        take(conn, tenant, "alert", len(fresh[0]))
     if renewed[0]:
-        for table, rows in zip((alert_table, alert_bundle), renewed, strict=True):
-            where = (table.c.tenant == bindparam("of_tenant"), table.c.alert_id == bindparam("of_alert"))
-            conn.execute(update(table).where(*where), rows)
+        alerts, blobs_of = alert_table.c, alert_bundle.c
+        this_alert = (alerts.tenant == bindparam("of_tenant"), alerts.alert_id == bindparam("of_alert"))
+        conn.execute(update(alert_table).where(*this_alert), renewed[0])
+        these_blobs = (blobs_of.tenant == bindparam("of_tenant"), blobs_of.number == bindparam("of_number"))
+        conn.execute(update(alert_bundle).where(*these_blobs), renewed[1])
 
 
 def _row(alert: Alert, facts: bytes, now: _Now) -> dict[str, Any]:
@@ -150,7 +158,15 @@ def bundles(conn: Connection, tenant: str, alert_ids: Collection[str]) -> dict[s
     """The bundles of these alerts by alert id; those that do not exist are left out."""
     found = {}
     for part in chunks(sorted(set(alert_ids))):
-        statement = select(alert_bundle).where(alert_bundle.c.tenant == tenant, alert_bundle.c.alert_id.in_(part))
+        statement = (
+            select(alert_table.c.alert_id, alert_bundle.c.bundle, alert_bundle.c.loss)
+            .join_from(
+                alert_table,
+                alert_bundle,
+                (alert_bundle.c.tenant == alert_table.c.tenant) & (alert_bundle.c.number == alert_table.c.number),
+            )
+            .where(alert_table.c.tenant == tenant, alert_table.c.alert_id.in_(part))
+        )
         for row in conn.execute(statement):
             found[row.alert_id] = StoredBundle(row.alert_id, row.bundle, row.loss)
     return found

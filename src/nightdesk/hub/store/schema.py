@@ -136,7 +136,7 @@ alert = _table(
     ("tenant", "alert_id"),
     *_words("tenant", "alert_id"),
     Column("case_id", TEXT),
-    *_numbers("seq", "newest_seq"),
+    *_numbers("seq", "newest_seq", "number"),
     *_words("product", "instance", "native_id", "rule_id"),
     *_numbers("severity_id"),
     *_words("title", "created", "modified", "sha256", "content_sha256", "previous_sha256"),
@@ -144,9 +144,12 @@ alert = _table(
     Index("alert_case", "tenant", "case_id", "seq"),
     Index("alert_native", "tenant", "instance", "native_id"),
 )
-"""One row an alert. ``seq`` is its first inbox row and its place in the case, ``newest_seq`` the one it shows now."""
+"""One row an alert. ``seq`` is its first inbox row and its place in the case, ``newest_seq`` the one it shows now;
+``number`` counts the tenant's alerts and names its blobs, which so are written one after the other."""
 
-alert_bundle = _table("alert_bundle", ("tenant", "alert_id"), *_words("tenant", "alert_id"), *_blobs("bundle", "loss"))
+alert_bundle = _table(
+    "alert_bundle", ("tenant", "number"), *_words("tenant"), *_numbers("number"), *_blobs("bundle", "loss")
+)
 
 case_file = _table(
     "case_file",

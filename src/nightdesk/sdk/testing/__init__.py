@@ -1,10 +1,15 @@
 """The kit that connector authors use: simulator base, fault plan, device fleet, stories, server, contract suite."""
 
-from nightdesk.sdk.testing.estate import Device, Fleet
-from nightdesk.sdk.testing.faults import Fault, FaultPlan
-from nightdesk.sdk.testing.serve import Served, serve
-from nightdesk.sdk.testing.simulator import SeenRequest, Simulator
-from nightdesk.sdk.testing.story import StoryAlert, StoryDevice
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nightdesk.sdk.testing.serve import Served, serve  # its module has its name: later it would hide the function
+
+if TYPE_CHECKING:
+    from nightdesk.sdk.testing.estate import Device, Fleet
+    from nightdesk.sdk.testing.faults import Fault, FaultPlan
+    from nightdesk.sdk.testing.simulator import SeenRequest, Simulator
+    from nightdesk.sdk.testing.story import StoryAlert, StoryDevice
 
 __all__ = [
     "Device",
@@ -18,3 +23,21 @@ __all__ = [
     "StoryDevice",
     "serve",
 ]
+
+_HOMES = {
+    "Device": "estate",
+    "Fault": "faults",
+    "FaultPlan": "faults",
+    "Fleet": "estate",
+    "SeenRequest": "simulator",
+    "Simulator": "simulator",
+    "StoryAlert": "story",
+    "StoryDevice": "story",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use: every run of pytest loads ``pytest_plugin`` from here, and should not pay for the rest."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

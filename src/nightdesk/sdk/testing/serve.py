@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
-
 __all__ = ["Served", "serve"]
 
 
@@ -24,6 +22,8 @@ class Served:
 @contextmanager
 def serve(app: Any, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[Served]:
     """Serves until the block ends; port 0 takes a free one. Raises OSError when the port is taken."""
+    import uvicorn  # noqa: PLC0415 (every run of pytest imports this module, see pytest_plugin)
+
     # With the protocol named, asyncio turns Nagle's algorithm off: 40 ms an answer otherwise.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

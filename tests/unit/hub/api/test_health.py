@@ -28,7 +28,7 @@ def test_anybody_learns_only_whether_it_works(site: Any) -> None:
 
 def test_a_tenants_token_sees_its_own_feeds_and_no_other(site: Any) -> None:
     feeds = site.get("/healthz", "north-feed").json()["feeds"]
-    assert [(feed["instance"], feed["last_page_at"]) for feed in feeds] == [("edr-main", "2026-11-22T20:00:00Z")]
+    assert [(feed["instance"], feed["last_page_at"]) for feed in feeds] == [("edr-main", "2026-11-22T20:00:00+00:00")]
 
 
 def test_a_wrong_token_is_refused_instead_of_ignored(site: Any) -> None:

@@ -102,7 +102,7 @@ def _evidence() -> None:
         "alert",
         *_words("tenant", "alert_id"),
         *_words("case_id", nullable=True),
-        *_numbers("seq", "newest_seq"),
+        *_numbers("seq", "newest_seq", "number"),
         *_words("product", "instance", "native_id", "rule_id"),
         *_numbers("severity_id"),
         *_words("title", "created", "modified", "sha256", "content_sha256", "previous_sha256"),
@@ -113,9 +113,10 @@ def _evidence() -> None:
     op.create_index("alert_native", "alert", ["tenant", "instance", "native_id"])
     op.create_table(
         "alert_bundle",
-        *_words("tenant", "alert_id"),
+        *_words("tenant"),
+        *_numbers("number"),
         *_blobs("bundle", "loss"),
-        sa.PrimaryKeyConstraint("tenant", "alert_id"),
+        sa.PrimaryKeyConstraint("tenant", "number"),
     )
     op.create_table(
         "case_file",
