@@ -163,7 +163,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the rules say of one case. ``closing`` has one entry for each alert: its first closing rule, or None.
+    """What the rules say of one case. ``closing`` has for each alert the closing rule that waits least, or None.
 
     ``unsure`` are raising rules for which a fact is missing, and expired proposals: they raise like an escalation.
     """
@@ -191,6 +191,17 @@ def case_severity(case: Case) -> int:
     return 0 if 0 in ranks else max([severity_rank(case.severity_id), *ranks])
 
 
+def _patience(rule: Rule) -> int:
+    """How long a closing rule waits.
+
+    Each one is a permission, so the one that waits least counts: if another did, an attacker could make its condition
+    fail and be left with the wider one (law 7).
+    """
+    if rule.then.close is None:
+        return 2
+    return 0 if rule.then.close.at_once else 1
+
+
 def judge(policy: Policy, case: Case, now: datetime) -> Ruling:
     """Asks every rule about every alert, in the file's order."""
     worst, count = case_severity(case), len(case.alerts)
@@ -216,7 +227,7 @@ def judge(policy: Policy, case: Case, now: datetime) -> Ruling:
         facts = Facts(alert, worst, count)
         meant = [rule for rule in closers if evaluate(rule.when, facts, closing=True)]
         standing = [rule for rule in meant if not rule.expired(now)]
-        closing.append(standing[0] if standing else None)
+        closing.append(min(standing, key=_patience, default=None))
         if not standing:
             expired.update(dict.fromkeys(rule.id for rule in meant))
     return Ruling(tuple(escalating), tuple(unsure), tuple(proposing), tuple(closing), tuple(expired))

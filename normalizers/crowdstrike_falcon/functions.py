@@ -1,7 +1,7 @@
 """What Falcon's lists need: the ids of observables that belong to one element of a list, and directories as paths.
 
 A mapping names an object by its label, and after a list that is the list's last object. Ids of observables follow from
-their content alone (STIX 2.1 section 2.9), so an element's own address, file or account is named by computing its id.
+their content alone (STIX 2.1 section 2.9), so an element's own file or account is named by computing its id.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,11 +29,6 @@ def _observables() -> Observables:
 def _field(element: Any, key: str) -> str | None:
     value = element.get(key) if isinstance(element, dict) and key != _ABSENT else None
     return value if isinstance(value, str) and value.strip() else None
-
-
-def address_id(value: Any) -> str | None:
-    """The id of an address."""
-    return _observables().address(value) if isinstance(value, str) and value.strip() else None
 
 
 def file_id(element: Any, path: str, name: str, *hashes: str) -> str | None:
@@ -80,5 +75,5 @@ def convicts(record: Any) -> bool | None:
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (address_id, file_id, account_id, folder, account_kind, convicts)
+    function.__name__: function for function in (file_id, account_id, folder, account_kind, convicts)
 }

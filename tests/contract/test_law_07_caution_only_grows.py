@@ -20,6 +20,8 @@ from nightdesk.sdk.testing.cases import CASE_TIME, a_case, an_alert, an_entity
 
 SIGNATURE = (Signature("jane", "k", "s", "t"), Signature("omar", "k2", "s", "t"))
 QUIET = timedelta(seconds=300)
+THOROUGH = settings(max_examples=200, deadline=None)
+FEWER = settings(max_examples=40, deadline=None)
 RULES = ("rule-1", "rule-2", "rule-3")
 TECHNIQUES = ("T1046", "T1059.001", "T1110", "T1078", "T1486")
 TACTICS = ("TA0007", "TA0002", "TA0043", "TA0006", "TA0040")
@@ -154,6 +156,7 @@ def test_the_generated_policies_reach_every_outcome() -> None:
 
 
 @given(case=cases, policy=policies, text=free_text, seconds=moments, data=st.data())
+@THOROUGH
 def test_no_text_moves_a_case_towards_less_caution(
     case: Case, policy: SignedPolicy, text: str, seconds: int, data: st.DataObject
 ) -> None:
@@ -173,6 +176,7 @@ def test_no_text_moves_a_case_towards_less_caution(
 
 
 @given(case=cases, policy=policies, extra=alerts("b"), seconds=moments)
+@THOROUGH
 def test_one_more_alert_moves_no_case_towards_less_caution(
     case: Case, policy: SignedPolicy, extra: Alert, seconds: int
 ) -> None:
@@ -181,6 +185,7 @@ def test_one_more_alert_moves_no_case_towards_less_caution(
 
 
 @given(case=cases, policy=policies, seconds=moments, data=st.data())
+@THOROUGH
 def test_one_more_address_or_technique_moves_no_case_towards_less_caution(
     case: Case, policy: SignedPolicy, seconds: int, data: st.DataObject
 ) -> None:
@@ -195,6 +200,7 @@ def test_one_more_address_or_technique_moves_no_case_towards_less_caution(
 
 
 @given(case=cases, policy=policies, reason=free_text.filter(bool), seconds=moments)
+@THOROUGH
 def test_a_caution_on_an_alert_moves_no_case_towards_less_caution(
     case: Case, policy: SignedPolicy, reason: str, seconds: int
 ) -> None:
@@ -204,12 +210,14 @@ def test_a_caution_on_an_alert_moves_no_case_towards_less_caution(
 
 
 @given(case=cases, policy=policies, seconds=moments)
+@THOROUGH
 def test_a_caution_never_leaves_a_case_to_a_machine(case: Case, policy: SignedPolicy, seconds: int) -> None:
     doubtful = exchanged(case, 0, caution=("severity was lost",))
     assert caution(doubtful, policy, seconds=seconds) == CAUTION[Outcome.ESCALATE]
 
 
 @given(case=cases, policy=policies, seconds=moments, worse=st.sampled_from([0, 3, 4, 5, 6, 99]))
+@THOROUGH
 def test_a_worse_or_unknown_severity_moves_no_case_towards_less_caution(
     case: Case, policy: SignedPolicy, seconds: int, worse: int
 ) -> None:
@@ -225,6 +233,7 @@ def test_a_worse_or_unknown_severity_moves_no_case_towards_less_caution(
 
 
 @given(case=cases, policy=policies, seconds=moments, lower=st.sampled_from([1, 2, 3]))
+@THOROUGH
 def test_a_later_version_of_an_alert_with_a_lower_severity_does_not_help_it_to_be_closed(
     case: Case, policy: SignedPolicy, seconds: int, lower: int
 ) -> None:
@@ -249,7 +258,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 @given(case=cases, policy=policies, seconds=moments)
-@settings(max_examples=40)
+@FEWER
 def test_a_failed_check_leaves_no_case_to_a_machine(
     change: dict[str, Any], case: Case, policy: SignedPolicy, seconds: int
 ) -> None:
@@ -257,6 +266,7 @@ def test_a_failed_check_leaves_no_case_to_a_machine(
 
 
 @given(case=cases, policy=policies, seconds=moments, data=st.data())
+@THOROUGH
 def test_a_missing_address_or_technique_moves_no_closed_case_towards_closing_where_a_rule_needs_it(
     case: Case, policy: SignedPolicy, seconds: int, data: st.DataObject
 ) -> None:
@@ -274,12 +284,14 @@ def test_a_missing_address_or_technique_moves_no_closed_case_towards_closing_whe
 
 
 @given(case=cases, policy=policies, seconds=moments)
+@THOROUGH
 def test_a_machine_leaves_what_a_person_has(case: Case, policy: SignedPolicy, seconds: int) -> None:
     taken = replace(case, status=CaseStatus.ESCALATED)
     assert caution(taken, policy, seconds=seconds) == CAUTION[Outcome.ESCALATE]
 
 
 @given(case=cases, policy=policies, seconds=moments)
+@THOROUGH
 def test_a_policy_whose_signatures_are_gone_leaves_nothing_to_a_machine(
     case: Case, policy: SignedPolicy, seconds: int
 ) -> None:

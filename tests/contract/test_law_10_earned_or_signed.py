@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightdesk.autonomy.decide import DecisionContext, decide
@@ -63,6 +63,7 @@ def test_the_same_rule_unsigned_closes_nothing() -> None:
     severity=st.sampled_from([0, 1, 2, 3, 4, 5, 6, 99]),
     days=st.integers(0, 400),
 )
+@settings(deadline=None)
 def test_without_a_signature_no_case_is_ever_closed_held_or_recommended(rule_id: str, severity: int, days: int) -> None:
     case = a_case([an_alert(rule_id=rule_id, severity_id=severity)])
     for policy in (parse_policy(CLOSES, file="p"), Policy.unsigned(), SignedPolicy(parse_policy(CLOSES, file="p"), ())):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightdesk.autonomy.canonical import canonical
@@ -80,6 +80,7 @@ contexts = st.builds(
     after=st.integers(0, 10**9),
     quiet=st.integers(0, 10**9),
 )
+@settings(deadline=None)
 def test_every_decision_is_made_again_bit_for_bit_from_stored_json(
     case: Case, context: DecisionContext, policy: SignedPolicy | Policy, after: int, quiet: int
 ) -> None:
@@ -140,6 +141,7 @@ def test_an_untouched_chain_is_whole() -> None:
 
 
 @given(data=st.data())
+@settings(deadline=None)
 def test_a_change_of_any_field_of_any_record_is_found_at_its_place(data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(CHAIN) - 1))
     record: dict[str, Any] = orjson.loads(canonical(CHAIN[index][0]))
@@ -153,6 +155,7 @@ def test_a_change_of_any_field_of_any_record_is_found_at_its_place(data: st.Data
 
 
 @given(index=st.integers(0, len(CHAIN) - 2))
+@settings(deadline=None)
 def test_a_record_that_was_taken_out_or_moved_is_found(index: int) -> None:
     assert broken_link([*CHAIN[:index], *CHAIN[index + 1 :]]) == index
     swapped = [*CHAIN[:index], CHAIN[index + 1], CHAIN[index], *CHAIN[index + 2 :]]

@@ -111,7 +111,10 @@ class Demo:
             simulator = self._registry.simulator(vendor)()
             served = stack.enter_context(serve(simulator))
             self._simulators[name] = simulator
-            given = {**simulator.settings(served.base_url), "start": f"{utc_now() - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"}
+            given = {
+                **simulator.settings(served.base_url),
+                "start": f"{utc_now() - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}",
+            }
             found[name] = {"vendor": vendor, "poll_seconds": 1.0, "settings": given}
             self._say(f"{self._registry.manifest(vendor).title} simulated at {served.base_url}")
         return found
@@ -217,7 +220,7 @@ class Demo:
                 page = queries.case_page(conn, _TENANT, row.case_id)
                 if page is None or not any(first <= alert.first_seen <= last for alert in page.case.alerts):
                     continue
-                found.outcomes[page.case.status] += 1
+                found.outcomes[page.case.status.value] += 1
                 decision = page.decisions[-1]
                 if decision.reason_code not in shown or (page.actions and page.case.status != "closed"):
                     shown.add(decision.reason_code)
@@ -297,10 +300,10 @@ class Demo:
         self._console.print(table)
         for one in nights:
             self._say(
-                f"{one.edr}: {one.alerts} alerts, cases {dict(one.outcomes)}, isolated and read back: {one.isolated}, "
+                f"{one.edr}: {one.alerts} alerts, cases {_counted(one.outcomes)}, isolated and read back: {one.isolated}, "
                 f"undone and read back: {one.undone}, closed at the vendor: {one.closed_at_vendor}, {one.seconds:.1f} s"
             )
-        self._say(f"cases: {totals}; decision record: {'intact' if not problems else problems[0]}")
+        self._say(f"cases: {_counted(totals)}; decision record: {'intact' if not problems else problems[0]}")
         self._say(f"{'all of it held' if held else 'NOT all of it held'}, {seconds:.1f} s")
         books = [
             {"connector": f"{row.instance}/{row.stream}", "received": row.received, "balanced": row.balanced}
@@ -322,6 +325,10 @@ def _refused(page: queries.CasePage) -> bool:
     checks = [check for decision in page.decisions for check in decision.checks]
     refused = any(check.name == "never-touch" and not check.passed for check in checks)
     return refused and not any(DOMAIN_CONTROLLER.lower() in action.target.value for action in page.actions)
+
+
+def _counted(numbers: Mapping[Any, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(numbers.items())) or "none"
 
 
 def _normalised(rows: list[LedgerRow]) -> int:

@@ -23,7 +23,7 @@ from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake
 from nightdesk.hub.store.actions import SqlJournal
-from nightdesk.hub.store.prior import Joined, activity, decision_counts, prior
+from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import ConfigError, MappingError
@@ -184,7 +184,7 @@ class Pipeline:
             if assignment.is_new:
                 opened[assignment.case_id] = None
         numbers = dict(zip(opened, cases.new_case_ids(conn, slug, [now] * len(opened)), strict=True))
-        existing = cases.cases(conn, slug, [ref for ref in members if ref not in opened])
+        existing = headers(conn, slug, [ref for ref in members if ref not in opened])
         writes = []
         for ref, group in members.items():
             header = existing.get(ref)

@@ -9,7 +9,7 @@ from nightdesk.sdk.errors import MappingError
 from nightdesk.stix import attack, values
 from nightdesk.stix.header import Header
 from nightdesk.stix.observables import Observables
-from nightdesk.stix.scales import CRITICALITY, SEVERITY, STATUS, determination
+from nightdesk.stix.scales import CRITICALITY, MALWARE_TYPES, SEVERITY, STATUS, determination
 from nightdesk.stix.scope import EXTENSION, FIXED_CREATED, INCIDENT_CORE, Scope
 
 __all__ = ["AlertBuilder"]
@@ -94,7 +94,7 @@ class AlertBuilder(Observables):
             return None
         ref = self.scope.key.id("malware", name.lower())
         entry = {**self._shared("malware", ref), "name": name, "is_family": family}
-        kinds = [text for text in types if text]
+        kinds = list(dict.fromkeys(text for text in types if text in MALWARE_TYPES))
         if kinds:
             entry["malware_types"] = kinds
         self.shared.setdefault(ref, entry)
@@ -139,8 +139,11 @@ class AlertBuilder(Observables):
         found = attack.technique(text) if text else None
         if found is not None:
             self.techniques.setdefault(found.technique_id, found)
-            if found.asked != found.technique_id:
-                self.extra.setdefault("attack_id_as_sent", found.asked)
+        if text and (found is None or found.asked != found.technique_id):
+            name = "attack_ids_unknown" if found is None else "attack_ids_as_sent"
+            known = self.extra.setdefault(name, text)
+            if text not in known.split(", "):
+                self.extra[name] = f"{known}, {text}"
 
     def tactic(self, text: str | None) -> None:
         """An ATT&CK tactic by id or name."""

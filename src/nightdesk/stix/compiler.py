@@ -11,7 +11,7 @@ from typing import Any
 from nightdesk.stix import reading
 from nightdesk.stix.builder import AlertBuilder
 from nightdesk.stix.fields import ALERT_FIELDS, OBJECT_FIELDS, OBSERVATION_FIELDS
-from nightdesk.stix.functions import FUNCTIONS, PREPARE
+from nightdesk.stix.functions import FUNCTIONS, PREPARE, bands
 from nightdesk.stix.header import Header
 from nightdesk.stix.loss import Coverage
 from nightdesk.stix.mapping import LIST, Alternative, Entry, Expression, Mapping_
@@ -20,9 +20,9 @@ __all__ = ["CompiledMapping", "compile_mapping"]
 
 _COERCE = {
     "text": "as_text", "integer": "as_integer", "number": "as_number", "flag": "as_flag", "time": "as_time",
-    "url": "as_url", "scalar": "as_scalar",
+    "url": "as_url", "scalar": "as_scalar", "texts": "texts", "hashes": "digests",
 }  # fmt: skip
-# The class test that spares the call for the common case; a text must also be checked for being blank.
+_MANY = frozenset({"texts", "hashes"})
 _RULE_FIELDS = ("rule_id", "rule_name", "rule_version", "rule_type", "rule_url")
 
 
@@ -53,6 +53,7 @@ class _Block:
     def __init__(self, root: str, indent: int, pointer: str) -> None:
         self.root = root
         self.indent = indent
+        self.depth = indent
         self.pointer = pointer
         self.top: list[str] = []
         self.lines: list[str] = []
@@ -66,8 +67,8 @@ class _Block:
         if known is None:
             outer = self.container(steps[:-1], names)
             known = names.fresh("c")
-            pad = "    " * self.indent
-            pointer = f"{self.pointer}/{'/'.join(steps)}"
+            pad = "    " * self.depth
+            pointer = self.pointer + _pointer(steps)
             self.top.append(f"{pad}{known} = {outer}.get({steps[-1]!r})")
             self.top.append(f"{pad}if {known}.__class__ is not dict: {known} = as_dict({known}, {pointer!r}, B)")
             self.containers[steps] = known
@@ -75,6 +76,12 @@ class _Block:
 
     def text(self) -> list[str]:
         return self.top + self.lines
+
+
+def _pointer(steps: tuple[str, ...], every: str = "") -> str:
+    """A JSON pointer; the elements of a list have no number when the mapping is compiled."""
+    named = (every if step == LIST else step.replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join(f"/{step}" for step in named if step)
 
 
 class _Names:
@@ -100,7 +107,7 @@ class _Writer:
         for number, alternative in enumerate(expression):
             depth = min(number, 1)
             if number:
-                block.add(f"if {target} is None:" if kind != "texts" else f"if not {target}:")
+                block.add(f"if {target} is None:" if kind not in _MANY else f"if not {target}:")
             for line in self._alternative(block, alternative, target, kind):
                 block.add(line, depth)
         if not expression:
@@ -111,15 +118,17 @@ class _Writer:
         if found.reference:
             return [f"{target} = r_{found.reference}"]
         if found.literal is not None:
-            literal: Any = found.literal
-            if kind == "integer":
-                literal = int(literal)
-            return [f"{target} = {[literal] if kind == 'texts' else literal!r}"]
+            literal: Any = [found.literal] if kind in _MANY else found.literal
+            return [f"{target} = {literal!r}", *self._coerce(target, kind, "/")]
         home = block if found.relative else self.root
-        pointer = home.pointer + "/" + "/".join(step for step in found.path if step != LIST)
-        if LIST in found.path or kind == "texts":
-            lines = [f"{target} = many({home.root}, {found.path!r})", *self._calls(found, target, "texts", pointer)]
-            if kind != "texts":
+        pointer = home.pointer + _pointer(found.path)
+        if not found.path and kind in _MANY:
+            lines = [f"{target} = [{self._element(home)}]", *self._calls(found, target, "texts", pointer)]
+            return [*lines, *self._coerce(target, kind, pointer)]
+        if LIST in found.path or kind in _MANY:
+            read = f"{target} = many({home.root}, {found.path!r}, {home.pointer!r}, B)"
+            lines = [read, *self._calls(found, target, "texts", pointer)]
+            if kind not in _MANY:
                 lines.append(f"{target} = {target}[0] if {target} else None")
             return [*lines, *self._coerce(target, kind, pointer)]
         if not found.path:
@@ -140,6 +149,8 @@ class _Writer:
             arguments = "".join(f", {word!r}" for word in words)
             if name == "scale":
                 call = f"scaled(S[{words[0]!r}], {{}}, {pointer!r}, {words[0]!r}, B)"
+            elif name == "bands":
+                call = f"banded({{}}, {words!r}, {pointer!r}, B)"
             else:
                 call = f"F[{name!r}]({{}}{arguments})"
             if kind == "texts":
@@ -151,8 +162,8 @@ class _Writer:
 
     @staticmethod
     def _coerce(target: str, kind: str, pointer: str) -> list[str]:
-        if kind == "texts":
-            return [f"if {target}: {target} = texts({target}, {pointer!r}, B)"]
+        if kind in _MANY:
+            return [f"if {target}: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]
         if kind == "integer":
             return [f"if {target}.__class__ is not int: {target} = as_integer({target}, {pointer!r}, B)"]
         if kind in {"raw", "ref"}:
@@ -162,7 +173,7 @@ class _Writer:
     def lists(self, block: _Block, expressions: tuple[Expression, ...], kind: str) -> str:
         """A list made of several expressions; each contributes all its values."""
         parts = [self.value(block, expression, kind) for expression in expressions]
-        if kind == "texts":
+        if kind in _MANY:
             return "[" + ", ".join(f"*({part} or ())" for part in parts) + "]"
         return "(" + "".join(f"{part}, " for part in parts) + ")"
 
@@ -170,8 +181,8 @@ class _Writer:
         """Emits what a field needs and returns the expression to pass."""
         if kind == "word":
             return repr(value)
-        if kind == "texts":
-            return self.lists(block, value, "texts")
+        if kind in _MANY:
+            return self.lists(block, value, kind)
         if kind == "parts":
             return self.lists(block, value, "text")
         if kind == "refs":
@@ -196,13 +207,14 @@ class _Writer:
         if entry.each is not None:
             item = self.names.fresh("e")
             source = entry.each
-            values = f"many(doc, {source.path!r})"
+            values = f"many(doc, {source.path!r}, '', B)"
             for name, words in source.calls:
                 values = f"spread({values}, F[{name!r}], {words!r})"
             block.add(f"for {item} in {values}:")
-            pointer = "/" + "/".join("*" if step == LIST else step for step in source.path)
+            pointer = _pointer(source.path, "*")
             inner = _Block(f"d{item}", 2, pointer)
-            inner.top.append("    " * 2 + f"d{item} = {item} if {item}.__class__ is dict else EMPTY")
+            otherwise = f"as_dict({item}, {pointer!r}, B)" if _needs_objects(entry) else "EMPTY"
+            inner.top.append("    " * 2 + f"d{item} = {item} if {item}.__class__ is dict else {otherwise}")
         if entry.when is None:
             self._build(entry, inner)
         else:
@@ -222,6 +234,7 @@ class _Writer:
         deeper = _Block(block.root, block.indent + 1, block.pointer)
         deeper.containers = block.containers
         deeper.top = block.top
+        deeper.depth = block.depth
         self._build(entry, deeper)
         block.lines += deeper.lines
 
@@ -229,14 +242,11 @@ class _Writer:
         kinds = OBJECT_FIELDS[entry.kind]
         fields = dict(entry.fields)
         arguments: list[str] = []
-        # Where a reported value stood: that of the value itself, of a file the first of its hashes.
-        told = fields.get("value") or next(iter(fields.get("hashes", ())), ())
         pointer = ""
-        if told and told[0].path:
-            home = block.pointer if told[0].relative else ""
-            pointer = home + "/" + "/".join(step for step in told[0].path if step != LIST)
         if "value" in kinds:
             expression = fields.pop("value", ())
+            if expression and isinstance(expression[0], Alternative):
+                pointer = (block.pointer if expression[0].relative else "") + _pointer(expression[0].path)
             arguments.append(self.argument(block, kinds["value"], expression))
         arguments += [f"{name}={self.argument(block, kinds[name], value)}" for name, value in fields.items()]
         if entry.role:
@@ -288,6 +298,20 @@ class _Writer:
         return f"def read(doc, B, raw):\n{body}\n    return B.finish(Header(raw=raw, {', '.join(arguments)}))\n"
 
 
+def _needs_objects(entry: Entry) -> bool:
+    """True when an entry reads keys of the elements it repeats over, and never an element itself."""
+    found = [item for expression in entry.expressions() for item in expression if item.relative]
+    return bool(found) and all(item.path for item in found)
+
+
+def _banded(value: Any, words: tuple[str, ...], pointer: str, report: AlertBuilder) -> str | None:
+    """A number to a severity word; what is no number is a problem, not a severity that nobody knows."""
+    found = bands(value, *words)
+    if found is None:
+        report.problem(pointer, "a number", value)
+    return found
+
+
 def _scaled(table: Mapping[str, str], value: Any, pointer: str, name: str, report: AlertBuilder) -> str | None:
     """A vendor's word in our scale; one the table does not have is a problem, not a guess."""
     found = table.get(str(value).strip().lower())
@@ -324,6 +348,7 @@ def compile_mapping(mapping: Mapping_, extra: Mapping[str, Callable[..., Any]] |
         "S": mapping.scales,
         "Header": Header,
         "scaled": _scaled,
+        "banded": _banded,
         "each": _each,
         "spread": _spread,
         "present": _present,

@@ -27,7 +27,7 @@ OBJECT_FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "autonomous_system": {"value": "integer", "name": "text"},
     "directory": {"value": "text"},
     "file": {
-        "name": "text", "path": "text", "hashes": "texts", "size": "integer", "mime_type": "text", "created": "time",
+        "name": "text", "path": "text", "hashes": "hashes", "size": "integer", "mime_type": "text", "created": "time",
         "modified": "time", "accessed": "time",
     },
     "process": {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.ids import observable_id
 
 __all__ = ["FUNCTIONS", "PREPARE", "Function"]
 
@@ -111,11 +112,17 @@ def prefixed(value: Any, word: str) -> str:
     return f"{word}:{_text(value)}"
 
 
+def address_id(value: Any) -> str | None:
+    """The STIX id of an address: inside a list ``@label`` is the list's last object, not the element's own."""
+    found = values.address(_text(value))
+    return observable_id(found[0], {"value": found[1]}) if found else None
+
+
 FUNCTIONS: Final[Mapping[str, Function]] = {
     function.__name__: function
     for function in (
         bands, split, after, before, labelled, basename, shaped, flag, if_address, if_name, if_domain, if_hash,
-        if_technique, lower, prefixed,
+        if_technique, lower, prefixed, address_id,
     )
 }  # fmt: skip
 

@@ -55,6 +55,13 @@ class Entry:
     each: Alternative | None = None
     when: tuple[Expression, str, str] | None = None
 
+    def expressions(self) -> Iterator[Expression]:
+        """Every expression of its fields and its condition."""
+        for value in self.fields.values():
+            yield from _expressions(value)
+        if self.when:
+            yield self.when[0]
+
     @property
     def has_pointer(self) -> bool:
         """True for builders that report where a value came from."""
@@ -180,8 +187,10 @@ class _Reader:
         calls: list[tuple[str, tuple[str, ...]]] = []
         for call in rest:
             name, *words = call.split()
+            if head.startswith(("'", "@")):
+                raise ValueError(f"{part!r}: functions are for paths")
             if name == "scale":
-                if not words or words[0] not in scales:
+                if len(words) != 1 or words[0] not in scales:
                     raise ValueError(f"{part!r}: no scale {' '.join(words) or '(unnamed)'}")
             elif name not in FUNCTIONS and name not in self.extra:
                 raise ValueError(f"{part!r}: no function {name!r}; there are scale, {', '.join(sorted(FUNCTIONS))}")
@@ -205,7 +214,7 @@ class _Reader:
     def field(self, key: str, kind: str, value: Any, scales: Mapping[str, Any]) -> Any:
         if kind == "word":
             return str(value)
-        if kind in {"texts", "parts", "refs"}:
+        if kind in {"texts", "hashes", "parts", "refs"}:
             items = value if isinstance(value, list) else [value]
             return tuple(self.expression(key, item, scales) for item in items)
         if kind == "texts_by_name":

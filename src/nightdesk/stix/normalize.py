@@ -95,13 +95,13 @@ def _duplicates(payload: bytes) -> list[tuple[str, str, str]]:
 def _parse_hard(payload: bytes, source: str) -> tuple[Any, list[tuple[str, str, str]]]:
     """What orjson refuses and people still send: a byte order mark, UTF-16, NaN, lone surrogates."""
     wrong: list[tuple[str, str, str]] = []
+    marks = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"), (codecs.BOM_UTF8, "utf-8"))
+    mark, encoding = next((found for found in marks if payload.startswith(found[0])), (b"", "utf-8"))
     try:
-        if payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            text = payload.decode("utf-16")
-        else:
-            text = payload.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+        text = payload[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
-        raise MappingError(f"not UTF-8: {error.reason}", pointer=f"@{error.start}", source=source) from error
+        offset = len(mark) + error.start
+        raise MappingError(f"not {encoding.upper()}: {error.reason}", pointer=f"@{offset}", source=source) from error
 
     def constant(name: str) -> None:
         wrong.append(("/", "a number", name))
@@ -109,7 +109,7 @@ def _parse_hard(payload: bytes, source: str) -> tuple[Any, list[tuple[str, str, 
     try:
         document = json.loads(text, parse_constant=constant)
     except json.JSONDecodeError as error:
-        offset = len(text[: error.pos].encode())
+        offset = len(mark) + len(text[: error.pos].encode(encoding))
         raise MappingError(f"not JSON: {error.msg}", pointer=f"@{offset}", source=source) from error
     except (RecursionError, ValueError) as error:
         raise MappingError(f"not readable JSON: {type(error).__name__}", pointer="@0", source=source) from error

@@ -23,6 +23,16 @@ _HIVES = {
     "HKCC": "HKEY_CURRENT_CONFIG",
 }
 _INTEGRITY = {"untrusted": "low", "low": "low", "medium": "medium", "high": "high", "system": "system"}
+# Registered media types that alerts really carry; consumers refuse any other (validator code 271).
+_MEDIA = {
+    "application/gzip", "application/java-archive", "application/json", "application/msword",
+    "application/octet-stream", "application/pdf", "application/rtf", "application/vnd.ms-excel", "application/vnd.ms-powerpoint",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "application/xml", "application/zip",
+    "image/gif", "image/jpeg", "image/png", "image/svg+xml", "message/rfc822", "text/calendar", "text/csv", "text/html",
+    "text/javascript", "text/plain", "text/xml",
+}  # fmt: skip
 _ACCOUNT_TYPES = {"unix", "windows-local", "windows-domain", "ldap", "tacacs", "radius", "nis", "openid"}
 
 
@@ -123,13 +133,14 @@ class Observables:
         if found is None:
             self.problem(pointer, "a mail address", text)
             return None
-        ref = self._put("email-addr", {"value": found}, {"belongs_to_ref": owner})
+        ref = self._put("email-addr", {"value": found}, {"belongs_to_ref": _only("user-account", owner)})
         self.mark(role, ref, EntityKind.EMAIL, found)
         return ref
 
     def autonomous_system(self, number: int | None, *, name: str | None = None) -> str | None:
         """An autonomous system."""
-        return None if number is None else self._put("autonomous-system", {"number": number}, {"name": name})
+        known = number is not None and 0 <= number < 2**32
+        return self._put("autonomous-system", {"number": number}, {"name": name}) if known else None
 
     # Files and processes.
 
@@ -186,7 +197,7 @@ class Observables:
             contributing,
             {
                 "size": size if size is None or size >= 0 else None,
-                "mime_type": mime_type if mime_type and "/" in mime_type else None,
+                "mime_type": mime_type.lower() if mime_type and mime_type.lower() in _MEDIA else None,
                 "ctime": created and values.clock_text(created),
                 "mtime": modified and values.clock_text(modified),
                 "atime": accessed and values.clock_text(accessed),
@@ -222,10 +233,10 @@ class Observables:
             "command_line": command_line,
             "cwd": cwd,
             "created_time": created and values.clock_text(created),
-            "image_ref": image,
-            "parent_ref": parent,
-            "creator_user_ref": user,
-            "opened_connection_refs": [ref for ref in connections if ref] or None,
+            "image_ref": _only("file", image),  # a path without a name is only a directory
+            "parent_ref": _only("process", parent),
+            "creator_user_ref": _only("user-account", user),
+            "opened_connection_refs": [ref for ref in connections if _only("network-traffic", ref)] or None,
         }
         level = _INTEGRITY.get((integrity or "").lower())
         # stix2-validator 3.3.2 refuses this extension when integrity_level stands alone.
@@ -236,7 +247,7 @@ class Observables:
             return None
         ref = self.scope.key.id("process", self.product, *("" if part is None else part for part in key))
         if parent == ref:
-            del given["parent_ref"]
+            given.pop("parent_ref", None)
         self._keep("process", ref, {}, given)
         if role:
             self.mark(role, ref, EntityKind.PROCESS, ref.partition("--")[2], pid=None if pid is None else str(pid))
@@ -331,4 +342,10 @@ class Observables:
             "start": start and values.clock_text(start),
         }
         given = {name: value for name, value in contributing.items() if value is not None}
-        return self._put("network-traffic", given, {"src_byte_count": bytes_out, "dst_byte_count": bytes_in})
+        counts = {"src_byte_count": bytes_out, "dst_byte_count": bytes_in}
+        return self._put("network-traffic", given, {name: n for name, n in counts.items() if n is not None and n >= 0})
+
+
+def _only(kind: str, ref: str | None) -> str | None:
+    """The reference when it is one to that type, which is all that the property may hold."""
+    return ref if ref and ref.startswith(f"{kind}--") else None

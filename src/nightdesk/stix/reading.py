@@ -1,6 +1,7 @@
 """What compiled mappings call at run time: typed reads that report a wrong type and never raise."""
 
 import math
+import re
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -18,12 +19,16 @@ __all__ = [
     "as_text",
     "as_time",
     "as_url",
+    "digests",
     "many",
     "texts",
 ]
 
 EMPTY: dict[str, Any] = {}
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
+_LARGEST = 2**53 - 1
+"""STIX integers end here (section 2.8): a reader of JSON rounds what is larger."""
+_WHOLE = ((10, re.compile(r"-?[0-9]{1,16}")), (16, re.compile(r"0[xX][0-9a-fA-F]{1,14}")))
 
 
 class Reports(Protocol):
@@ -41,6 +46,8 @@ def as_dict(value: Any, pointer: str, report: Reports) -> dict[str, Any]:
     if value in _NOTHING:
         return EMPTY
     if value.__class__ is list and value[0].__class__ is dict:
+        if len(value) > 1:
+            report.problem(pointer, "one object", value)
         first: dict[str, Any] = value[0]
         return first
     report.problem(pointer, "an object", value)
@@ -71,7 +78,7 @@ def as_text(value: Any, pointer: str, report: Reports) -> str | None:
 
 def as_integer(value: Any, pointer: str, report: Reports) -> int | None:
     """A whole number, also as its digits."""
-    if value.__class__ is int:
+    if value.__class__ is int and -_LARGEST <= value <= _LARGEST:
         whole: int = value
         return whole
     if value in _NOTHING:
@@ -80,14 +87,10 @@ def as_integer(value: Any, pointer: str, report: Reports) -> int | None:
         text = value.strip()
         if text in {"-", "N/A"}:
             return None
-        if text.removeprefix("-").isdecimal() and len(text) < 20:
-            return int(text)
-        if text.lower().startswith("0x"):
-            try:
-                return int(text, 16)
-            except ValueError:
-                pass
-    if value.__class__ is float and value.is_integer():
+        for base, shape in _WHOLE:
+            if shape.fullmatch(text) and abs(int(text, base)) <= _LARGEST:
+                return int(text, base)
+    if value.__class__ is float and value.is_integer() and abs(value) <= _LARGEST:
         return int(value)
     if value.__class__ is list and len(value) == 1:
         return as_integer(value[0], pointer, report)
@@ -97,18 +100,15 @@ def as_integer(value: Any, pointer: str, report: Reports) -> int | None:
 
 def as_number(value: Any, pointer: str, report: Reports) -> float | int | None:
     """A number, also as its digits."""
-    if value.__class__ is int or value.__class__ is float:
-        found: float | int = value
-        return found
     if value is None or value == "":
         return None
-    if value.__class__ is str:
+    if value.__class__ is int or value.__class__ is float or value.__class__ is str:
         try:
             number = float(value)
-        except ValueError:
-            number = float("nan")
-        if math.isfinite(number):
-            return int(number) if number.is_integer() and "." not in value else number
+        except (ValueError, OverflowError):
+            number = math.inf
+        if abs(number) <= _LARGEST:
+            return int(number) if number.is_integer() and (value.__class__ is int or "." not in str(value)) else number
     report.problem(pointer, "a number", value)
     return None
 
@@ -156,25 +156,31 @@ def as_url(value: Any, pointer: str, report: Reports) -> str | None:
     return found
 
 
-def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | bool | None:  # noqa: ARG001  # one shape
+def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | bool | None:
     """A scalar as it is; a list joined, an object as JSON: vendor fields are flat."""
     if value in _NOTHING:
         return None
-    if value.__class__ is str or value.__class__ is bool or value.__class__ is float:
-        found: str | bool | float = value
+    if value.__class__ is str or value.__class__ is bool:
+        found: str | bool = value
         return found
+    if value.__class__ is float and math.isfinite(value):
+        return float(value)
     if value.__class__ is int:
-        # JSON consumers read integers past 2**53 as rounded floats.
-        return int(value) if -(2**53) < value < 2**53 else str(value)
-    if value.__class__ is list and not any(item.__class__ in {dict, list} for item in value):
-        return ", ".join(item if item.__class__ is str else orjson.dumps(item).decode() for item in value)
-    return orjson.dumps(value).decode()
+        return int(value) if -_LARGEST <= value <= _LARGEST else str(value)
+    try:
+        if value.__class__ is list and not any(item.__class__ in {dict, list} for item in value):
+            return ", ".join(item if item.__class__ is str else orjson.dumps(item).decode() for item in value)
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        # Nested past what the encoder takes, or an integer of more than 64 bits.
+        report.problem(pointer, "a value that JSON can carry", value)
+        return None
 
 
-def many(node: Any, steps: tuple[str, ...]) -> list[Any]:
+def many(node: Any, steps: tuple[str, ...], pointer: str, report: Reports) -> list[Any]:
     """Every value at a path with lists in it; an unexpected list is walked, a single value is a list of one."""
     found = [node]
-    for step in steps:
+    for depth, step in enumerate(steps):
         following: list[Any] = []
         for item in found:
             if step == "[]":
@@ -188,6 +194,9 @@ def many(node: Any, steps: tuple[str, ...]) -> list[Any]:
                     value = inner.get(step)
                     if value is not None:
                         following.append(value)
+                elif inner is not None and inner != "":
+                    before = "".join(f"/{'*' if step == '[]' else step}" for step in steps[:depth])
+                    report.problem(pointer + before, "an object", inner)
         found = following
     return [item for item in found if item is not None and item != ""]
 
@@ -202,4 +211,15 @@ def texts(items: Any, pointer: str, report: Reports) -> list[str]:
         text = as_text(item, pointer, report)
         if text is not None:
             result.append(text)
+    return result
+
+
+def digests(items: Any, pointer: str, report: Reports) -> list[str]:
+    """The hashes among texts; a run of zeros is how vendors write *none*, anything else is reported."""
+    result: list[str] = []
+    for text in texts(items, pointer, report):
+        if values.hash_name(text) is not None:
+            result.append(text)
+        elif text.strip("0"):
+            report.problem(pointer, "a hash", text)
     return result

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["CRITICALITY", "SEVERITY", "STATUS", "VERDICTS", "determination"]
+__all__ = ["CRITICALITY", "MALWARE_TYPES", "SEVERITY", "STATUS", "VERDICTS", "determination"]
 
 SEVERITY: Final[Mapping[str, int]] = {
     "unknown": 0,
@@ -29,6 +29,14 @@ VERDICTS: Final = frozenset(
         "test",
     }
 )
+MALWARE_TYPES: Final = frozenset(
+    {
+        "adware", "backdoor", "bot", "bootkit", "ddos", "downloader", "dropper", "exploit-kit", "keylogger",
+        "ransomware", "remote-access-trojan", "resource-exploitation", "rogue-security-software", "rootkit",
+        "screen-capture", "spyware", "trojan", "unknown", "virus", "webshell", "wiper", "worm",
+    }
+)  # fmt: skip
+"""STIX's vocabulary (section 10.15); an alert carries no other word there."""
 _STOPPED = frozenset({"blocked", "prevented", "quarantined", "denied", "killed"})
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightdesk.autonomy.correlate import Assignment, CaseRef, correlate, joining_keys, raised
@@ -144,6 +144,7 @@ ALERTS = st.lists(
 
 
 @given(rows=ALERTS, seed=st.integers(0, 1000))
+@settings(deadline=None)
 def test_the_order_of_arrival_in_a_page_changes_nothing(rows: list[tuple[set[str], int]], seed: int) -> None:
     page = [about(f"a{n:02}", *sorted(keys), after=hours * HOUR) for n, (keys, hours) in enumerate(rows)]
     known = {

@@ -29,6 +29,20 @@ def test_the_first_rule_that_closes_an_alert_is_taken() -> None:
     assert ruling.covered
 
 
+def test_of_rules_that_close_the_one_that_waits_least_is_taken() -> None:
+    text = """
+policy_id: p
+version: 1
+rules:
+  - {id: ask, owner: j, when: {rule_id: rule-1}, then: {recommend: {verdict: test}}}
+  - {id: wait, owner: j, when: {rule_id: [rule-1, rule-2]}, then: {close: {verdict: test}}}
+  - {id: now, owner: j, when: {rule_id: rule-2}, then: {close: {verdict: test, at_once: true}}}
+"""
+    case = a_case([an_alert(), an_alert("alert-2", rule_id="rule-2")])
+    ruling = judge(parse_policy(text.encode(), file="p"), case, CASE_TIME)
+    assert [rule.id for rule in ruling.closing if rule] == ["wait", "now"]
+
+
 def test_one_alert_without_a_rule_leaves_the_case_uncovered() -> None:
     ruling = judge(POLICY, a_case([an_alert(), an_alert("alert-2", rule_id="nobody-knows")]), CASE_TIME)
     assert [rule.id if rule else None for rule in ruling.closing] == ["first", None]

@@ -57,7 +57,14 @@ def test_an_alert_that_is_not_the_one_of_then_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", [Policy.unsigned(), POLICY, SignedPolicy(POLICY, (Signature("omar", "k", "s", "t"),))]
+    "policy",
+    [
+        Policy.unsigned(),
+        POLICY,
+        SignedPolicy(POLICY, (Signature("omar", "k", "s", "t"),)),
+        SignedPolicy(replace(POLICY, sha256="0" * 64), SIGNED.signatures),
+    ],
+    ids=["none", "unsigned", "other signer", "other text"],
 )
 def test_another_policy_or_signer_is_refused(policy: Policy | SignedPolicy) -> None:
     with pytest.raises(PolicyError, match=r"was made under policy p 1 .* signed by jane"):

@@ -152,7 +152,7 @@ def run(config: ConfigFile = _DEFAULT, as_json: Json = False) -> None:
 
 def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Plain lines, no live view; for CI.")] = False,
-    alerts: Annotated[int, typer.Option("--alerts", min=20, help="About how many alerts a night.")] = 400,
+    alerts: Annotated[int, typer.Option("--alerts", min=20, help="About how many alerts a night.")] = 200,
     folder: Annotated[Path | None, typer.Option("--folder", help="Keep configuration and store there.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the console running at the end.")] = False,
     as_json: Json = False,

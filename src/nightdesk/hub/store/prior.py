@@ -7,15 +7,15 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from nightdesk.hub.store.codec import decode_alert, stamp
+from nightdesk.hub.store.codec import decode_alert, moment, stamp
 from nightdesk.hub.store.schema import alert as alert_table
 from nightdesk.hub.store.schema import case_file
 from nightdesk.hub.store.schema import decision as decision_table
 from nightdesk.hub.store.sql import chunks
 from nightdesk.hub.store.store import Store
-from nightdesk.sdk.case import Alert
+from nightdesk.sdk.case import Alert, CaseStatus
 
-__all__ = ["Activity", "Joined", "Prior", "activity", "decision_counts", "prior"]
+__all__ = ["Activity", "Header", "Joined", "Prior", "activity", "decision_counts", "headers", "prior"]
 
 _T = TypeVar("_T")
 
@@ -51,6 +51,28 @@ def decision_counts(conn: Connection, tenant: str, case_ids: Collection[str]) ->
             .group_by(table.case_id)
         )
         found.update({row[0]: int(row[1]) for row in conn.execute(statement)})
+    return found
+
+
+class Header(NamedTuple):
+    """A case without its alerts."""
+
+    title: str
+    status: CaseStatus
+    severity_id: int
+    opened_at: datetime
+
+
+def headers(conn: Connection, tenant: str, case_ids: Collection[str]) -> dict[str, Header]:
+    """The headers of these cases by id."""
+    found: dict[str, Header] = {}
+    table = case_file.c
+    for part in chunks(sorted(set(case_ids))):
+        statement = select(table.case_id, table.title, table.status, table.severity_id, table.opened_at).where(
+            table.tenant == tenant, table.case_id.in_(part)
+        )
+        for row in conn.execute(statement):
+            found[row.case_id] = Header(row.title, CaseStatus(row.status), row.severity_id, moment(row.opened_at))
     return found
 
 

@@ -1,0 +1,118 @@
+"""Alerts a second from page received to decision recorded, durable, as a ratio to bare inserts of the same rows."""
+
+import gc
+import logging
+import os
+import sqlite3
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from benchmarks.alerts import START, varied
+from nightdesk.autonomy.guardrails import Limits
+from nightdesk.autonomy.policy import Policy
+from nightdesk.hub.config import TenantSettings
+from nightdesk.hub.pipeline import Pipeline
+from nightdesk.hub.registry import Registry
+from nightdesk.hub.store import Store, intake
+from nightdesk.sdk.records import Batch, RawRecord
+from nightdesk.stix.ids import TenantKey
+from nightdesk.stix.scope import Scope
+
+SHORT = os.environ.get("NIGHTDESK_BENCH") == "short"
+COUNT, PAGE = (600, 200) if SHORT else (6000, 500)
+
+
+def ours(path: Path, pages: list[list[RawRecord]], product: str, normalizer: object) -> tuple[float, int]:
+    """Seconds from the first page stored to the last decision recorded, and how many decisions there are."""
+    told = START + timedelta(hours=6)
+    tenant = TenantSettings(
+        scope=Scope("bench", "Bench", TenantKey.derived("bench")),
+        policy=Policy.unsigned(),
+        quiet=timedelta(seconds=300),
+        window=timedelta(hours=4),
+        leases={},
+        instances={},
+        roles={},
+        tokens={},
+        limits=Limits(new_cases_per_hour=10**9, closes_per_hour=10**9),
+    )
+    store = Store.open(f"sqlite:///{path}", clock=lambda: told)
+    pipeline = Pipeline(store, normalizer, {"bench": tenant}, clock=lambda: told)  # type: ignore[arg-type]  # a Normalizer
+    decided = 0
+    gc.collect()
+    start = time.perf_counter()  # the store is open by now: its migrations are no alert's cost
+    for page in pages:
+        with store.begin() as conn:
+            intake.store_page(
+                conn,
+                tenant="bench",
+                instance="siem",
+                stream="alerts",
+                product=product,
+                batch=Batch(page, cursor={"page": page[-1].key}),
+                received_at=told,
+            )
+        decided += len(pipeline.step(limit=PAGE).decided)
+    spent = time.perf_counter() - start
+    store.close()
+    return spent, decided
+
+
+def floor(filled: Path, empty: Path, commits: int) -> tuple[float, int]:
+    """Seconds to insert the very same rows into the same schema, in as many commits; and how many rows."""
+    Store.open(f"sqlite:///{empty}").close()
+    source = sqlite3.connect(filled)
+    names = [row[0] for row in source.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+    tables = {
+        name: source.execute(f'SELECT * FROM "{name}"').fetchall()
+        for name in names
+        if name not in {"alembic_version", "sqlite_sequence"}
+    }
+    target = sqlite3.connect(empty, isolation_level=None)
+    target.execute("PRAGMA journal_mode=WAL")
+    target.execute("PRAGMA synchronous=FULL")
+    for name in tables:
+        target.execute(f'DELETE FROM "{name}"')
+    gc.collect()
+    start = time.perf_counter()
+    for number in range(commits):
+        target.execute("BEGIN IMMEDIATE")
+        for name, rows in tables.items():
+            part = rows[number * len(rows) // commits : (number + 1) * len(rows) // commits]
+            if part:
+                marks = ",".join("?" * len(part[0]))
+                target.executemany(f'INSERT INTO "{name}" VALUES ({marks})', part)
+        target.execute("COMMIT")
+    spent = time.perf_counter() - start
+    target.close()
+    source.close()
+    return spent, sum(map(len, tables.values()))
+
+
+def main() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    registry = Registry.load(strangers=False)
+    head = ("alerts", "decisions", "alerts/s", "floor/s", "floor/ours", "rows/alert")
+    print(f"{'product':<22}" + "".join(f"{word:>12}" for word in head))
+    for vendor in sorted(registry.manifests):
+        product = next(iter(registry.manifest(vendor).pulls.values())).product
+        records = varied(vendor, COUNT)
+        pages = [records[at : at + PAGE] for at in range(0, len(records), PAGE)]
+        normalizer = registry.normalizer()
+        normalizer.mappings(product)
+        with tempfile.TemporaryDirectory(prefix="nightdesk-bench-") as folder:
+            spent, decided = ours(Path(folder) / "ours.db", pages, product, normalizer)
+            bare, rows = floor(Path(folder) / "ours.db", Path(folder) / "floor.db", 2 * len(pages))
+        n = len(records)
+        print(
+            f"{product:<22}{n:>12}{decided:>12}{n / spent:>12.0f}{n / bare:>12.0f}"
+            f"{spent / bare:>11.1f}x{rows / n:>12.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

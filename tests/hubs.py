@@ -1,0 +1,83 @@
+"""A real hub over real simulators on loopback: what law tests of the whole way need, and nothing pretended."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from nightdesk.hub.config import HubSettings, load_config
+from nightdesk.hub.hub import Hub
+from nightdesk.hub.registry import Registry
+from nightdesk.hub.setup import make_config, private_file
+from nightdesk.hub.store import Store
+from nightdesk.hub.store.ledger import LedgerRow, audit_ledger, ledger
+from nightdesk.sdk.context import utc_now
+from nightdesk.sdk.secrets import Secret
+from nightdesk.sdk.testing import Simulator, StoryAlert, StoryDevice
+from nightdesk.sdk.testing.story import StoryProcess
+
+__all__ = ["REGISTRY", "VENDORS", "a_story_alert", "balanced", "bind", "opened", "pullers", "together"]
+
+REGISTRY = Registry.load(strangers=False)
+VENDORS = sorted(REGISTRY.manifests)
+
+
+def pullers() -> list[str]:
+    """Every bundled vendor that declares pulls."""
+    return [vendor for vendor in VENDORS if REGISTRY.manifests[vendor].pulls]
+
+
+def bind(folder: Path, tenant: str, bound: Mapping[str, tuple[Simulator, str]], **more: Any) -> Path:
+    """Writes a configuration that binds simulators by instance name; returns its path."""
+    connectors: dict[str, Any] = {}
+    for name, (simulator, url) in bound.items():
+        settings = dict(simulator.settings(url))
+        for key, value in settings.items():
+            if isinstance(value, Secret):
+                private_file(folder / "secrets" / f"{name}.{key}", f"{value.reveal()}\n".encode())
+                settings[key] = f"file:secrets/{name}.{key}"
+        connectors[name] = {"vendor": simulator.vendor, "poll_seconds": 0.1, "settings": settings}
+    roles = {role: name for name, (simulator, _) in bound.items() for role in REGISTRY.manifest(simulator.vendor).roles}
+    given = {"quiet_seconds": 0.0, "connectors": connectors, "roles": roles, **more}
+    return make_config(folder, tenant, tenant.title(), at=utc_now(), more=given)
+
+
+def together(*configs: Path) -> HubSettings:
+    """One hub's settings of several tenants, each written by ``bind``; the store is the first one's."""
+    read = [load_config(config, REGISTRY) for config in configs]
+    return replace(read[0], tenants={slug: tenant for one in read for slug, tenant in one.tenants.items()})
+
+
+@contextmanager
+def opened(settings: HubSettings | Path) -> Iterator[Hub]:
+    """A hub with an open store; the caller runs ``hub.once``."""
+    made = load_config(settings, REGISTRY) if isinstance(settings, Path) else settings
+    store = Store.open(made.store, synchronous="NORMAL")
+    try:
+        yield Hub(made, REGISTRY, store)
+    finally:
+        store.close()
+
+
+def balanced(store: Store) -> list[LedgerRow]:
+    """The ledger, after proving law 1 for it."""
+    with store.read() as conn:
+        assert audit_ledger(conn) == []
+        return ledger(conn)
+
+
+def a_story_alert(uid: str, at: datetime, number: int = 0, **changes: Any) -> StoryAlert:
+    """A plain alert; its host is the ``number``-th."""
+    device = StoryDevice(f"dev-{number:04d}", f"WS-{number:04d}", (f"192.0.2.{number % 250 + 1}",))
+    facts: dict[str, Any] = {
+        "device": device,
+        "user": f"user{number:04d}",
+        "user_domain": "EXAMPLE",
+        "process": StoryProcess("tool.exe", r"C:\Tools\tool.exe", "tool.exe --quiet", 4000 + number, "a1" * 32),
+        "technique_ids": ("T1059.001",),
+        "tactic_ids": ("TA0002",),
+        "raised_at": at,
+    }
+    return StoryAlert(uid, at - timedelta(seconds=1), "Unusual tool", "unusual-tool", "medium", **{**facts, **changes})
