@@ -59,6 +59,16 @@ def convicts(classification: Any) -> str | None:
     return "malicious" if score >= threshold else None
 
 
+def key_of(registry: Any) -> str | None:
+    """Hive and key without the value's name, which ``registry.path`` holds too."""
+    if not isinstance(registry, dict):
+        return None
+    hive, key, path = (registry.get(name) for name in ("hive", "key", "path"))
+    if isinstance(hive, str) and isinstance(key, str) and hive and key:
+        return f"{hive}\\{key}"
+    return path if isinstance(path, str) else None
+
+
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (stopped, changed, and_one, hashes_of, convicts)
+    function.__name__: function for function in (stopped, changed, and_one, hashes_of, convicts, key_of)
 }

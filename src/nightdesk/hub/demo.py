@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import structlog
 import yaml
 from rich.console import Console
 from rich.live import Live
@@ -25,6 +24,7 @@ from rich.table import Table
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.hub.config import load_config
 from nightdesk.hub.hub import Hub
+from nightdesk.hub.logs import configure_logs
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.serving import server_of
 from nightdesk.hub.setup import make_config, private_file, starter_policy
@@ -87,7 +87,7 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Runs both nights; ``held`` says whether all of it held."""
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+        configure_logs("error")
         started = time.monotonic()
         with ExitStack() as stack:
             folder = self._folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nightdesk-demo-")))
@@ -300,8 +300,8 @@ class Demo:
         self._console.print(table)
         for one in nights:
             self._say(
-                f"{one.edr}: {one.alerts} alerts, cases {_counted(one.outcomes)}, isolated and read back: {one.isolated}, "
-                f"undone and read back: {one.undone}, closed at the vendor: {one.closed_at_vendor}, {one.seconds:.1f} s"
+                f"{one.edr}: {one.alerts} alerts, cases {_counted(one.outcomes)}; isolated, read back: {one.isolated}; "
+                f"undone, read back: {one.undone}; closed at the vendor: {one.closed_at_vendor}; {one.seconds:.1f} s"
             )
         self._say(f"cases: {_counted(totals)}; decision record: {'intact' if not problems else problems[0]}")
         self._say(f"{'all of it held' if held else 'NOT all of it held'}, {seconds:.1f} s")

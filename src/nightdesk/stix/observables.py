@@ -22,16 +22,19 @@ _HIVES = {
     "HKU": "HKEY_USERS",
     "HKCC": "HKEY_CURRENT_CONFIG",
 }
+SHARED = "shared"
+"""The role of what stands for many (a company's own egress address): an observable, and no entity."""
 _INTEGRITY = {"untrusted": "low", "low": "low", "medium": "medium", "high": "high", "system": "system"}
 # Registered media types that alerts really carry; consumers refuse any other (validator code 271).
 _MEDIA = {
     "application/gzip", "application/java-archive", "application/json", "application/msword",
-    "application/octet-stream", "application/pdf", "application/rtf", "application/vnd.ms-excel", "application/vnd.ms-powerpoint",
+    "application/octet-stream", "application/pdf", "application/rtf", "application/vnd.ms-excel",
+    "application/vnd.ms-powerpoint",
     "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "application/xml", "application/zip",
-    "image/gif", "image/jpeg", "image/png", "image/svg+xml", "message/rfc822", "text/calendar", "text/csv", "text/html",
-    "text/javascript", "text/plain", "text/xml",
+    "image/gif", "image/jpeg", "image/png", "image/svg+xml", "message/rfc822", "text/calendar", "text/csv",
+    "text/html", "text/javascript", "text/plain", "text/xml",
 }  # fmt: skip
 _ACCOUNT_TYPES = {"unix", "windows-local", "windows-domain", "ldap", "tacacs", "radius", "nis", "openid"}
 
@@ -63,7 +66,9 @@ class Observables:
         return ref
 
     def mark(self, role: str | None, ref: str, kind: EntityKind, value: str, **facts: str | None) -> None:
-        """Notes an entity for correlation and, with a role, for the alert extension."""
+        """Notes an entity for correlation and, with a role, for the alert extension; what many share is neither."""
+        if role == SHARED:
+            return
         given = {name: text for name, text in facts.items() if text}
         key = (kind.value, value)
         known = self.entities.get(key)

@@ -1,5 +1,6 @@
 """The commands and where each lives."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -18,6 +19,13 @@ app = typer.Typer(
 )
 
 
+class _Level(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
@@ -27,8 +35,12 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    log_level: Annotated[_Level, typer.Option("--log-level", help="Log lines go to standard error.")] = _Level.WARNING,
 ) -> None:
+    from nightdesk.hub.logs import configure_logs
+
     del version
+    configure_logs(log_level.value)
 
 
 app.command("demo")(running.demo)
