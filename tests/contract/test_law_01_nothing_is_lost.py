@@ -109,9 +109,14 @@ def test_a_crash_between_a_page_and_its_commit_costs_nothing(
 
     with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
         monkeypatch.setattr(intake, "store_page", cut)
-        for _ in range(6):
-            asyncio.run(hub.feeds[0].once())
-            balanced(hub.store)
+
+        async def pull() -> None:
+            for _ in range(6):
+                await asyncio.gather(*(feed.once() for feed in hub.feeds))
+                balanced(hub.store)
+            await hub.bindings.aclose()
+
+        asyncio.run(pull())
         assert pages > 6
         _work(hub)
         _once_each(hub.store, wanted)

@@ -71,7 +71,7 @@ def test_nothing_is_left_to_do() -> None:
     assert not [str(path) for path in MODULES if mark.search(_text(path))]
 
 
-# `# noqa: ABC` or `# type: ignore[abc]`, then the reason: after another `#`, or in brackets.
+# A suppression with its code, then the reason: after another number sign, or in brackets.
 _SUPPRESSION = re.compile(r"#\s*(?:noqa|type:\s*ignore|pragma|fmt: off)\b(?P<rest>.*)$", re.MULTILINE)
 _REASON = re.compile(r"(?:#|\()\s*\w+\W+\w+")
 
