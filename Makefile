@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
-DOCS := README.md $(wildcard docs/reference/*.md)
+DOCS := README.md docs/explanation/decisions/README.md $(wildcard docs/reference/*.md)
 COG := $(BIN)/cog -I docs
 UV := 0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11

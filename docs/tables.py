@@ -1,7 +1,9 @@
 """Writes the generated parts of the documentation from manifests and code; cog calls it (`make docs`)."""
 
 import inspect
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -14,7 +16,7 @@ from nightdesk.sdk import errors, hookspecs
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.manifest import Action, Manifest, Stream
 
-__all__ = ["cli", "commands", "config", "error_tree", "hooks", "matrix", "vendors"]
+__all__ = ["cli", "commands", "config", "decisions", "error_tree", "hooks", "matrix", "vendors"]
 
 
 def _table(columns: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
@@ -212,3 +214,13 @@ def _command(name: str, command: Any) -> str:
     if rows:
         parts.append(_table(("argument or option", "needed", "what it is"), iter(rows)))
     return "\n\n".join(parts)
+
+
+def decisions() -> str:
+    """One line a decision, by number."""
+    folder = Path(__file__).parent / "explanation" / "decisions"
+    titles = {path: path.read_text(encoding="utf-8").partition("\n")[0] for path in sorted(folder.glob("[0-9]*.md"))}
+    return "\n".join(
+        f"- [{int(path.name[:4])}. {re.sub(r'^# *[0-9]*[.:]? *', '', title)}]({path.name})"
+        for path, title in titles.items()
+    )

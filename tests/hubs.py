@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from nightdesk.hub.api.app import create_app
 from nightdesk.hub.config import HubSettings, load_config
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.registry import Registry
@@ -15,10 +18,10 @@ from nightdesk.hub.store import Store
 from nightdesk.hub.store.ledger import LedgerRow, audit_ledger, ledger
 from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.secrets import Secret
-from nightdesk.sdk.testing import Simulator, StoryAlert, StoryDevice
+from nightdesk.sdk.testing import Simulator, StoryAlert, StoryDevice, serve
 from nightdesk.sdk.testing.story import StoryProcess
 
-__all__ = ["REGISTRY", "VENDORS", "a_story_alert", "balanced", "bind", "opened", "pullers", "together"]
+__all__ = ["REGISTRY", "VENDORS", "a_story_alert", "balanced", "bind", "browsing", "opened", "pullers", "together"]
 
 REGISTRY = Registry.load(strangers=False)
 VENDORS = sorted(REGISTRY.manifests)
@@ -59,6 +62,13 @@ def opened(settings: HubSettings | Path) -> Iterator[Hub]:
         yield Hub(made, REGISTRY, store)
     finally:
         store.close()
+
+
+@contextmanager
+def browsing(hub: Hub) -> Iterator[httpx.Client]:
+    """A client of the hub's own HTTP side, over a socket; it keeps cookies and follows nothing."""
+    with serve(create_app(hub)) as served, httpx.Client(base_url=served.base_url, trust_env=False) as client:
+        yield client
 
 
 def balanced(store: Store) -> list[LedgerRow]:

@@ -7,18 +7,15 @@ from typing import Any
 
 import orjson
 import pytest
-from starlette.testclient import TestClient
 from structlog.testing import capture_logs
-from tests.hubs import REGISTRY, a_story_alert, balanced, bind, opened, pullers, together
+from tests.hubs import REGISTRY, a_story_alert, balanced, bind, browsing, opened, pullers, together
 from typer.testing import CliRunner
 
-from nightdesk.hub.api.app import create_app
 from nightdesk.hub.cli.app import app
 from nightdesk.hub.hub import Hub
-from nightdesk.hub.store import intake, queries
+from nightdesk.hub.store import queries
 from nightdesk.hub.store.alerts import bundles
 from nightdesk.sdk.context import utc_now
-from nightdesk.sdk.records import Batch, RawRecord
 from nightdesk.sdk.testing import serve
 
 _TENANTS = ("acme", "umbrella")
@@ -88,31 +85,27 @@ def test_a_case_holds_alerts_of_one_tenant(hub: Hub) -> None:
     assert not seen["acme"] & seen["umbrella"]
 
 
-def test_a_token_sees_its_own_tenant_alone(hub: Hub) -> None:
+def test_a_token_sees_the_numbers_of_its_own_tenant_alone(hub: Hub) -> None:
     tokens = {slug: hub.settings.tenants[slug].tokens["console"].secret.reveal() for slug in _TENANTS}
-    client = TestClient(create_app(hub), base_url="https://hub.example.test", follow_redirects=False)
-    numbers = client.get("/metrics", headers={"Authorization": f"Bearer {tokens['acme']}"}).text
+    with browsing(hub) as client:
+        numbers = client.get("/metrics", headers={"Authorization": f"Bearer {tokens['acme']}"}).text
     assert 'tenant="acme"' in numbers
     assert "umbrella" not in numbers
     for line in numbers.splitlines():
         assert line.startswith("#") or 'tenant="acme"' in line, f"a number without a tenant: {line}"
-    assert client.post("/console/login", data={"token": tokens["acme"]}).status_code == 303
-    with hub.store.begin() as conn:
-        # A case number that only the other tenant has.
-        extra = RawRecord(b'{"not": "mapped"}', "extra", "extra")
-        intake.store_page(
-            conn, tenant="umbrella", instance="main", stream="other", product="none", batch=Batch([extra], None),
-            received_at=utc_now(),
-        )  # fmt: skip
-        theirs = {row.case_id for row in queries.case_list(conn, "umbrella", limit=100)}
-        ours = {row.case_id for row in queries.case_list(conn, "acme", limit=100)}
-    for case_id in theirs - ours:
-        for part in ("", "/version", "/bundle"):
-            assert client.get(f"/console/cases/{case_id}{part}").status_code == 404
-    for case_id in ours:
-        assert client.get(f"/console/cases/{case_id}").status_code == 200
-        bundle = client.get(f"/console/cases/{case_id}/bundle").text
-        assert "umbrella" not in bundle.lower()
+
+
+def test_a_console_shows_the_cases_of_its_own_tenant_alone(hub: Hub) -> None:
+    with hub.store.read() as conn:
+        ours = [row.case_id for row in queries.case_list(conn, "acme", limit=100)]
+    assert ours
+    with browsing(hub) as client:
+        token = hub.settings.tenants["acme"].tokens["console"].secret.reveal()
+        assert client.post("/console/login", data={"token": token}).status_code == 303
+        for case_id in ours:
+            page = client.get(f"/console/cases/{case_id}")
+            assert page.status_code == 200
+            assert "umbrella" not in (page.text + client.get(f"/console/cases/{case_id}/bundle").text).lower()
 
 
 def test_a_case_of_another_tenant_is_not_found(tmp_path: Path) -> None:
@@ -135,15 +128,15 @@ def test_a_case_of_another_tenant_is_not_found(tmp_path: Path) -> None:
                 theirs = [row.case_id for row in queries.case_list(conn, "umbrella", limit=100)]
                 assert queries.case_list(conn, "acme", limit=100) == []
                 assert queries.case_page(conn, "acme", theirs[0]) is None
-            client = TestClient(create_app(hub), base_url="https://hub.example.test", follow_redirects=False)
             for slug, status in (("acme", 404), ("umbrella", 200)):
                 token = hub.settings.tenants[slug].tokens["console"].secret.reveal()
-                assert client.post("/console/login", data={"token": token}).status_code == 303
-                for part in ("", "/version", "/bundle"):
-                    assert client.get(f"/console/cases/{theirs[0]}{part}").status_code == status
-            token = hub.settings.tenants["acme"].tokens["console"].secret.reveal()
-            health = client.get("/healthz", headers={"Authorization": f"Bearer {token}"}).text
-            assert "umbrella" not in health
+                with browsing(hub) as client:
+                    assert client.post("/console/login", data={"token": token}).status_code == 303
+                    for part in ("", "/version", "/bundle"):
+                        assert client.get(f"/console/cases/{theirs[0]}{part}").status_code == status
+                    health = client.get("/healthz", headers={"Authorization": f"Bearer {token}"}).text
+                    assert slug in health
+                    assert ("umbrella" in health) == (slug == "umbrella")
     said = [line for line in lines if "instance" in line or "action" in line]
     assert said
     assert all(line.get("tenant") in _TENANTS for line in said)

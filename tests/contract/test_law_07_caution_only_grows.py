@@ -245,6 +245,83 @@ def test_a_later_version_of_an_alert_with_a_lower_severity_does_not_help_it_to_b
     assert caution(kept, policy, seconds=seconds) >= caution(honest, policy, seconds=seconds)
 
 
+CLOSE: dict[str, Any] = {"close": {"verdict": "benign-positive", "at_once": True}}
+INSIDE, OUTSIDE = an_entity("address:192.0.2.7"), an_entity("address:203.0.113.9")
+NAMED = {"rule_id": "rule-1"}
+TRICKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]] = {
+    "writes the title that a rule closes": (
+        [{"when": {**NAMED, "title": "*backup*"}, "then": CLOSE}],
+        {},
+        {"title": "nightly backup"},
+    ),
+    "writes the text that a double negation closes": (
+        [{"when": {**NAMED, "not": {"not": {"text": "backup"}}}, "then": CLOSE}],
+        {},
+        {"description": "nightly backup"},
+    ),
+    "takes the name of a host whose alerts are closed": (
+        [{"when": {**NAMED, "entities": [{"kind": "host", "in": ["backup"]}]}, "then": CLOSE}],
+        {"entities": (an_entity("host:other"),)},
+        {"entities": (an_entity("host:backup"),)},
+    ),
+    "writes the title that an escalating rule leaves out": (
+        [{"when": {"not": {"title": "*backup*"}}, "then": {"escalate": {}}}, {"when": NAMED, "then": CLOSE}],
+        {},
+        {"title": "nightly backup"},
+    ),
+    "adds an address whose alerts are closed": (
+        [{"when": {**NAMED, "entities": [{"kind": "address", "in": ["192.0.2.0/24"]}]}, "then": CLOSE}],
+        {"entities": (OUTSIDE,)},
+        {"entities": (OUTSIDE, INSIDE)},
+    ),
+    "adds an address that an escalating rule leaves out": (
+        [
+            {"when": {"not": {"entities": [{"kind": "address", "in": ["192.0.2.0/24"]}]}}, "then": {"escalate": {}}},
+            {"when": NAMED, "then": CLOSE},
+        ],
+        {"entities": (OUTSIDE,)},
+        {"entities": (OUTSIDE, INSIDE)},
+    ),
+    "adds a technique whose alerts are closed": (
+        [{"when": {**NAMED, "techniques": ["T1046"]}, "then": CLOSE}],
+        {"techniques": ("T1059",)},
+        {"techniques": ("T1059", "T1046")},
+    ),
+    "hides a technique that keeps a rule from closing behind another": (
+        [{"when": {**NAMED, "not": {"techniques": ["T1059"]}}, "then": CLOSE}],
+        {"techniques": ("T1059",)},
+        {"techniques": ("T1059", "T1046")},
+    ),
+    "makes the rule that asks a person fail so that the next one closes": (
+        [
+            {"when": {**NAMED, "not": {"title": "*x*"}}, "then": {"recommend": {"verdict": "test"}}},
+            {"when": NAMED, "then": CLOSE},
+        ],
+        {},
+        {"title": "x"},
+    ),
+    "takes the severity away that was too high to close": (
+        [{"when": NAMED, "then": CLOSE}],
+        {"severity_id": 5},
+        {"severity_id": 0},
+    ),
+    "takes the severity away that made a rule escalate": (
+        [{"when": {"severity_at_least": "high"}, "then": {"escalate": {}}}, {"when": NAMED, "then": CLOSE}],
+        {"severity_id": 4},
+        {"severity_id": 99},
+    ),
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_an_attackers_trick_is_refused_by_the_parser_or_does_not_help(trick: str) -> None:
+    rules, honest, tricked = TRICKS[trick]
+    policy = accepted(rules)
+    plain = {"title": "", "entities": (), **honest}
+    before = caution(a_case([an_alert(**plain)]), policy)
+    assert caution(a_case([an_alert(**{**plain, **tricked})]), policy) >= before
+
+
 CHANGES: tuple[dict[str, Any], ...] = (
     {"missing": ("inventory",)},
     {"clock_skew": 500.0},

@@ -254,6 +254,9 @@ class AlertBuilder(Observables):
         if not self.scos:
             return []
         about = {name: value for name, value in header.observation.items() if value not in (None, [], {})}
+        for table, needed in (("api", "operation"), ("cloud", "provider")):
+            if needed not in about.get(table, ()):
+                about.pop(table, None)
         facts = {"extension_type": _EXT, "tenant_ref": self.scope.tenant_ref, **about}
         count = header.occurrences if header.occurrences and 0 < header.occurrences < 10**9 else 1
         return [

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["ALERT_FIELDS", "HAS_POINTER", "HAS_ROLE", "OBJECT_FIELDS", "OBSERVATION_FIELDS"]
+__all__ = ["ALERT_FIELDS", "HAS_POINTER", "HAS_ROLE", "OBJECT_FIELDS", "OBSERVATION_FIELDS", "OBSERVATION_TABLES"]
 
 ALERT_FIELDS: Final[Mapping[str, str]] = {
     "native_id": "text", "instance": "text", "created": "time", "modified": "time", "title": "text",
@@ -18,6 +18,12 @@ OBSERVATION_FIELDS: Final[Mapping[str, str]] = {
     "event_code": "text", "event_provider": "text", "class_uid": "integer", "activity": "text", "primary_ref": "ref",
     "actor_ref": "ref", "target_ref": "ref",
 }  # fmt: skip
+OBSERVATION_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "api": ("operation", "service", "request_uid", "api_version", "error_code"),
+    "cloud": ("provider", "account_uid", "region", "zone", "resource_uid", "resource_type", "org_uid", "project_uid"),
+    "auth": ("auth_protocol", "logon_type", "session_uid", "failure_reason"),
+}
+"""The tables of the observation extension and their keys; without the first key ``api`` and ``cloud`` say nothing."""
 OBJECT_FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "address": {"value": "text"},
     "mac": {"value": "text"},

@@ -13,7 +13,14 @@ from typing import Any, Final
 import yaml
 
 from nightdesk.sdk.errors import ConfigError, Problem
-from nightdesk.stix.fields import ALERT_FIELDS, HAS_POINTER, HAS_ROLE, OBJECT_FIELDS, OBSERVATION_FIELDS
+from nightdesk.stix.fields import (
+    ALERT_FIELDS,
+    HAS_POINTER,
+    HAS_ROLE,
+    OBJECT_FIELDS,
+    OBSERVATION_FIELDS,
+    OBSERVATION_TABLES,
+)
 from nightdesk.stix.functions import FUNCTIONS, PREPARE
 
 __all__ = ["LIST", "Alternative", "Entry", "Expression", "Mapping_", "load_mapping"]
@@ -343,7 +350,10 @@ def _alert(
 def _observation(reader: _Reader, data: dict[str, Any], scales: Mapping[str, Any]) -> dict[str, Any]:
     observation: dict[str, Any] = {}
     for name, value in data.items():
-        if name in {"api", "cloud", "auth"}:
+        if name in OBSERVATION_TABLES:
+            for key in sorted(set(value) - set(OBSERVATION_TABLES[name])):
+                known = ", ".join(OBSERVATION_TABLES[name])
+                reader.wrong(f"observation.{name}.{key}", f"no such key; there are {known}", key)
             observation[name] = reader.field(f"observation.{name}", "texts_by_name", value, scales)
         elif name in OBSERVATION_FIELDS:
             observation[name] = reader.field(f"observation.{name}", OBSERVATION_FIELDS[name], value, scales)
