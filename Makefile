@@ -39,7 +39,8 @@ fix: setup
 	$(BIN)/ruff check --fix .
 
 bench: setup                      # NIGHTDESK_BENCH=short for a quick look
-	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+	@set -e; found=$$(grep -l __main__ benchmarks/*.py); for file in $$found; do \
+	  name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 docs: setup                       # writes the tables that are generated from manifests and code
 	$(COG) -r $(DOCS)

@@ -115,7 +115,7 @@ def _policy_checks(ruling: Ruling, signers: tuple[str, ...], case: Case) -> Iter
     unsure = [rule.id for rule in ruling.unsure]
     yield Check("rules-answered", not unsure, ", ".join(unsure), "no raising rule lacks a fact or has expired")
     bare = [alert.alert_id for alert, rule in zip(case.alerts, ruling.closing, strict=True) if rule is None]
-    shown = f"{len(bare)} of {len(case.alerts)} are not" + (f": {', '.join(bare[:5])}" if bare else "")
+    shown = f"{len(bare)} of {len(case.alerts)} alerts are named by no rule" if bare else ""
     yield Check("every-alert-covered", ruling.covered, shown, "every alert has a rule that closes it")
     yield Check("rules-current", not ruling.expired, ", ".join(ruling.expired), "no rule that would close has expired")
 
@@ -128,9 +128,9 @@ def _answer(
         return raised
     failed = {check.name: check for check in asked if not check.passed}
     if not ruling.covered:
-        code = "rule-expired" if ruling.expired else "no-rule"
-        told = f"the rules {', '.join(ruling.expired)} have expired" if ruling.expired else "no rule names them"
-        return _escalated(code, f"{failed['every-alert-covered'].value}: {told}, so a person looks.")
+        if ruling.expired:
+            return _escalated("rule-expired", f"The rules {', '.join(ruling.expired)} have expired, so a person looks.")
+        return _escalated("no-rule", f"{failed['every-alert-covered'].value}, so a person looks.")
     if "policy-signed" in failed:
         return _escalated("policy-unsigned", "Nobody has signed the policy, and an unsigned policy closes nothing.")
     sentences = tuple(

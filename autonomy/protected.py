@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from nightdesk.autonomy.guardrails import AssetFacts
 from nightdesk.autonomy.matching import forms, glob, in_network
@@ -155,6 +156,7 @@ def is_service_account(value: str) -> bool:
     )
 
 
+@lru_cache(maxsize=16384)
 def is_shared_address(value: str) -> bool:
     """Whether an address says nothing about who: loopback, link-local, multicast, or the usual place of a gateway."""
     try:

@@ -38,7 +38,7 @@ def ours(path: Path, pages: list[list[RawRecord]], product: str, normalizer: obj
         instances={},
         roles={},
         tokens={},
-        limits=Limits(new_cases_per_hour=10**9, closes_per_hour=10**9),
+        limits=Limits(new_cases_per_hour=10**9, closes_per_hour=10**9, flood_floor=10**9),
     )
     store = Store.open(f"sqlite:///{path}", clock=lambda: told)
     pipeline = Pipeline(store, normalizer, {"bench": tenant}, clock=lambda: told)  # type: ignore[arg-type]  # a Normalizer

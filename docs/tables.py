@@ -219,8 +219,8 @@ def _command(name: str, command: Any) -> str:
 def decisions() -> str:
     """One line a decision, by number."""
     folder = Path(__file__).parent / "explanation" / "decisions"
-    titles = {path: path.read_text(encoding="utf-8").partition("\n")[0] for path in sorted(folder.glob("[0-9]*.md"))}
-    return "\n".join(
-        f"- [{int(path.name[:4])}. {re.sub(r'^# *[0-9]*[.:]? *', '', title)}]({path.name})"
-        for path, title in titles.items()
-    )
+    lines = []
+    for path in sorted(folder.glob("[0-9]*.md")):
+        title = re.sub(r"^# *[0-9]*[.:]? *", "", path.read_text(encoding="utf-8").partition("\n")[0])
+        lines.append(f"- [{int(path.name[:4])}. {title[:1].upper()}{title[1:]}]({path.name})")
+    return "\n".join(lines)

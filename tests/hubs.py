@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
+from click.testing import Result
+from typer.testing import CliRunner
 
 from nightdesk.hub.api.app import create_app
+from nightdesk.hub.cli.app import app
 from nightdesk.hub.config import HubSettings, load_config
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.registry import Registry
@@ -21,7 +25,7 @@ from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.testing import Simulator, StoryAlert, StoryDevice, serve
 from nightdesk.sdk.testing.story import StoryProcess
 
-__all__ = ["REGISTRY", "VENDORS", "a_story_alert", "balanced", "bind", "browsing", "opened", "pullers", "together"]
+__all__ = ["REGISTRY", "VENDORS", "a_story_alert", "balanced", "bind", "browsing", "opened", "pullers", "run_cli", "together"]
 
 REGISTRY = Registry.load(strangers=False)
 VENDORS = sorted(REGISTRY.manifests)
@@ -69,6 +73,14 @@ def browsing(hub: Hub) -> Iterator[httpx.Client]:
     """A client of the hub's own HTTP side, over a socket; it keeps cookies and follows nothing."""
     with serve(create_app(hub)) as served, httpx.Client(base_url=served.base_url, trust_env=False) as client:
         yield client
+
+
+def run_cli(*arguments: str | Path) -> Result:
+    """One command as a person types it; logging is put back, because the command points it at its own stderr."""
+    try:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    finally:
+        structlog.reset_defaults()
 
 
 def balanced(store: Store) -> list[LedgerRow]:

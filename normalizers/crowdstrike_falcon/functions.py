@@ -26,19 +26,42 @@ def _observables() -> Observables:
     return Observables(_NOBODY, "", _silent)
 
 
+def _value(element: Any, key: str) -> Any:
+    """What stands under a key, ``outer.inner`` for a nested one; of a list, in its first element."""
+    if isinstance(element, list):
+        element = element[0] if element else None
+    for step in key.split("."):
+        element = element.get(step) if isinstance(element, dict) else None
+    return element
+
+
 def _field(element: Any, key: str) -> str | None:
-    value = element.get(key) if isinstance(element, dict) and key != _ABSENT else None
+    value = _value(element, key) if key != _ABSENT else None
     return value if isinstance(value, str) and value.strip() else None
 
 
+def first(elements: Any, key: str) -> Any:
+    """A key of the first element of a list."""
+    return _value(elements, key)
+
+
+def joined(elements: Any, key: str) -> str | None:
+    """That key of every element, each value once."""
+    found = [_field(element, key) for element in (elements if isinstance(elements, list) else [elements])]
+    return ", ".join(dict.fromkeys(text for text in found if text)) or None
+
+
 def file_id(element: Any, path: str, name: str, *hashes: str) -> str | None:
-    """The id of the file whose path, name and hashes stand under these keys of an object (``-`` for none)."""
+    """The id of the file whose path, name and hashes stand under these keys of an object (``-`` for none).
+
+    Of a list it is the first element's.
+    """
     digests = [_field(element, key) for key in hashes]
     return _observables().file(path=_field(element, path), name=_field(element, name), hashes=digests)
 
 
 def account_id(element: Any, login: str, uid: str) -> str | None:
-    """The id of the account whose name and SID stand under these keys of an object."""
+    """The id of the account whose name and SID stand under these keys of an object, or of a list's first one."""
     return _observables().account(login=_field(element, login), uid=_field(element, uid))
 
 
@@ -75,5 +98,5 @@ def convicts(record: Any) -> bool | None:
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (file_id, account_id, folder, account_kind, convicts)
+    function.__name__: function for function in (first, joined, file_id, account_id, folder, account_kind, convicts)
 }

@@ -188,7 +188,8 @@ def test_the_help_is_there_at_once(installed: Environment, tmp_path: Path) -> No
 def test_a_checkout_installs_with_one_name(workshop: Environment, way: tuple[str, ...], tmp_path: Path) -> None:
     workshop.install("--no-deps", "--no-build-isolation", *way, ROOT)
     try:
-        gained = {name.removeprefix("_editable_impl_").split("-")[0].split(".")[0] for name in workshop.gained()}
+        names = (name.removeprefix("_editable_impl").lstrip("_") for name in workshop.gained())
+        gained = {name.split("-")[0].split(".")[0] for name in names}
         assert gained == {"nightdesk"}
         assert json.loads(_run([workshop.nightdesk, "vendors", "--json"], tmp_path))
         asked = "import nightdesk.connectors.splunk_es.connector as it; print(it.__file__)"

@@ -230,9 +230,10 @@ class _Reader:
         for role, name in config.roles.items():
             if name not in config.connectors:
                 self.wrong(f"{key}.roles.{role}", f"no connector {name!r}; there are {', '.join(config.connectors)}")
-            elif name in instances and role not in instances[name].manifest.roles:
-                offered = ", ".join(instances[name].manifest.roles)
-                self.wrong(f"{key}.roles.{role}", f"{instances[name].manifest.vendor} offers {offered}")
+                continue
+            manifest = self.registry.manifests.get(config.connectors[name].vendor)
+            if manifest is not None and role not in manifest.roles:
+                self.wrong(f"{key}.roles.{role}", f"{manifest.vendor} offers {', '.join(manifest.roles)}")
         tokens = {
             name: TokenSettings(name, token.role, secret, token.instance)
             for name, token in config.tokens.items()
@@ -322,13 +323,13 @@ class _Reader:
             if spec.type == "secret" and isinstance(value, str):
                 found = self.secret(f"{key}.settings.{setting}", value)
                 given[setting] = found if found is not None else Secret.literal("unreadable")
+        pulls = tuple(manifest.pulls if config.pulls is None else config.pulls)
+        for stream in pulls:
+            if stream not in manifest.pulls:
+                self.wrong(f"{key}.pulls", f"{manifest.vendor} pulls {', '.join(manifest.pulls)}, not {stream!r}")
         try:
             values = validate_settings(manifest, given, file=self.file, key=f"{key}.settings")
         except ConfigError as error:
             self.problems += error.problems
             return None
-        pulls = tuple(manifest.pulls if config.pulls is None else config.pulls)
-        for stream in pulls:
-            if stream not in manifest.pulls:
-                self.wrong(f"{key}.pulls", f"{manifest.vendor} pulls {', '.join(manifest.pulls)}, not {stream!r}")
         return InstanceSettings(name, manifest, Settings(values), pulls, timedelta(seconds=config.poll_seconds))

@@ -138,7 +138,12 @@ class Demo:
             more={
                 "quiet_seconds": 2.0,
                 "assets": "assets.csv",
-                "limits": {"new_cases_per_hour": 5000, "closes_per_hour": 5000, "hosts_per_hour": 0.05},
+                "limits": {
+                    "new_cases_per_hour": 5000,
+                    "closes_per_hour": 5000,
+                    "hosts_per_hour": 0.05,
+                    "flood_floor": 5000,
+                },
                 "connectors": dict(connectors),
                 "roles": {"siem": "siem", "edr": "falcon"},
             },

@@ -21,6 +21,7 @@ from nightdesk.autonomy.ledger import Ledger
 from nightdesk.autonomy.proposals import Proposals
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
+from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
@@ -33,7 +34,6 @@ from nightdesk.stix.normalize import Normalized, Normalizer
 __all__ = ["Pipeline", "Progress"]
 
 _LEASE = timedelta(hours=4)
-_HOUR = timedelta(hours=1)
 _log = structlog.get_logger(__name__)
 _ESCALATED = {Outcome.ESCALATE, Outcome.PROPOSE_CONTAINMENT, Outcome.REOPEN}
 _STATUS = {
@@ -80,6 +80,7 @@ class Pipeline:
         self._normalizer = normalizer
         self._tenants = tenants
         self._clock = clock
+        self._rates: dict[str, HourlyRate] = {}
         self._drift: dict[tuple[str, str, str], DriftMonitor] = {}
         self._on_drift = on_drift or (lambda *_: None)
 
@@ -144,6 +145,7 @@ class Pipeline:
         if not page.good:
             return []
         intake.settle_normalised(conn, [row for row, _ in page.good])
+        self._rates.setdefault(slug, HourlyRate()).add(now, len(page.good))
         items = [
             (row.seq, replace(found.alert, source=row.instance), found.bundle, orjson.dumps(found.loss.to_json()))
             for row, found in page.good
@@ -220,13 +222,20 @@ class Pipeline:
         slug, ids = tenant.scope.slug, [case.case_id for case in found]
         latest = decisions.latest_decisions(conn, slug, ids)
         counts = decision_counts(conn, slug, ids)
-        happened = activity(conn, slug, now - _HOUR)
+        happened = activity(conn, slug, now)
+        rate = self._rates.setdefault(slug, HourlyRate())
         made: list[Decision] = []
         for case in found:
             closed = happened.closed + sum(one.outcome is Outcome.CLOSE for one in made)
             context = DecisionContext(
                 last_arrival=case.updated_at,
                 new_cases_last_hour=happened.new_cases,
+                alerts_last_hour=rate.last_hour(now),
+                alerts_hour_median=rate.median(),
+                hosts_last_hour=happened.hosts_hour,
+                hosts_last_day=happened.hosts_day,
+                accounts_last_hour=happened.accounts_hour,
+                indicators_last_hour=happened.indicators_hour,
                 closed_last_hour=closed,
                 fleet_size=len(tenant.assets),
                 assets={

@@ -225,7 +225,12 @@ class _Reader:
             items = value if isinstance(value, list) else [value]
             return tuple(self.expression(key, item, scales) for item in items)
         if kind == "texts_by_name":
-            return {name: self.expression(f"{key}.{name}", item, scales) for name, item in dict(value).items()}
+            known = OBSERVATION_TABLES[key.rpartition(".")[2]]
+            table = value if isinstance(value, dict) else {"?": value}
+            for name in table:
+                if name not in known:
+                    self.wrong(f"{key}.{name}", f"no such key; there are {', '.join(known)}", str(name))
+            return {name: self.expression(f"{key}.{name}", item, scales) for name, item in table.items()}
         return self.expression(key, value, scales)
 
     def entry(self, number: int, raw: Any, scales: Mapping[str, Any]) -> Entry | None:
@@ -351,9 +356,6 @@ def _observation(reader: _Reader, data: dict[str, Any], scales: Mapping[str, Any
     observation: dict[str, Any] = {}
     for name, value in data.items():
         if name in OBSERVATION_TABLES:
-            for key in sorted(set(value) - set(OBSERVATION_TABLES[name])):
-                known = ", ".join(OBSERVATION_TABLES[name])
-                reader.wrong(f"observation.{name}.{key}", f"no such key; there are {known}", key)
             observation[name] = reader.field(f"observation.{name}", "texts_by_name", value, scales)
         elif name in OBSERVATION_FIELDS:
             observation[name] = reader.field(f"observation.{name}", OBSERVATION_FIELDS[name], value, scales)

@@ -33,9 +33,8 @@ _EMAIL = re.compile(r"^[^@\s<>\"\x00-\x1f]{1,64}@[^@\s<>\"\x00-\x1f]{1,255}$")
 _HEX = re.compile(r"^[0-9a-f]+$")
 _HASH_BY_LENGTH = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 128: "SHA-512"}
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]")
-_HOST_V6 = re.compile(r"^([^@\[\]]*@)?\[[0-9A-Fa-f:.]+\](:[0-9]*)?$")
+_AUTHORITY = re.compile(r"^([^@]*@)?(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(:[0-9]*)?$")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_TAIL = "%:/?@!$&'()*+,;=~-._"
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](\d+))?\s*(Z|[+-]\d\d:?\d\d)?$")
 # IANA service and protocol names that alerts really carry; stix2-validator refuses any other (272).
 _PROTOCOLS = {
@@ -95,14 +94,19 @@ def url(text: str) -> str | None:
         return None
     scheme, _, rest = value.partition("://")
     cut = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
-    host, tail = rest[:cut], rest[cut:]
-    # Brackets stand around an IPv6 address and nowhere else; a percent sign only before two digits; one hash sign.
-    brackets = "[]" if _HOST_V6.search(host) else ""
-    before, mark, fragment = _LONE_PERCENT.sub("%25", tail).partition("#")
-    quoted = urllib.parse.quote(_LONE_PERCENT.sub("%25", host), safe=f"{brackets}%:@!$&'()*+,;=~-._")
-    return (
-        f"{scheme}://{quoted}{urllib.parse.quote(before, safe=_TAIL)}{mark}{urllib.parse.quote(fragment, safe=_TAIL)}"
-    )
+    authority = _AUTHORITY.match(_LONE_PERCENT.sub("%25", rest[:cut]))
+    if authority is None:
+        return None
+    user, host, port = (part or "" for part in authority.groups())
+    if host.startswith("["):
+        known = address(host)
+        if known is None or known[0] != "ipv6-addr":
+            return None
+    else:
+        host = urllib.parse.quote(host, safe="%!$&'()*+,;=~-._")
+    path, mark, fragment = _LONE_PERCENT.sub("%25", rest[cut:]).partition("#")
+    path, fragment, user = (urllib.parse.quote(part, safe="%:/?@!$&'()*+,;=~-._") for part in (path, fragment, user))
+    return f"{scheme}://{user}{host}{port}{path}{mark}{fragment}"
 
 
 def hash_name(text: str) -> tuple[str, str] | None:

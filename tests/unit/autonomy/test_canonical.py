@@ -20,3 +20,4 @@ def test_text_that_is_no_utf8_has_a_fingerprint_too() -> None:
     odd = an_alert(title="a\ud800b", entities=(an_entity("host:a", x="1"),))
     assert fingerprint(odd) == fingerprint(odd)
     assert fingerprint(odd) != fingerprint(an_alert(title="ab"))
+    assert canonical(MappingProxyType({"b": "\ud800", "a": 1})) == b'{"a":1,"b":"\\ud800"}'

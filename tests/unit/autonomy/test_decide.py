@@ -75,7 +75,7 @@ def test_a_recommendation_waits_for_a_person() -> None:
 def test_one_alert_that_no_rule_names_escalates_the_case() -> None:
     decision = decided(of("test", "unheard-of"))
     assert (decision.outcome, decision.reason_code) == (Outcome.ESCALATE, "no-rule")
-    assert decision.reasons == ("1 of 2 are not: a1: no rule names them, so a person looks.",)
+    assert decision.reasons == ("1 of 2 alerts are named by no rule, so a person looks.",)
 
 
 def test_an_expired_rule_closes_nothing() -> None:

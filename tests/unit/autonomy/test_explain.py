@@ -24,7 +24,7 @@ def test_an_explanation_says_what_why_and_what_was_checked() -> None:
     abstract, content = told(a_case())
     assert abstract == "Escalated to a person as undetermined (no-rule), 1 alerts"
     assert content.startswith("**Escalated to a person** as *undetermined*.")
-    assert "1 of 1 are not: alert-1" in content
+    assert "1 of 1 alerts are named by no rule" in content
     assert "- low: “Something was seen” (alert-1)" in content
     assert content.index("**failed** every-alert-covered") < content.index("passed flood")
 

@@ -169,13 +169,15 @@ def test_a_proposal_is_checked_against_the_vocabulary(action: str, approval: str
     assert words in found[f"rules[0].then.propose.actions[0].{key}"]
 
 
-def test_a_date_is_the_last_day_of_a_rule() -> None:
-    policy = parse_policy(rule("{rule_id: x}", CLOSE, "expires: 2027-06-30,").encode(), file="p")
+@pytest.mark.parametrize("day", ["2027-06-30", "'2027-06-30'"])
+def test_a_date_is_the_last_day_of_a_rule(day: str) -> None:
+    policy = parse_policy(rule("{rule_id: x}", CLOSE, f"expires: {day},").encode(), file="p")
     assert str(policy.rules[0].expires) == "2027-07-01 00:00:00+00:00"
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
-    assert "rules[0].expires" in faults(rule("{rule_id: x}", CLOSE, "expires: '2027-06-30T10:00:00',"))
+@pytest.mark.parametrize("moment", ["2027-06-30T10:00:00", "2027-06-31", "next year!"])
+def test_a_time_without_a_zone_or_sense_is_refused(moment: str) -> None:
+    assert "rules[0].expires" in faults(rule("{rule_id: x}", CLOSE, f"expires: '{moment}',"))
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, func, select
 
 from nightdesk.hub.store.codec import decode_alert, moment, stamp
+from nightdesk.hub.store.schema import action as action_table
 from nightdesk.hub.store.schema import alert as alert_table
 from nightdesk.hub.store.schema import case_file
 from nightdesk.hub.store.schema import decision as decision_table
@@ -18,6 +19,11 @@ from nightdesk.sdk.case import Alert, CaseStatus
 __all__ = ["Activity", "Header", "Joined", "Prior", "activity", "decision_counts", "headers", "prior"]
 
 _T = TypeVar("_T")
+_FAMILIES = {
+    "host": ("host.isolate", "host.restrict_execution", "process.terminate", "process.suspend"),
+    "account": ("account.disable", "account.revoke_sessions", "account.reset_password"),
+    "indicator": ("hash.block", "ip.block", "domain.block", "url.block", "sender.block"),
+}
 
 
 class Prior(NamedTuple):
@@ -77,24 +83,43 @@ def headers(conn: Connection, tenant: str, case_ids: Collection[str]) -> dict[st
 
 
 class Activity(NamedTuple):
-    """What happened since a moment."""
+    """What happened in the last hour (and the hosts of the last day), for the guards that count."""
 
     new_cases: int
     closed: int
+    hosts_hour: int
+    hosts_day: int
+    accounts_hour: int
+    indicators_hour: int
 
 
-def activity(conn: Connection, tenant: str, since: datetime) -> Activity:
-    """How many cases were opened and how many closed by decision since then."""
-    opened = select(func.count()).where(
-        case_file.c.tenant == tenant, case_file.c.updated_at >= stamp(since), case_file.c.opened_at >= stamp(since)
+def activity(conn: Connection, tenant: str, now: datetime) -> Activity:
+    """Counts of that tenant: cases opened, cases closed by decision, containments wanted."""
+    hour, day = stamp(now - timedelta(hours=1)), stamp(now - timedelta(days=1))
+    recent = select(func.count()).where(case_file.c.tenant == tenant, case_file.c.updated_at >= hour)
+    opened = recent.where(case_file.c.opened_at >= hour)
+    closed = recent.where(case_file.c.status == "closed", case_file.c.latest_outcome == "close")
+    actions = select(action_table.c.family, action_table.c.created_at >= hour, func.count()).where(
+        action_table.c.tenant == tenant,
+        action_table.c.created_at >= day,
+        action_table.c.family.in_([name for names in _FAMILIES.values() for name in names]),
     )
-    closed = select(func.count()).where(
-        case_file.c.tenant == tenant,
-        case_file.c.status == "closed",
-        case_file.c.updated_at >= stamp(since),
-        case_file.c.latest_outcome == "close",
+    counts = {"host": [0, 0], "account": [0, 0], "indicator": [0, 0]}
+    for family, within, number in conn.execute(
+        actions.group_by(action_table.c.family, action_table.c.created_at >= hour)
+    ):
+        for kind, names in _FAMILIES.items():
+            if family in names:
+                counts[kind][1] += number
+                counts[kind][0] += number if within else 0
+    return Activity(
+        int(conn.execute(opened).scalar_one()),
+        int(conn.execute(closed).scalar_one()),
+        counts["host"][0],
+        counts["host"][1],
+        counts["account"][0],
+        counts["indicator"][0],
     )
-    return Activity(int(conn.execute(opened).scalar_one()), int(conn.execute(closed).scalar_one()))
 
 
 class Joined(Store):
