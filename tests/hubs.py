@@ -9,8 +9,7 @@ from typing import Any
 
 import httpx
 import structlog
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from nightdesk.hub.api.app import create_app
 from nightdesk.hub.cli.app import app
@@ -25,7 +24,18 @@ from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.testing import Simulator, StoryAlert, StoryDevice, serve
 from nightdesk.sdk.testing.story import StoryProcess
 
-__all__ = ["REGISTRY", "VENDORS", "a_story_alert", "balanced", "bind", "browsing", "opened", "pullers", "run_cli", "together"]
+__all__ = [
+    "REGISTRY",
+    "VENDORS",
+    "a_story_alert",
+    "balanced",
+    "bind",
+    "browsing",
+    "opened",
+    "pullers",
+    "run_cli",
+    "together",
+]
 
 REGISTRY = Registry.load(strangers=False)
 VENDORS = sorted(REGISTRY.manifests)
@@ -97,7 +107,9 @@ def a_story_alert(uid: str, at: datetime, number: int = 0, **changes: Any) -> St
         "device": device,
         "user": f"user{number:04d}",
         "user_domain": "EXAMPLE",
-        "process": StoryProcess("tool.exe", r"C:\Tools\tool.exe", "tool.exe --quiet", 4000 + number, "a1" * 32),
+        "process": StoryProcess(
+            "tool.exe", r"C:\Tools\tool.exe", "tool.exe --quiet", 4000 + number, f"{number + 1:064x}"
+        ),
         "technique_ids": ("T1059.001",),
         "tactic_ids": ("TA0002",),
         "raised_at": at,

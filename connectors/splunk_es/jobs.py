@@ -1,5 +1,6 @@
 """Search jobs: run to the end, read page by page, deleted; an answer with a hole in it never passes as whole."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ ALL_TIME: Mapping[str, Any] = {"earliest_time": 0, "latest_time": 2_147_483_647}
 """No bound on event time; without one the server would leave out what a fast clock stamped into its future."""
 
 _FEW = 10_000
+_AT_ONCE = 3
+"""The default srchJobsQuota of a role."""
 _FIRST_POLL, _SLOWEST_POLL, _PATIENCE = 0.05, 2.0, 300.0
 
 Rows = list[dict[str, Any]]
@@ -56,6 +59,8 @@ class Jobs:
         self._splunkd = splunkd
         self._sleep = sleep
         self._ignore = ignore_warnings
+        # A user's searches are counted (srchJobsQuota); asking for more at once only earns 503s.
+        self._places = asyncio.Semaphore(_AT_ONCE)
 
     @asynccontextmanager
     async def search(self, spl: str, operation: str, **arguments: Any) -> AsyncIterator[Found]:
@@ -64,17 +69,18 @@ class Jobs:
         A job rather than export or one-shot, because it says how many rows there are: a short answer is noticed, a
         page can be asked for again, and nothing moves between pages. Raises UnavailableError when the search failed.
         """
-        job = await self._splunkd.call(
-            operation,
-            lambda service: service.jobs.create(
-                spl, output_mode="json", exec_mode="normal", max_count=MAX_RESULTS, **arguments
-            ),
-        )
-        try:
-            yield await self._finished(job, operation)
-        finally:
-            with suppress(VendorError):  # it expires by itself, and the answer matters more
-                await self._splunkd.call("delete search job", lambda _: job.cancel())
+        async with self._places:
+            job = await self._splunkd.call(
+                operation,
+                lambda service: service.jobs.create(
+                    spl, output_mode="json", exec_mode="normal", max_count=MAX_RESULTS, **arguments
+                ),
+            )
+            try:
+                yield await self._finished(job, operation)
+            finally:
+                with suppress(VendorError):  # it expires by itself, and the answer matters more
+                    await self._splunkd.call("delete search job", lambda _: job.cancel())
 
     async def rows(self, spl: str, operation: str, **arguments: Any) -> Rows:
         """Every row of a search. Raises UnavailableError unless all of them came."""
@@ -90,10 +96,13 @@ class Jobs:
         A one-shot search is cut at the server's ``maxresultrows`` without a word, so it is only for what cannot be
         many: one notable, its review history.
         """
-        answer = await self._splunkd.call(
-            operation,
-            lambda service: orjson.loads(service.jobs.oneshot(spl, output_mode="json", count=_FEW, **arguments).read()),
-        )
+        async with self._places:
+            answer = await self._splunkd.call(
+                operation,
+                lambda service: orjson.loads(
+                    service.jobs.oneshot(spl, output_mode="json", count=_FEW, **arguments).read()
+                ),
+            )
         problems = self._doubts(answer.get("messages") if isinstance(answer, Mapping) else None, operation)
         if problems:
             raise self.incomplete(Found(0, problems, self._none), operation)

@@ -7,6 +7,7 @@ their content alone (STIX 2.1 section 2.9), so an element's own file or account 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from nightdesk.stix import values
 from nightdesk.stix.ids import TenantKey
 from nightdesk.stix.observables import Observables
 from nightdesk.stix.scope import Scope
@@ -16,6 +17,7 @@ __all__ = ["FUNCTIONS"]
 # Ids of observables do not depend on the tenant; this one is never written anywhere.
 _NOBODY: Final = Scope("nobody", "nobody", TenantKey(bytes(32)))
 _ABSENT: Final = "-"
+_OWN_HASHES: Final = ("md5", "sha1", "sha256", "MD5String", "SHA1String", "SHA256String")
 
 
 def _silent(pointer: str, wanted: str, found: Any) -> None:
@@ -97,6 +99,17 @@ def convicts(record: Any) -> bool | None:
     return True if kind.startswith("hash_") and technique != "Indicator of Attack" else None
 
 
+def ioc_hashes(record: Any) -> list[str]:
+    """The hashes that the detection rests on, but for those of the record's own file, which stand there already."""
+    kind = _field(record, "ioc_type") or _field(record, "IOCType") or ""
+    if not kind.startswith("hash_"):
+        return []
+    own = {(_field(record, key) or "").lower() for key in _OWN_HASHES}
+    found = (_field(record, "ioc_value") or _field(record, "IOCValue") or "").split(",")
+    return [text.strip() for text in found if values.hash_name(text) and text.strip().lower() not in own]
+
+
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (first, joined, file_id, account_id, folder, account_kind, convicts)
+    function.__name__: function
+    for function in (first, joined, file_id, account_id, folder, account_kind, convicts, ioc_hashes)
 }

@@ -84,7 +84,9 @@ def test_a_field_that_no_mapping_reads_is_in_the_loss_report(vendor: str, tmp_pa
     assert "brand_new_field" in changed["lost"]
     assert set(changed["lost"]) - set(plain["lost"]) == {"brand_new_field"}
     assert changed["leaves"] == plain["leaves"] + 1
-    assert changed["leaves"] == changed["read"] + sum(row["leaves"] for row in changed["ignored"]) + len(changed["lost"])
+    assert changed["leaves"] == changed["read"] + sum(row["leaves"] for row in changed["ignored"]) + len(
+        changed["lost"]
+    )
 
 
 async def _normalised(hub: Hub) -> tuple[dict[str, Any], dict[str, Any]]:

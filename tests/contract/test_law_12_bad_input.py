@@ -180,7 +180,7 @@ def test_a_plugin_with_a_bad_manifest_is_named_with_its_problems(tmp_path: Path)
     assert "is no slug" in registry.broken["acme_edr"]
     assert str(folder / "manifest.yaml") in registry.broken["acme_edr"]
     assert set(registry.manifests) == set(REGISTRY.manifests)
-    with pytest.raises(UnsupportedError, match="left out: .*is no slug"):
+    with pytest.raises(UnsupportedError, match=r"left out: .*is no slug"):
         registry.manifest("acme_edr")
 
 

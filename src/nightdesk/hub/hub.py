@@ -15,6 +15,7 @@ from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
 from nightdesk.hub.pipeline import Pipeline
+from nightdesk.hub.protection import never_touch
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
@@ -40,7 +41,8 @@ class Hub:
         self.bindings = Bindings(settings, registry, clock=clock)
         self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock)
         self.journal = SqlJournal(store)
-        self.engine = Engine(self.journal, self.bindings, clock, on_attention=self._attention)
+        guards = (never_touch(settings.tenants),)
+        self.engine = Engine(self.journal, self.bindings, clock, guards=guards, on_attention=self._attention)
         self.feeds = [
             Feed(slug, instance, stream, bindings=self.bindings, store=store, clock=clock, wake=self.wake)
             for slug, tenant in settings.tenants.items()

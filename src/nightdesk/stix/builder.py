@@ -153,7 +153,8 @@ class AlertBuilder(Observables):
 
     def link(self, source: str | None, kind: str, target: str | None) -> None:
         """A relationship between two objects of the alert."""
-        if source and target and source != target:
+        ends = {source, target} & (self.scos.keys() | self.assets.keys() | self.shared.keys())
+        if source and target and len(ends) == 2:
             self.links.append((source, kind, target))
 
     def _shared(self, kind: str, ref: str) -> dict[str, Any]:
@@ -253,7 +254,12 @@ class AlertBuilder(Observables):
     def _observed(self, header: Header, made: "_Made") -> list[dict[str, Any]]:
         if not self.scos:
             return []
-        about = {name: value for name, value in header.observation.items() if value not in (None, [], {})}
+        about = {
+            name: value
+            for name, value in header.observation.items()
+            if value not in (None, "", [], {})
+            and (not name.endswith("_ref") or value in self.scos or value in self.assets)
+        }
         for table, needed in (("api", "operation"), ("cloud", "provider")):
             if needed not in about.get(table, ()):
                 about.pop(table, None)

@@ -65,6 +65,11 @@ class Observables:
                     known[name] = value
         return ref
 
+    def _known(self, kind: str, ref: str | None) -> str | None:
+        """The reference when it is to an object of this alert and of that type: a property may hold no other."""
+        found = self.scos.get(ref or "")
+        return ref if found is not None and found["type"] == kind else None
+
     def mark(self, role: str | None, ref: str, kind: EntityKind, value: str, **facts: str | None) -> None:
         """Notes an entity for correlation and, with a role, for the alert extension; what many share is neither."""
         if role == SHARED:
@@ -138,7 +143,7 @@ class Observables:
         if found is None:
             self.problem(pointer, "a mail address", text)
             return None
-        ref = self._put("email-addr", {"value": found}, {"belongs_to_ref": _only("user-account", owner)})
+        ref = self._put("email-addr", {"value": found}, {"belongs_to_ref": self._known("user-account", owner)})
         self.mark(role, ref, EntityKind.EMAIL, found)
         return ref
 
@@ -238,10 +243,10 @@ class Observables:
             "command_line": command_line,
             "cwd": cwd,
             "created_time": created and values.clock_text(created),
-            "image_ref": _only("file", image),  # a path without a name is only a directory
-            "parent_ref": _only("process", parent),
-            "creator_user_ref": _only("user-account", user),
-            "opened_connection_refs": [ref for ref in connections if _only("network-traffic", ref)] or None,
+            "image_ref": self._known("file", image),  # a path without a name is only a directory
+            "parent_ref": self._known("process", parent),
+            "creator_user_ref": self._known("user-account", user),
+            "opened_connection_refs": [ref for ref in connections if self._known("network-traffic", ref)] or None,
         }
         level = _INTEGRITY.get((integrity or "").lower())
         # stix2-validator 3.3.2 refuses this extension when integrity_level stands alone.
@@ -349,8 +354,3 @@ class Observables:
         given = {name: value for name, value in contributing.items() if value is not None}
         counts = {"src_byte_count": bytes_out, "dst_byte_count": bytes_in}
         return self._put("network-traffic", given, {name: n for name, n in counts.items() if n is not None and n >= 0})
-
-
-def _only(kind: str, ref: str | None) -> str | None:
-    """The reference when it is one to that type, which is all that the property may hold."""
-    return ref if ref and ref.startswith(f"{kind}--") else None

@@ -8,10 +8,10 @@ from tests.hubs import REGISTRY, a_story_alert, bind, opened, pullers
 
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.pipeline import Pipeline
+from nightdesk.hub.store import intake, queries
 from nightdesk.hub.story import PATIENT_ZERO, night
 from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.records import Batch, RawRecord
-from nightdesk.hub.store import intake, queries
 from nightdesk.sdk.testing import serve
 
 _VENDOR = pullers()[0]

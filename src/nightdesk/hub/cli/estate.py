@@ -123,6 +123,7 @@ def simulate(
 ) -> None:
     """Runs one vendor's simulator on loopback and prints the settings that reach it."""
     import time
+    from datetime import timedelta
 
     from nightdesk.hub.registry import Registry
     from nightdesk.hub.story import night
@@ -133,7 +134,7 @@ def simulate(
     with troubles(as_json):
         plan = FaultPlan.load(faults) if faults else FaultPlan()
         simulator = Registry.load().simulator(vendor)(faults=plan)
-        story = night(utc_now(), alerts=max(alerts, 1))
+        story = night(utc_now() - timedelta(hours=5), alerts=max(alerts, 1))
         simulator.add_devices(story.devices)
         for alert in story.alerts[:alerts]:
             simulator.add(alert)

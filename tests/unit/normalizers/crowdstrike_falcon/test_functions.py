@@ -71,3 +71,11 @@ def test_a_logon_domain_that_is_the_machine_is_a_local_account(record: object, k
 )
 def test_only_falcon_itself_convicts_a_file(record: object, bad: bool | None) -> None:
     assert FUNCTIONS["convicts"](record) is bad
+
+
+def test_a_hash_of_the_records_own_file_is_not_told_twice() -> None:
+    other = "77e2" * 16
+    record = {"IOCType": "hash_sha256", "IOCValue": f"{SHA.upper()}, {other},x", "SHA256String": SHA}
+    assert FUNCTIONS["ioc_hashes"](record) == [other]
+    assert FUNCTIONS["ioc_hashes"]({**record, "IOCType": "domain"}) == []
+    assert FUNCTIONS["ioc_hashes"]("redacted") == []
