@@ -55,7 +55,6 @@ def main() -> None:
         size_in = statistics.mean(map(len, payloads))
         size_out = statistics.mean(len(ours(payload)) for payload in payloads[:50])
         n = len(payloads)
-        rates = (n / cold, n / warm, n / bare)
         rates = "".join(f"{rate:>12.0f}" for rate in (n / cold, n / warm, n / bare))
         print(f"{product:<22}{n:>12}{rates}{warm / bare:>11.1f}x{size_in:>12.0f}{size_out:>12.0f}")
     print(f"median: one normalised alert costs {statistics.median(ratios):.1f} times its own parsing and writing")

@@ -1,1 +1,1 @@
-"""Elastic Security: alerts of the detection engine, and of the endpoint sensor before a rule has taken them up."""
+"""CrowdStrike Falcon: alerts of the API, detections and incidents of the event stream, and archived detections."""

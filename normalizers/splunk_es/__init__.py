@@ -1,1 +1,1 @@
-"""Elastic Security: alerts of the detection engine, and of the endpoint sensor before a rule has taken them up."""
+"""Splunk Enterprise Security: notables, which version 8 calls findings, as rows of the notable and risk indexes."""

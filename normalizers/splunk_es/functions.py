@@ -145,6 +145,11 @@ def if_url(value: Any) -> str | None:
     return values.url(value) if isinstance(value, str) else None
 
 
+def if_category(value: Any) -> str | None:
+    """The tag, unless it only says that this is a notable."""
+    return None if value in {"notable", "modnotable", "risk"} else known(value)
+
+
 def place(row: Any) -> str | None:
     """Where the event lies in its index; the only id of a row that went through no macro."""
     bucket, offset = next(_listed(row, "_bkt"), None), next(_listed(row, "_cd"), None)
@@ -165,6 +170,6 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     function.__name__: function
     for function in (
         known, further, victim, victims, caller, sources, far, near, flow, malware_names, own_hashes, one_file,
-        of_kind, if_mail, if_login, if_url, place, if_time, technique_ids,
+        of_kind, if_mail, if_login, if_url, if_category, place, if_time, technique_ids,
     )
 }  # fmt: skip

@@ -254,12 +254,9 @@ class AlertBuilder(Observables):
     def _observed(self, header: Header, made: "_Made") -> list[dict[str, Any]]:
         if not self.scos:
             return []
-        about = {
-            name: value
-            for name, value in header.observation.items()
-            if value not in (None, "", [], {})
-            and (not name.endswith("_ref") or value in self.scos or value in self.assets)
-        }
+        known = self.scos.keys() | self.assets.keys()
+        given = ((name, value) for name, value in header.observation.items() if value not in (None, "", [], {}))
+        about = {name: value for name, value in given if not name.endswith("_ref") or value in known}
         for table, needed in (("api", "operation"), ("cloud", "provider")):
             if needed not in about.get(table, ()):
                 about.pop(table, None)

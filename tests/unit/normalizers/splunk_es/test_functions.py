@@ -103,6 +103,8 @@ def test_techniques_are_found_in_json_texts() -> None:
         ("if_url", "example.com/a", None),
         ("if_time", "1795168790.5", "1795168790.5"),
         ("if_time", "2026-11-20T10:00:00", None),
+        ("if_category", "modnotable", None),
+        ("if_category", "authentication", "authentication"),
         ("further", ["a"], []),
     ],
 )
