@@ -148,16 +148,16 @@ class _Writer:
         for name, words in found.calls:
             arguments = "".join(f", {word!r}" for word in words)
             if name == "scale":
-                call = f"scaled(S[{words[0]!r}], {{}}, {pointer!r}, {words[0]!r}, B)"
+                head, tail = f"scaled(S[{words[0]!r}], ", f", {pointer!r}, {words[0]!r}, B)"
             elif name == "bands":
-                call = f"banded({{}}, {words!r}, {pointer!r}, B)"
+                head, tail = "banded(", f", {words!r}, {pointer!r}, B)"
             else:
-                call = f"F[{name!r}]({{}}{arguments})"
+                head, tail = f"F[{name!r}](", f"{arguments})"
             if kind == "texts":
-                lines.append(f"{target} = each({target}, lambda x: {call.format('x')})")
+                lines.append(f"{target} = each({target}, lambda x: {head}x{tail})")
             else:
                 lines.append(f"if {target}.__class__ is list and len({target}) == 1: {target} = {target}[0]")
-                lines.append(f"if {target} is not None and {target} != '': {target} = {call.format(target)}")
+                lines.append(f"if {target} is not None and {target} != '': {target} = {head}{target}{tail}")
         return lines
 
     @staticmethod
@@ -209,7 +209,8 @@ class _Writer:
             source = entry.each
             values = f"many(doc, {source.path!r}, '', B)"
             for name, words in source.calls:
-                values = f"spread({values}, F[{name!r}], {words!r})"
+                called = f"called(F[{name!r}], x, {words!r}, {_pointer(source.path, '*')!r}, {name!r}, B)"
+                values = f"each({values}, lambda x: {called})"
             block.add(f"for {item} in {values}:")
             pointer = _pointer(source.path, "*")
             inner = _Block(f"d{item}", 2, pointer)
@@ -331,8 +332,15 @@ def _each(items: list[Any], function: Callable[[Any], Any]) -> list[Any]:
     return flat
 
 
-def _spread(items: list[Any], function: Callable[..., Any], words: tuple[str, ...]) -> list[Any]:
-    return _each(items, lambda item: function(item, *words))
+def _called(
+    function: Callable[..., Any], value: Any, words: tuple[str, ...], pointer: str, name: str, report: AlertBuilder
+) -> Any:
+    """A product's own function on a value; one that it did not foresee costs this value, not the alert."""
+    try:
+        return function(value, *words)
+    except (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError):
+        report.problem(pointer, f"what {name} reads", value)
+        return None
 
 
 def _present(pairs: dict[str, Any]) -> dict[str, Any] | None:
@@ -350,7 +358,7 @@ def compile_mapping(mapping: Mapping_, extra: Mapping[str, Callable[..., Any]] |
         "scaled": _scaled,
         "banded": _banded,
         "each": _each,
-        "spread": _spread,
+        "called": _called,
         "present": _present,
         **{name: getattr(reading, name) for name in reading.__all__},
     }

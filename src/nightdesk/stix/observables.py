@@ -344,8 +344,8 @@ class Observables:
         names = [values.protocol(text) for text in protocols if text]
         layer = "ipv6" if any(ref.startswith("ipv6") for ref in ends) else "ipv4"
         contributing: dict[str, Any] = {
-            "src_ref": source,
-            "dst_ref": destination,
+            "src_ref": source or None,
+            "dst_ref": destination or None,
             "src_port": ports[0],
             "dst_port": ports[1],
             "protocols": list(dict.fromkeys([layer, *(name for name in names if name)])),

@@ -10,6 +10,8 @@ import urllib.parse
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+import idna
+
 __all__ = [
     "address",
     "clock_text",
@@ -28,7 +30,10 @@ __all__ = [
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-_DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$")
+# What IDNA 2008 takes (STIX 2.1 section 6.4): no underscore, no two hyphens third and fourth but in an A-label.
+_DOMAIN = re.compile(
+    r"^(?=.{1,253}$)((?:xn--|(?!..--))[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:xn--|(?!..--))[a-z][a-z0-9-]{0,61}[a-z0-9]$"
+)
 _EMAIL = re.compile(r"^[^@\s<>\"\x00-\x1f]{1,64}@[^@\s<>\"\x00-\x1f]{1,255}$")
 _HEX = re.compile(r"^[0-9a-f]+$")
 _HASH_BY_LENGTH = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 128: "SHA-512"}
@@ -60,10 +65,10 @@ def address(text: str) -> tuple[str, str] | None:
 @lru_cache(maxsize=65536)
 def domain(text: str) -> str | None:
     """Lower case, A-label, no final dot."""
-    value = text.strip().rstrip(".").lower()
-    if not value.isascii():
+    value = text.strip().lower().removesuffix(".")
+    if not value.isascii() or "xn--" in value:
         try:
-            value = value.encode("idna").decode("ascii")
+            value = idna.encode(value, uts46=True).decode("ascii")
         except UnicodeError:
             return None
     return value if _DOMAIN.match(value) else None
