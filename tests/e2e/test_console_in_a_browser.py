@@ -39,6 +39,10 @@ def _load_stage() -> Any:
 stage = _load_stage()
 
 
+class _NavigatedError(Exception):
+    """The page went away while a script ran in it."""
+
+
 class Browser:
     """Chromium over its debugging pipe: one page, its errors and dialogs noted."""
 
@@ -82,6 +86,8 @@ class Browser:
         while True:
             answer = self._receive()
             if answer.get("id") == number:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise _NavigatedError
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
                 return result
@@ -119,7 +125,13 @@ class Browser:
                 self.complaints.append(f"request elsewhere: {url}")
 
     def run(self, script: str) -> Any:
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+                break
+            except _NavigatedError:  # the page it ran in is gone: ask the one that came
+                assert time.monotonic() < deadline, f"the page never came to rest: {script}"
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
