@@ -15,6 +15,7 @@ from benchmarks.alerts import START, varied
 from nightdesk.autonomy.guardrails import Limits
 from nightdesk.autonomy.policy import Policy
 from nightdesk.hub.config import TenantSettings
+from nightdesk.hub.memory import set_collector
 from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, intake
@@ -96,6 +97,7 @@ def floor(filled: Path, empty: Path, commits: int) -> tuple[float, int]:
 def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     registry = Registry.load(strangers=False)
+    set_collector()  # as `nightdesk run` does
     head = ("alerts", "decisions", "alerts/s", "floor/s", "floor/ours", "rows/alert")
     print(f"{'product':<22}" + "".join(f"{word:>12}" for word in head))
     for vendor in sorted(registry.manifests):

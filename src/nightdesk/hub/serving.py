@@ -7,6 +7,7 @@ import uvicorn
 from nightdesk.hub.api.app import create_app
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.hub import Hub
+from nightdesk.hub.memory import set_collector
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store
 
@@ -21,6 +22,7 @@ def server_of(hub: Hub, host: str, port: int) -> uvicorn.Server:
 
 async def run_hub(settings: HubSettings, registry: Registry, store: Store) -> None:
     """Runs until interrupted."""
+    set_collector()
     hub = Hub(settings, registry, store)
     server = server_of(hub, settings.host, settings.port)
 

@@ -146,13 +146,14 @@ class _Writer:
     def _calls(self, found: Alternative, target: str, kind: str, pointer: str) -> list[str]:
         lines = []
         for name, words in found.calls:
-            arguments = "".join(f", {word!r}" for word in words)
             if name == "scale":
                 head, tail = f"scaled(S[{words[0]!r}], ", f", {pointer!r}, {words[0]!r}, B)"
             elif name == "bands":
                 head, tail = "banded(", f", {words!r}, {pointer!r}, B)"
+            elif name not in FUNCTIONS:
+                head, tail = f"called(F[{name!r}], ", f", {words!r}, {pointer!r}, {name!r}, B)"
             else:
-                head, tail = f"F[{name!r}](", f"{arguments})"
+                head, tail = f"F[{name!r}](", "".join(f", {word!r}" for word in words) + ")"
             if kind == "texts":
                 lines.append(f"{target} = each({target}, lambda x: {head}x{tail})")
             else:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -124,6 +125,7 @@ def encode_alert(alert: Alert) -> bytes:
         return dump(alert)
 
 
+@lru_cache(maxsize=8192)
 def decode_alert(data: bytes) -> Alert:
     """The alert that ``encode_alert`` wrote; orjson, because nothing in an alert is an open value."""
     values = orjson.loads(data)
