@@ -39,7 +39,7 @@ class Fixture:
         return self.path.with_suffix(".loss.json")
 
     def __str__(self) -> str:
-        return "/".join((self.product, self.path.parent.name, self.path.stem))
+        return f"{self.product}/{self.path.parent.name}/{self.path.stem}"
 
 
 def fixtures() -> Sequence[Fixture]:

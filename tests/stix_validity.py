@@ -20,7 +20,12 @@ _SCHEMAS = str(resources.files("nightdesk.stix") / "data" / "schemas")
 def faults(bundle: bytes) -> list[str]:
     """Everything that is wrong with it: what the validator merely warns of counts too."""
     document = json.loads(bundle)
-    return [*_by_validator(document), *_by_library(document), *_ids(document["objects"]), *_references(document["objects"])]
+    return [
+        *_by_validator(document),
+        *_by_library(document),
+        *_ids(document["objects"]),
+        *_references(document["objects"]),
+    ]
 
 
 def _by_validator(document: dict[str, Any]) -> list[str]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 import pytest
-
-from nightdesk.stix.normalize import Normalized
 from tests.goldens import ACME, Fixture, fixtures, normalizer
 from tests.stix_validity import faults
+
+from nightdesk.stix.normalize import Normalized
 
 _CASES = [pytest.param(fixture, id=str(fixture)) for fixture in fixtures()]
 _INDENTED = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
