@@ -41,7 +41,8 @@ class CompiledMapping:
             inner = document.get(step)
             if not isinstance(inner, dict):
                 break
-            document = inner
+            # What stands beside it (a search hit's own id) stays readable, and lost when nothing reads it.
+            document = {**{name: value for name, value in document.items() if name != step}, **inner}
         for name in self.mapping.prepare:
             document = PREPARE[name](document)
         return document
