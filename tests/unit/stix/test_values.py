@@ -146,8 +146,8 @@ def test_a_count_since_1970_tells_its_unit_by_its_size() -> None:
     for count in (whole * 1000 + 123, (whole * 1000 + 123) * 1000, (whole * 1000 + 123) * 10**6):
         assert values.epoch(count) == wanted
     assert values.epoch(f"{whole}.123") == wanted
-    for count in (0, -1, 10**30, "1e9", "nan"):
-        assert values.epoch(count) is None
+    for senseless in (0, -1, 10**30, "1e9", "nan"):
+        assert values.epoch(senseless) is None
 
 
 @pytest.mark.parametrize(
