@@ -7,27 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nightdesk.sdk.testing import Device, StoryAlert
-from nightdesk.sdk.testing.story import StoryProcess
+from nightdesk.sdk.testing.story import TACTIC_NAMES, StoryProcess
 
 __all__ = ["alert_payload", "host_payload", "timestamp"]
 
 _SEVERITY: Mapping[str, int] = {"informational": 10, "low": 30, "medium": 50, "high": 70, "critical": 90}
-_TACTICS: Mapping[str, str] = {
-    "TA0001": "Initial Access",
-    "TA0002": "Execution",
-    "TA0003": "Persistence",
-    "TA0004": "Privilege Escalation",
-    "TA0005": "Defense Evasion",
-    "TA0006": "Credential Access",
-    "TA0007": "Discovery",
-    "TA0008": "Lateral Movement",
-    "TA0009": "Collection",
-    "TA0010": "Exfiltration",
-    "TA0011": "Command and Control",
-    "TA0040": "Impact",
-    "TA0042": "Resource Development",
-    "TA0043": "Reconnaissance",
-}
 _TECHNIQUES: Mapping[str, str] = {
     "T1003": "OS Credential Dumping",
     "T1021": "Remote Services",
@@ -154,7 +138,7 @@ def _attack(alert: StoryAlert, pattern: int) -> list[dict[str, Any]]:
     for number in range(max(len(tactics), len(techniques))):
         tactic, technique = tactics[min(number, len(tactics) - 1)], techniques[min(number, len(techniques) - 1)]
         name = _TECHNIQUES.get(technique.partition(".")[0], technique)
-        first = {"pattern_id": pattern, "tactic": _TACTICS.get(tactic, tactic), "tactic_id": tactic}
+        first = {"pattern_id": pattern, "tactic": TACTIC_NAMES.get(tactic, tactic), "tactic_id": tactic}
         rows.append({**first, "technique": name, "technique_id": technique})
     return rows
 

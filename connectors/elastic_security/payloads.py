@@ -10,29 +10,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from nightdesk.sdk.testing.story import StoryAlert, StoryDevice, StoryProcess
+from nightdesk.sdk.testing.story import TACTIC_NAMES, StoryAlert, StoryDevice, StoryProcess
 
 __all__ = ["VERSION", "alert_id", "entity_id", "render", "stamp"]
 
 VERSION = "8.19.3"
 _RISK = {"informational": 21, "low": 21, "medium": 47, "high": 73, "critical": 99}
 _SEVERITY = {"informational": "low"}  # the product knows no level below low
-_TACTICS = {
-    "TA0001": "Initial Access",
-    "TA0002": "Execution",
-    "TA0003": "Persistence",
-    "TA0004": "Privilege Escalation",
-    "TA0005": "Defense Evasion",
-    "TA0006": "Credential Access",
-    "TA0007": "Discovery",
-    "TA0008": "Lateral Movement",
-    "TA0009": "Collection",
-    "TA0010": "Exfiltration",
-    "TA0011": "Command and Control",
-    "TA0040": "Impact",
-    "TA0042": "Resource Development",
-    "TA0043": "Reconnaissance",
-}
 _SYSTEMS = {
     ("Windows", "workstation"): ("windows", "Windows", "Windows 11 Enterprise 23H2 (10.0.22631)"),
     ("Windows", "server"): ("windows", "Windows", "Windows Server 2022 Datacenter (10.0.20348)"),
@@ -205,7 +189,7 @@ def _threat(alert: StoryAlert) -> list[dict[str, Any]]:
 
 def _attack(kind: str, name: str) -> dict[str, str]:
     path = name.replace(".", "/")
-    return {"id": name, "name": _TACTICS.get(name, name), "reference": f"https://attack.mitre.org/{kind}/{path}/"}
+    return {"id": name, "name": TACTIC_NAMES.get(name, name), "reference": f"https://attack.mitre.org/{kind}/{path}/"}
 
 
 def _labelled(labels: Mapping[str, str], told: str) -> dict[str, Any]:

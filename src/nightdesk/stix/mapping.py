@@ -272,10 +272,15 @@ class _Reader:
         return Entry(str(label), kind, fields, role, each, when)
 
 
-_SECTIONS = {
-    "product", "stream", "form", "vendor", "name", "version", "docs", "recognise", "unwrap", "prepare", "scales",
-    "alert", "observation", "objects", "techniques", "tactics", "vendor_fields", "ignore",
+# Every section: what it must be, and how to say that.
+_TEXT, _TABLE, _LIST = (str, "a text"), (dict, "a table of names"), (list, "a list")
+_SECTIONS: Final[Mapping[str, tuple[Any, str]]] = {
+    "product": _TEXT, "stream": _TEXT, "form": _TEXT, "vendor": _TEXT, "name": _TEXT, "version": (int, "a number"),
+    "docs": _TEXT, "recognise": _LIST, "alert": _TABLE, "unwrap": _TEXT, "prepare": _LIST, "scales": _TABLE,
+    "observation": _TABLE, "objects": _LIST, "techniques": _LIST, "tactics": _LIST,
+    "vendor_fields": ((dict, list), "a table of names or a list"), "ignore": _LIST,
 }  # fmt: skip
+_REQUIRED = tuple(_SECTIONS)[:9]
 
 
 def load_mapping(path: Path, extra: Mapping[str, Any] | None = None) -> Mapping_:
@@ -289,11 +294,13 @@ def load_mapping(path: Path, extra: Mapping[str, Any] | None = None) -> Mapping_
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
     if not isinstance(data, dict):
         raise ConfigError([Problem(str(path), "", "must be a mapping with product, stream, alert, objects …")])
-    for name in sorted(set(data) - _SECTIONS):
-        reader.wrong(str(name), f"no such section; there are {', '.join(sorted(_SECTIONS))}", str(name))
-    for name in ("product", "stream", "form", "vendor", "name", "version", "docs", "recognise", "alert"):
-        if name not in data:
+    for name in sorted(set(map(str, data)) - set(_SECTIONS)):
+        reader.wrong(name, f"no such section; there are {', '.join(sorted(_SECTIONS))}", name)
+    for name, (kind, said) in _SECTIONS.items():
+        if data.get(name) is None and name in _REQUIRED:
             reader.wrong(name, "is required")
+        elif data.get(name) is not None and not isinstance(data[name], kind):
+            reader.wrong(name, f"must be {said}, not {type(data[name]).__name__}", name)
     if reader.problems:
         raise ConfigError(reader.problems)
     scales = {

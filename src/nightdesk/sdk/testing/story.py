@@ -5,7 +5,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["StoryAlert", "StoryDevice", "StoryProcess"]
+__all__ = ["TACTIC_NAMES", "StoryAlert", "StoryDevice", "StoryProcess"]
+
+TACTIC_NAMES: Mapping[str, str] = {
+    "TA0001": "Initial Access",
+    "TA0002": "Execution",
+    "TA0003": "Persistence",
+    "TA0004": "Privilege Escalation",
+    "TA0005": "Defense Evasion",
+    "TA0006": "Credential Access",
+    "TA0007": "Discovery",
+    "TA0008": "Lateral Movement",
+    "TA0009": "Collection",
+    "TA0010": "Exfiltration",
+    "TA0011": "Command and Control",
+    "TA0040": "Impact",
+    "TA0042": "Resource Development",
+    "TA0043": "Reconnaissance",
+}
+"""Tactics as the products still write them; ATT&CK has renamed some since."""
 
 
 @dataclass(frozen=True, slots=True)
