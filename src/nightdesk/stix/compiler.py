@@ -166,8 +166,6 @@ class _Writer:
     def _coerce(target: str, kind: str, pointer: str) -> list[str]:
         if kind in _MANY:
             return [f"if {target}: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]
-        if kind == "integer":
-            return [f"if {target}.__class__ is not int: {target} = as_integer({target}, {pointer!r}, B)"]
         if kind in {"raw", "ref"}:
             return []
         return [f"if {target} is not None: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]

@@ -3,14 +3,15 @@
 Documented in docs/reference/mappings.md; a product that needs more brings ``functions.py`` beside its mapping.
 """
 
+import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from nightdesk.stix import values
 from nightdesk.stix.ids import observable_id
 
-__all__ = ["FUNCTIONS", "PREPARE", "Function"]
+__all__ = ["FUNCTIONS", "PREPARE", "Function", "check_call", "check_pattern"]
 
 Function = Callable[..., Any]
 
@@ -187,3 +188,22 @@ PREPARE: Final[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "expand_dots": expand_dots,
     "splunk_raw": splunk_raw,
 }
+
+
+def check_call(name: str, function: Function, words: Sequence[str]) -> None:
+    """Raises ValueError when the function cannot take these words, so that a mapping is refused when it is loaded."""
+    try:
+        inspect.signature(function).bind(None, *words)
+    except TypeError as error:
+        raise ValueError(f"{name} cannot take {' '.join(words) or 'no word'}: {error}") from error
+    if name == "shaped":
+        check_pattern(words[0])
+
+
+def check_pattern(text: str) -> str:
+    """The text, when it is a regular expression. Raises ValueError."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from error
+    return text

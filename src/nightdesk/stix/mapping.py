@@ -3,7 +3,6 @@
 Grammar and field tables: docs/reference/mappings.md. Errors carry file, key and line.
 """
 
-import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from nightdesk.stix.fields import (
     OBSERVATION_FIELDS,
     OBSERVATION_TABLES,
 )
-from nightdesk.stix.functions import FUNCTIONS, PREPARE
+from nightdesk.stix.functions import FUNCTIONS, PREPARE, check_call, check_pattern
 
 __all__ = ["LIST", "Alternative", "Entry", "Expression", "Mapping_", "load_mapping"]
 
@@ -146,23 +145,6 @@ def parse_path(text: str) -> Path_:
     return tuple(steps)
 
 
-def _callable_with(part: str, name: str, function: Any, words: Sequence[str]) -> None:
-    try:
-        inspect.signature(function).bind(None, *words)
-    except TypeError as error:
-        raise ValueError(f"{part!r}: {name} cannot take {' '.join(words) or 'no word'}: {error}") from error
-    if name == "shaped":
-        _pattern(words[0])
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from error
-    return text
-
-
 class _Reader:
     """Parses one file and collects every problem with its line."""
 
@@ -202,7 +184,7 @@ class _Reader:
             elif name not in FUNCTIONS and name not in self.extra:
                 raise ValueError(f"{part!r}: no function {name!r}; there are scale, {', '.join(sorted(FUNCTIONS))}")
             else:
-                _callable_with(part, name, {**FUNCTIONS, **self.extra}[name], words)
+                check_call(name, {**FUNCTIONS, **self.extra}[name], words)
             calls.append((name, tuple(words)))
         literal = _LITERAL.match(head)
         if literal:
@@ -388,7 +370,7 @@ def _recognised(reader: _Reader, raw: Sequence[Any]) -> Iterator[tuple[Path_, st
     for item in raw:
         path, _, pattern = str(item).partition(" ~ ")
         try:
-            yield parse_path(path.strip()), _pattern(pattern.strip())
+            yield parse_path(path.strip()), check_pattern(pattern.strip())
         except ValueError as error:
             reader.wrong("recognise", str(error), str(item))
 
