@@ -148,7 +148,7 @@ class Demo:
                 "roles": {"siem": "siem", "edr": "falcon"},
             },
         )
-        self._say("policy signed by alice and bob; 83 assets in the inventory; a fresh embedded store")
+        self._say(f"policy signed by alice and bob; {len(rows)} assets in the inventory; a fresh embedded store")
         return config
 
     @staticmethod

@@ -169,10 +169,9 @@ class Hub:
     def _attention(self, action: Action, text: str) -> None:
         """A person is called; the audit keeps it whoever reads it."""
         _log.warning("attention", tenant=action.tenant, action=action.action_id, verb=action.verb, text=text)
-        if getattr(self.store, "dialect", ""):
-            detail = {"action_id": action.action_id, "case_id": action.case_id, "text": text}
-            self.store.transact(
-                lambda conn: audit.append(
-                    conn, tenant=action.tenant, at=self.clock(), actor="engine", event="action.attention", detail=detail
-                )
+        detail = {"action_id": action.action_id, "case_id": action.case_id, "text": text}
+        self.store.transact(
+            lambda conn: audit.append(
+                conn, tenant=action.tenant, at=self.clock(), actor="engine", event="action.attention", detail=detail
             )
+        )

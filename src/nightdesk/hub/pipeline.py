@@ -85,26 +85,36 @@ class Pipeline:
         self._on_drift = on_drift or (lambda *_: None)
 
     def step(self, *, limit: int = 500) -> Progress:
-        """Takes up to ``limit`` waiting alerts through to recorded decisions; empty when nothing waits."""
-        with self._store.read() as conn:
-            rows = intake.waiting(conn, limit=limit)
-        if not rows:
-            return Progress()
-        pages: dict[str, _Page] = {}
-        for row in rows:
-            tenant = self._tenants.get(row.tenant)
-            if tenant is None:
-                # The tenant was taken out of the configuration; its alerts wait until it is back.
-                continue
-            page = pages.setdefault(row.tenant, _Page(tenant))
-            self._normalise(row, page)
+        """Takes up to ``limit`` waiting alerts of each tenant through to decisions; empty when nothing waits."""
+        good = bad = 0
         made: list[Decision] = []
-        for page in pages.values():
-            with self._store.begin() as conn:
-                made += self._commit(conn, page)
-        good = sum(len(page.good) for page in pages.values())
-        bad = sum(len(page.bad) for page in pages.values())
+        broken: list[Exception] = []
+        # Each configured tenant in turn: one that was taken out of the configuration keeps its alerts waiting, and
+        # neither it nor one whose page breaks holds the others up.
+        for slug, tenant in self._tenants.items():
+            try:
+                page = self._page(tenant, limit)
+                if page.good or page.bad:
+                    with self._store.begin() as conn:
+                        made += self._commit(conn, page)
+            except Exception as error:  # noqa: BLE001  # isolation point; raised below, once the others had their turn
+                _log.error("page failed", tenant=slug, problem=f"{type(error).__name__}: {error}")
+                broken.append(error)
+                continue
+            good += len(page.good)
+            bad += len(page.bad)
+        if broken:
+            raise broken[0]
         return Progress(good, bad, tuple(made))
+
+    def _page(self, tenant: TenantSettings, limit: int) -> _Page:
+        """What waits of one tenant, normalised."""
+        page = _Page(tenant)
+        with self._store.read() as conn:
+            rows = intake.waiting(conn, limit=limit, tenant=tenant.scope.slug)
+        for row in rows:
+            self._normalise(row, page)
+        return page
 
     def tick(self) -> Progress:
         """Decides again every case whose quiet window has passed."""

@@ -161,7 +161,7 @@ def expand_dots(document: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def splunk_raw(document: dict[str, Any]) -> dict[str, Any]:
+def raw_pairs(document: dict[str, Any]) -> dict[str, Any]:
     """The ``key="value"`` pairs of a stash event's ``_raw`` stand as fields where the row itself lacks them."""
     raw = document.get("_raw")
     if not isinstance(raw, str):
@@ -186,7 +186,7 @@ def splunk_raw(document: dict[str, Any]) -> dict[str, Any]:
 
 PREPARE: Final[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "expand_dots": expand_dots,
-    "splunk_raw": splunk_raw,
+    "raw_pairs": raw_pairs,
 }
 
 

@@ -76,7 +76,7 @@ class Coverage:
         for entry in mapping.objects:
             if entry.each is not None:
                 made._node(entry.each.path)
-        if "splunk_raw" in mapping.prepare:
+        if "raw_pairs" in mapping.prepare:
             made._node(("_raw",)).read = True
         for path, reason in mapping.ignore:
             made._node(path).reason = reason

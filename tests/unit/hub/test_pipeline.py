@@ -117,3 +117,35 @@ def test_a_story_becomes_a_case_about_its_victim(tmp_path: Path) -> None:
         victims = [row for row in _cases(hub) if PATIENT_ZERO.lower() in row.title.lower()]
         assert len(victims) == 1
         assert victims[0].alert_count == 3
+
+
+def _store_for(hub: Hub, tenant: str, *records: RawRecord) -> None:
+    with hub.store.begin() as conn:
+        intake.store_page(
+            conn, tenant=tenant, instance="main", stream=_STREAM, product=_SPEC.product, batch=Batch(records, None),
+            received_at=utc_now(),
+        )  # fmt: skip
+
+
+def test_alerts_of_a_tenant_without_configuration_wait_and_hold_nobody_up(hub: Hub, payloads: list[RawRecord]) -> None:
+    _store_for(hub, "gone", *payloads)
+    _store(hub, *payloads)
+    assert hub.pipeline.step(limit=3).normalised == 3
+    with hub.store.read() as conn:
+        assert len(intake.waiting(conn, limit=10, tenant="gone")) == 3
+
+
+def test_a_page_that_breaks_is_raised_after_the_other_tenants_had_their_turn(
+    hub: Hub, payloads: list[RawRecord]
+) -> None:
+    acme = hub.settings.tenants["acme"]
+    broken = replace(acme, scope=replace(acme.scope, slug="broken"), policy=None)  # type: ignore[arg-type]  # the fault
+    tenants = {"broken": broken, "acme": acme}
+    pipeline = Pipeline(hub.store, REGISTRY.normalizer(), tenants, clock=utc_now)
+    _store_for(hub, "broken", *payloads)
+    _store(hub, *payloads)
+    with pytest.raises(AttributeError):
+        pipeline.step()
+    assert len(_cases(hub)) == 2
+    with hub.store.read() as conn:
+        assert len(intake.waiting(conn, limit=10, tenant="broken")) == 3

@@ -33,7 +33,7 @@ async def pushes(ground: Ground, subject: Subject) -> None:
     async with ground.bench(subject) as bench:
         connector = bench.connect()
         for stream in subject.manifest.receives:
-            for headers in ({}, {"authorization": "Bearer wrong"}, {"Authorization": "Splunk wrong"}):
+            for headers in ({}, {"authorization": "Bearer wrong"}, {"Authorization": "Token wrong"}):
                 try:
                     connector.receive(stream, headers, b'{"event": {}}')
                 except AuthError:
