@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ __all__ = ["SYNCHRONOUS", "Engines", "open_engines", "refusal"]
 
 SYNCHRONOUS = ("FULL", "NORMAL", "EXTRA")
 _BUSY_SECONDS = 30
+_BUSY_PAUSE_SECONDS = 0.02
 _OLDEST_SQLITE = (3, 35, 0)  # INSERT … RETURNING
 _CHECKPOINT_PAGES = 4000  # 16 MB: measured a quarter faster than the default 4 MB at 500 alerts a commit
 _WRITER_CACHE_KIB = 65536
@@ -92,7 +94,7 @@ def _sqlite(url: URL, synchronous: str, *, begin: str, cache: int, query_only: b
     def _connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin by itself: we say which BEGIN
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(cursor)
         cursor.execute(f"PRAGMA synchronous = {synchronous}")
         cursor.execute(f"PRAGMA cache_size = -{cache}")
         cursor.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
@@ -106,6 +108,20 @@ def _sqlite(url: URL, synchronous: str, *, begin: str, cache: int, query_only: b
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Switches the file to its write-ahead log. SQLite does not wait for that lock by itself: several may switch."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _postgresql(url: URL) -> Engines:
