@@ -18,7 +18,7 @@ ACME = Scope("acme", "Acme GmbH", TenantKey(bytes(range(32))))
 
 @dataclass(frozen=True)
 class Fixture:
-    """One invented alert of one form: ``fixtures/<product>/<form>/<case>.json``, its golden files beside it."""
+    """One invented alert of one form: ``fixtures/<product>/<form>/<case>.json`` (a text line: ``.txt``), goldens beside it."""
 
     path: Path
 
@@ -48,8 +48,8 @@ def fixtures() -> Sequence[Fixture]:
     products = set(normalizer().products)
     return [
         Fixture(path)
-        for path in sorted(FIXTURES.glob("*/*/*.json"))
-        if path.parent.parent.name in products and not path.name.endswith(golden)
+        for path in sorted(FIXTURES.glob("*/*/*.*"))
+        if path.suffix in {".json", ".txt"} and path.parent.parent.name in products and not path.name.endswith(golden)
     ]
 
 

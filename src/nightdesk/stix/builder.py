@@ -1,15 +1,15 @@
 """Builds everything of one alert that is not an observable: assets, verdicts, the incident, and what ties them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.sdk.case import Alert, EntityKind
 from nightdesk.sdk.errors import MappingError
-from nightdesk.stix import attack, values
+from nightdesk.stix import values
 from nightdesk.stix.header import Header
-from nightdesk.stix.observables import Observables
-from nightdesk.stix.scales import CRITICALITY, MALWARE_TYPES, SEVERITY, STATUS, determination
+from nightdesk.stix.intelligence import Intelligence
+from nightdesk.stix.scales import CRITICALITY, SEVERITY, STATUS, determination
 from nightdesk.stix.scope import EXTENSION, FIXED_CREATED, INCIDENT_CORE, Scope
 
 __all__ = ["AlertBuilder"]
@@ -17,16 +17,9 @@ __all__ = ["AlertBuilder"]
 _EXT = "property-extension"
 _CERTAIN = 100
 _MOST_VENDOR_FIELDS = 64
-_PATTERNS = {
-    "ipv4-addr": ("[ipv4-addr:value = '{}']", "IPv4 address"),
-    "ipv6-addr": ("[ipv6-addr:value = '{}']", "IPv6 address"),
-    "domain-name": ("[domain-name:value = '{}']", "domain name"),
-    "url": ("[url:value = '{}']", "URL"),
-    "file": ("[file:hashes.'{}' = '{}']", "file hash"),
-}
 
 
-class AlertBuilder(Observables):
+class AlertBuilder(Intelligence):
     """One alert. The compiled mapping calls the methods in order, ``finish`` last."""
 
     def __init__(self, scope: Scope, *, product: str, vendor: str, name: str) -> None:
@@ -35,12 +28,8 @@ class AlertBuilder(Observables):
         self.vendor = vendor
         self.name = name
         self.assets: dict[str, dict[str, Any]] = {}
-        self.shared: dict[str, dict[str, Any]] = {}
-        self.seen: dict[str, None] = {}
-        self.techniques: dict[str, attack.Technique] = {}
-        self.tactic_ids: dict[str, None] = {}
         self.links: list[tuple[str, str, str]] = []
-        self.extra: dict[str, Any] = {}
+        self.dropped: tuple[str, ...] = ()
 
     def _problem(self, pointer: str, wanted: str, found: Any) -> None:
         self.problems.append((pointer, wanted, type(found).__name__))
@@ -88,85 +77,11 @@ class AlertBuilder(Observables):
             self.mark(role, ref, EntityKind.DEVICE, f"{self.product}:{uid}", hostname=label)
         return ref
 
-    def malware(self, name: str | None, *, types: Sequence[str | None] = (), family: bool = False) -> str | None:
-        """Malware the product named; sighted."""
-        if not name:
-            return None
-        ref = self.scope.key.id("malware", name.lower())
-        entry = {**self._shared("malware", ref), "name": name, "is_family": family}
-        kinds = list(dict.fromkeys(text for text in types if text in MALWARE_TYPES))
-        if kinds:
-            entry["malware_types"] = kinds
-        self.shared.setdefault(ref, entry)
-        self.seen[ref] = None
-        return ref
-
-    def indicator(self, ref: str | None) -> str | None:
-        """An indicator for an observable that the product itself convicts; equal for every alert that convicts it."""
-        target = self.scos.get(ref or "")
-        if target is None or target["type"] not in _PATTERNS:
-            return None
-        template, what = _PATTERNS[target["type"]]
-        if target["type"] == "file":
-            hashes = target.get("hashes")
-            if not hashes:
-                return None
-            algorithm = next(name for name in ("SHA-256", "SHA-1", "MD5", "SHA-512") if name in hashes)
-            value = hashes[algorithm]
-            pattern = template.format(algorithm, value)
-        else:
-            value = str(target["value"])
-            pattern = template.format(value.replace("\\", "\\\\").replace("'", "\\'"))
-        made = self.scope.key.id("indicator", "stix", pattern)
-        self.shared.setdefault(
-            made,
-            {
-                **self._shared("indicator", made),
-                "name": f"Convicted {what}: {value}",
-                "description": f"A {what} that a bound security product itself convicted.",
-                "indicator_types": ["malicious-activity"],
-                "pattern": pattern,
-                "pattern_type": "stix",
-                "pattern_version": "2.1",
-                "valid_from": values.clock_text(_fixed()),
-            },
-        )
-        self.seen[made] = None
-        return made
-
-    def technique(self, text: str | None) -> None:
-        """An ATT&CK technique by id; what is none (a vendor's own id) stays in the vendor fields."""
-        found = attack.technique(text) if text else None
-        if found is not None:
-            self.techniques.setdefault(found.technique_id, found)
-        if text and (found is None or found.asked != found.technique_id):
-            name = "attack_ids_unknown" if found is None else "attack_ids_as_sent"
-            known = self.extra.setdefault(name, text)
-            if text not in known.split(", "):
-                self.extra[name] = f"{known}, {text}"
-
-    def tactic(self, text: str | None) -> None:
-        """An ATT&CK tactic by id or name."""
-        found = attack.tactic(text) if text else None
-        if found is not None:
-            self.tactic_ids[found] = None
-
     def link(self, source: str | None, kind: str, target: str | None) -> None:
         """A relationship between two objects of the alert."""
         ends = {source, target} & (self.scos.keys() | self.assets.keys() | self.shared.keys())
         if source and target and len(ends) == 2:
             self.links.append((source, kind, target))
-
-    def _shared(self, kind: str, ref: str) -> dict[str, Any]:
-        return {
-            "type": kind,
-            "spec_version": "2.1",
-            "id": ref,
-            "created_by_ref": self.scope.hub_ref,
-            "created": FIXED_CREATED,
-            "modified": FIXED_CREATED,
-            "object_marking_refs": self._marks,
-        }
 
     def finish(self, header: Header) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """All objects in bundle order, and the facts a decision needs. Raises MappingError without id or time."""
@@ -218,7 +133,9 @@ class AlertBuilder(Observables):
             facts["entities"] = [{"role": role, "entity_ref": ref} for role, ref in self.roles]
         fields = {**self.extra, **{name: value for name, value in header.vendor_fields.items() if value is not None}}
         if fields:
-            facts["vendor_fields"] = dict(list(fields.items())[:_MOST_VENDOR_FIELDS])
+            names = list(fields)
+            facts["vendor_fields"] = {name: fields[name] for name in names[:_MOST_VENDOR_FIELDS]}
+            self.dropped = tuple(f"vendor_fields.{name}" for name in names[_MOST_VENDOR_FIELDS:])
         return {name: value for name, value in facts.items() if value is not None}
 
     def _incident(self, header: Header, made: "_Made", extension: dict[str, Any]) -> dict[str, Any]:
@@ -298,7 +215,7 @@ class AlertBuilder(Observables):
 
     def _relationships(self, made: "_Made") -> list[dict[str, Any]]:
         related = [made.observed_id] if self.scos else []
-        related += [*self.assets, *(ref for ref in self.seen if ref.startswith("malware"))]
+        related += [*self.assets, *self.flaws, *(ref for ref in self.seen if ref.startswith("malware"))]
         related += [found.stix_id for found in self.techniques.values()]
         links = [(made.incident_id, "related-to", target) for target in related] + self.links
         if self.scos:
@@ -380,12 +297,6 @@ class _Made:
         self.incident_id = key.id("incident", "alert", self.instance, native_id)
         self.observed_id = key.id("observed-data", "alert", self.instance, native_id, 0)
         self.sensor_ref = key.id("identity", "sensor", builder.product, self.instance)
-
-
-def _fixed() -> datetime:
-    found = values.moment(FIXED_CREATED)
-    assert found is not None
-    return found
 
 
 def to_alert(facts: Mapping[str, Any], *, tenant: str, product: str, caution: tuple[str, ...], digest: str) -> Alert:

@@ -4,6 +4,7 @@ The generated source is kept (``CompiledMapping.source``) so that a mapping auth
 of a payload: paths and words reach it as literals by ``repr``, and labels are checked identifiers.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 from nightdesk.stix import reading
 from nightdesk.stix.builder import AlertBuilder
 from nightdesk.stix.fields import ALERT_FIELDS, OBJECT_FIELDS, OBSERVATION_FIELDS
-from nightdesk.stix.functions import FUNCTIONS, PREPARE, bands
+from nightdesk.stix.functions import FUNCTIONS, bands
 from nightdesk.stix.header import Header
-from nightdesk.stix.loss import Coverage
-from nightdesk.stix.mapping import LIST, Alternative, Entry, Expression, Mapping_
+from nightdesk.stix.loss import Coverage, open_fields
+from nightdesk.stix.mapping import Alternative, Entry, Expression, Mapping_
+from nightdesk.stix.paths import LIST
+from nightdesk.stix.prepare import PREPARE
 
 __all__ = ["CompiledMapping", "compile_mapping"]
 
@@ -34,6 +37,7 @@ class CompiledMapping:
     read: Callable[[dict[str, Any], AlertBuilder, Mapping[str, Any]], tuple[list[dict[str, Any]], dict[str, Any]]]
     coverage: Coverage
     source: str
+    steps: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = ()
 
     def prepare(self, document: dict[str, Any]) -> dict[str, Any]:
         """The document in the shape the mapping's paths are written for."""
@@ -43,8 +47,8 @@ class CompiledMapping:
                 break
             # What stands beside it (a search hit's own id) stays readable, and lost when nothing reads it.
             document = {**{name: value for name, value in document.items() if name != step}, **inner}
-        for name in self.mapping.prepare:
-            document = PREPARE[name](document)
+        for prepare, words in self.steps:
+            document = prepare(document, *words)
         return document
 
 
@@ -199,30 +203,43 @@ class _Writer:
 
     # Building.
 
-    def entry(self, entry: Entry) -> None:
-        label, block = entry.label, self.root
-        block.add(f"r_{label} = None")
-        block.add(f"all_{label} = []")
-        inner = block
-        if entry.each is not None:
-            item = self.names.fresh("e")
-            source = entry.each
-            values = f"many(doc, {source.path!r}, '', B)"
-            for name, words in source.calls:
-                called = f"called(F[{name!r}], x, {words!r}, {_pointer(source.path, '*')!r}, {name!r}, B)"
-                values = f"each({values}, lambda x: {called})"
-            block.add(f"for {item} in {values}:")
-            pointer = _pointer(source.path, "*")
-            inner = _Block(f"d{item}", 2, pointer)
-            otherwise = f"as_dict({item}, {pointer!r}, B)" if _needs_objects(entry) else "EMPTY"
-            inner.top.append("    " * 2 + f"d{item} = {item} if {item}.__class__ is dict else {otherwise}")
+    def entries(self, entries: tuple[Entry, ...]) -> None:
+        """Entries in order; neighbours over one list share its loop, so ``@label`` is the element's."""
+        for each, group in itertools.groupby(entries, lambda entry: entry.each):
+            together = list(group)
+            for entry in together:
+                self.root.add(f"r_{entry.label} = None")
+                self.root.add(f"all_{entry.label} = []")
+            if each is None:
+                for entry in together:
+                    self._entry(entry, self.root)
+            else:
+                self._loop(each, together)
+
+    def _loop(self, each: Alternative, entries: list[Entry]) -> None:
+        block, item, pointer = self.root, self.names.fresh("e"), _pointer(each.path, "*")
+        values = f"many(doc, {each.path!r}, '', B)"
+        for name, words in each.calls:
+            called = f"called(F[{name!r}], x, {words!r}, {pointer!r}, {name!r}, B)"
+            values = f"each({values}, lambda x: {called})"
+        block.add(f"for {item} in {values}:")
+        inner = _Block(f"d{item}", 2, pointer)
+        otherwise = f"as_dict({item}, {pointer!r}, B)" if all(map(_needs_objects, entries)) else "EMPTY"
+        inner.top.append("    " * 2 + f"d{item} = {item} if {item}.__class__ is dict else {otherwise}")
+        for entry in entries:
+            if len(entries) > 1:
+                inner.add(f"r_{entry.label} = None")
+            self._entry(entry, inner)
+        block.lines += inner.text()
+        for entry in entries:
+            block.add(f"r_{entry.label} = all_{entry.label}[-1] if all_{entry.label} else None")
+
+    def _entry(self, entry: Entry, block: _Block) -> None:
         if entry.when is None:
-            self._build(entry, inner)
+            self._build(entry, block)
         else:
             expression, operator, word = entry.when
-            self._conditional(entry, inner, expression, operator, word)
-        if inner is not block:
-            block.lines += inner.text()
+            self._conditional(entry, block, expression, operator, word)
 
     def _conditional(self, entry: Entry, block: _Block, expression: Expression, operator: str, word: str) -> None:
         tested = self.value(block, expression, "raw")
@@ -271,8 +288,7 @@ class _Writer:
     def source(self) -> str:
         """The whole function."""
         block, mapping = self.root, self.mapping
-        for entry in mapping.objects:
-            self.entry(entry)
+        self.entries(mapping.objects)
         for group, expressions in (("technique", mapping.techniques), ("tactic", mapping.tactics)):
             for expression in expressions:
                 found = self.value(block, expression, "texts")
@@ -294,6 +310,8 @@ class _Writer:
             about.append(f"{name!r}: present({text})" if kind == "texts_by_name" else f"{name!r}: {text}")
         arguments.append("observation={" + ", ".join(about) + "}")
         extra = [f"{name!r}: {self.value(block, item, 'scalar')}" for name, item in mapping.vendor_fields.items()]
+        if mapping.open:
+            extra.append("**open_fields(doc, OPEN)")
         arguments.append("vendor_fields={" + ", ".join(extra) + "}")
         body = "\n".join(block.text())
         return f"def read(doc, B, raw):\n{body}\n    return B.finish(Header(raw=raw, {', '.join(arguments)}))\n"
@@ -351,6 +369,8 @@ def _present(pairs: dict[str, Any]) -> dict[str, Any] | None:
 def compile_mapping(mapping: Mapping_, extra: Mapping[str, Callable[..., Any]] | None = None) -> CompiledMapping:
     """The mapping as a function; ``extra`` are the functions of the product's own ``functions.py``."""
     source = _Writer(mapping).source()
+    functions = {**PREPARE, **FUNCTIONS, **(extra or {})}
+    coverage = Coverage.of(mapping)
     names: dict[str, Any] = {
         "F": {**FUNCTIONS, **(extra or {})},
         "S": mapping.scales,
@@ -360,7 +380,10 @@ def compile_mapping(mapping: Mapping_, extra: Mapping[str, Callable[..., Any]] |
         "each": _each,
         "called": _called,
         "present": _present,
+        "open_fields": open_fields,
+        "OPEN": coverage.open_parts(mapping.open),
         **{name: getattr(reading, name) for name in reading.__all__},
     }
     exec(compile(source, f"<{mapping.product}/{mapping.stream}>", "exec"), names)  # noqa: S102  # our own generated code
-    return CompiledMapping(mapping, names["read"], Coverage.of(mapping), source)
+    steps = tuple((functions[name], words) for name, words in mapping.prepare)
+    return CompiledMapping(mapping, names["read"], coverage, source, steps)

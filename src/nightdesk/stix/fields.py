@@ -46,7 +46,8 @@ OBJECT_FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "traffic": {
         "source": "ref", "destination": "ref", "source_port": "integer", "destination_port": "integer",
-        "protocols": "texts", "start": "time", "bytes_out": "integer", "bytes_in": "integer",
+        "protocols": "texts", "start": "time", "bytes_out": "integer", "bytes_in": "integer", "method": "text",
+        "target": "text", "user_agent": "text",
     },
     "registry_key": {"value": "text", "name": "text", "data": "text", "data_type": "text"},
     "software": {"value": "text", "version": "text", "vendor": "text"},
@@ -54,6 +55,14 @@ OBJECT_FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
         "value": "text", "hostname": "text", "domain": "text", "fqdn": "text", "kind": "text", "address": "text",
         "cloud": "texts_by_name",
     },
+    "message": {
+        "subject": "text", "sender": "ref", "to": "refs", "cc": "refs", "message_id": "text", "date": "time",
+    },
+    "certificate": {
+        "hashes": "texts", "serial": "text", "subject": "text", "issuer": "text", "not_before": "time",
+        "not_after": "time",
+    },
+    "vulnerability": {"value": "text", "description": "text"},
     "malware": {"value": "text", "types": "texts"},
     "indicator": {"value": "ref"},
     "link": {"value": "ref", "kind": "word", "target": "ref"},

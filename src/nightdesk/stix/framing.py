@@ -1,6 +1,6 @@
 """A file to its alerts: one object, an array, an API page, or one object a line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,13 @@ class Framed:
     pointer: str
 
 
-def frame(payload: bytes, *, is_alert: Callable[[Any], bool], source: str = "") -> Iterator[Framed]:
-    """The alerts of a file. A document that ``is_alert`` stays whole, bytes and all. Raises MappingError."""
+def frame(
+    payload: bytes, *, is_alert: Callable[[Any], bool], pages: Iterable[tuple[str, ...]] = (), source: str = ""
+) -> Iterator[Framed]:
+    """The alerts of a file. A document that ``is_alert`` stays whole, bytes and all. Raises MappingError.
+
+    ``pages`` are the paths at which the mappings say that API pages hold their records.
+    """
     try:
         document, _ = parse(payload, source=source)
     except MappingError:
@@ -35,7 +40,7 @@ def frame(payload: bytes, *, is_alert: Callable[[Any], bool], source: str = "") 
     if is_alert(document):
         yield Framed(payload, "/")
         return
-    found, pointer = _records(document)
+    found, pointer = _records(document, (*pages, *_PAGES))
     if found is None:
         yield Framed(payload, "/")
         return
@@ -51,10 +56,10 @@ def _lines(payload: bytes) -> Iterator[Framed]:
         offset += len(line) + 1
 
 
-def _records(document: Any) -> tuple[list[Any] | None, str]:
+def _records(document: Any, pages: Iterable[tuple[str, ...]]) -> tuple[list[Any] | None, str]:
     if isinstance(document, list):
         return document, ""
-    for path in _PAGES:
+    for path in pages:
         found: Any = document
         for step in path:
             found = found.get(step) if isinstance(found, dict) else None

@@ -3,6 +3,7 @@
 Documented in docs/reference/mappings.md; a product that needs more brings ``functions.py`` beside its mapping.
 """
 
+import calendar
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +12,18 @@ from typing import Any, Final
 from nightdesk.stix import values
 from nightdesk.stix.ids import observable_id
 
-__all__ = ["FUNCTIONS", "PREPARE", "Function", "check_call", "check_pattern"]
+__all__ = ["FUNCTIONS", "Function", "check_call", "check_pattern"]
 
 Function = Callable[..., Any]
 
-_PAIR = re.compile(r'(?:^|[,\s])\s*([A-Za-z_][\w.:-]*)=(?:"((?:[^"\\]|\\.)*)"|([^,\s"]+))')
-_LEADING_TIME = re.compile(r"^\s*(\d{9,10}(?:\.\d+)?)")
-_ESCAPE = re.compile(r"\\(.)")
+_MONTHS = {name.lower(): at for at, name in enumerate(calendar.month_abbr) if name}
+_PLAIN = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?)?")
+_WORDED = re.compile(
+    r"(?:[A-Za-z]{3},? )?([A-Za-z]{3}) +(\d\d?) (\d{4}) (\d\d):(\d\d):(\d\d)(?:[.:](\d+))?(?: (?:UTC|GMT|Z))?"
+)
+_AMERICAN = re.compile(
+    r"(\d\d?)/(\d\d?)/(\d{4}),? (\d\d?):(\d\d):(\d\d)(?:\.(\d+))?(?: ?([AaPp])[Mm])?(?: (?:UTC|GMT|Z))?"
+)
 
 
 def _text(value: Any) -> str:
@@ -103,6 +109,59 @@ def if_technique(value: Any) -> str | None:
     return shaped(_text(value).strip().upper(), r"T\d{4}(\.\d{3})?")
 
 
+def if_email(value: Any) -> str | None:
+    """The value when it is a mail address."""
+    return values.email(_text(value))
+
+
+def if_url(value: Any) -> str | None:
+    """The value when it is an absolute URL."""
+    return values.url(_text(value))
+
+
+def found(value: Any, pattern: str) -> str | None:
+    r"""What a regular expression finds in a text: its first group, or all of the match; write a blank as ``\s``."""
+    match = re.search(pattern, _text(value))
+    if match is None:
+        return None
+    return (match[1] if match.re.groups else match[0]) or None
+
+
+def utc(value: Any) -> Any:
+    """A time without a zone, where the vendor's documentation says that it is UTC; anything else goes on as it is.
+
+    Takes ``2026-11-01 10:00[:00[.123]]``, ``Nov 01 2026 10:00:00`` and ``11/1/2026 10:00:00 AM`` (month first).
+    """
+    text = _text(value).strip()
+    parts: tuple[Any, ...]
+    if match := _PLAIN.fullmatch(text):
+        year, month, day, hour, minute, second, fraction = match.groups()
+        parts = (year, month, day, hour or 0, minute or 0, second or 0)
+    elif (match := _WORDED.fullmatch(text)) and match[1].lower() in _MONTHS:
+        parts, fraction = (match[3], _MONTHS[match[1].lower()], *match.group(2, 4, 5, 6)), match[7]
+    elif match := _AMERICAN.fullmatch(text):
+        half = (match[8] or "").lower()
+        hour = int(match[4]) % 12 + 12 * (half == "p") if half else int(match[4])
+        parts, fraction = (match[3], match[1], match[2], hour, match[5], match[6]), match[7]
+    else:
+        return value
+    year, *rest = map(int, parts)
+    return "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(year, *rest) + (f".{fraction}Z" if fraction else "Z")
+
+
+def percent(value: Any) -> Any:
+    """A share from 0 to 1 as 0 to 100."""
+    return times(value, "100")
+
+
+def times(value: Any, factor: str) -> Any:
+    """A number multiplied, to the nearest whole; what is no number goes on as it is, to be reported."""
+    try:
+        return round(float(value) * float(factor))
+    except (TypeError, ValueError, OverflowError):
+        return value
+
+
 def lower(value: Any) -> str:
     """Lower case."""
     return _text(value).lower()
@@ -122,72 +181,10 @@ def address_id(value: Any) -> str | None:
 FUNCTIONS: Final[Mapping[str, Function]] = {
     function.__name__: function
     for function in (
-        bands, split, after, before, labelled, basename, shaped, flag, if_address, if_name, if_domain, if_hash,
-        if_technique, lower, prefixed, address_id,
+        bands, split, after, before, labelled, basename, shaped, found, flag, if_address, if_name, if_domain, if_hash,
+        if_email, if_url, if_technique, lower, prefixed, utc, percent, times, address_id,
     )
 }  # fmt: skip
-
-
-def expand_dots(document: dict[str, Any]) -> dict[str, Any]:
-    """Dotted keys beside nested objects (Elasticsearch ``_source``) become nested objects; nested ones win."""
-    if not any("." in key for key in document):
-        return document
-    result: dict[str, Any] = {}
-    dotted: list[tuple[str, Any]] = []
-    for key, value in document.items():
-        if "." in key:
-            dotted.append((key, value))
-        else:
-            result[key] = value
-    copied: set[tuple[str, ...]] = set()
-    for key, value in dotted:
-        node, steps = result, key.split(".")
-        for depth, step in enumerate(steps[:-1], start=1):
-            child = node.get(step)
-            if not isinstance(child, dict):
-                child = {} if child is None else {"": child}
-                node[step] = child
-                copied.add(tuple(steps[:depth]))
-            elif tuple(steps[:depth]) not in copied:
-                # The caller's document is not ours to change.
-                child = dict(child)
-                node[step] = child
-                copied.add(tuple(steps[:depth]))
-            node = child
-        if isinstance(node.get(steps[-1]), dict) and isinstance(value, dict):
-            node[steps[-1]] = {**value, **node[steps[-1]]}
-        else:
-            node.setdefault(steps[-1], value)
-    return result
-
-
-def raw_pairs(document: dict[str, Any]) -> dict[str, Any]:
-    """The ``key="value"`` pairs of a stash event's ``_raw`` stand as fields where the row itself lacks them."""
-    raw = document.get("_raw")
-    if not isinstance(raw, str):
-        return document
-    result = dict(document)
-    found: dict[str, Any] = {}
-    leading = _LEADING_TIME.match(raw)
-    if leading:
-        found["_raw_time"] = leading[1]
-    for match in _PAIR.finditer(raw):
-        key = match[1]
-        value = _ESCAPE.sub(r"\1", match[2]) if match[2] is not None else match[3]
-        if key in found and found[key] != value:
-            known = found[key]
-            found[key] = [*known, value] if isinstance(known, list) else [known, value]
-        else:
-            found[key] = value
-    for key, value in found.items():
-        result.setdefault(key, value)
-    return result
-
-
-PREPARE: Final[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    "expand_dots": expand_dots,
-    "raw_pairs": raw_pairs,
-}
 
 
 def check_call(name: str, function: Function, words: Sequence[str]) -> None:
@@ -196,7 +193,7 @@ def check_call(name: str, function: Function, words: Sequence[str]) -> None:
         inspect.signature(function).bind(None, *words)
     except TypeError as error:
         raise ValueError(f"{name} cannot take {' '.join(words) or 'no word'}: {error}") from error
-    if name == "shaped":
+    if name in {"shaped", "found"}:
         check_pattern(words[0])
 
 

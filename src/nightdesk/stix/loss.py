@@ -3,16 +3,22 @@
 Coverage is known when the mapping is compiled, so a report costs one walk of the payload beside a tree of its paths.
 """
 
+import itertools
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nightdesk.stix.mapping import LIST, Mapping_
+from nightdesk.stix.mapping import Mapping_
+from nightdesk.stix.paths import LIST, Path_
+from nightdesk.stix.reading import as_scalar, many
 
-__all__ = ["Coverage", "DriftMonitor", "LossReport"]
+__all__ = ["Coverage", "DriftMonitor", "LossReport", "open_fields"]
 
 _DEEPEST = 64
+_DEEPEST_OPEN = 4
+_NO_WORD = re.compile(r"[^A-Za-z0-9]+")
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -52,6 +58,7 @@ class _Node:
     children: dict[str, "_Node"] = field(default_factory=dict)
     read: bool = False
     whole: bool = False
+    open: bool = False
     reason: str | None = None
 
 
@@ -76,11 +83,17 @@ class Coverage:
         for entry in mapping.objects:
             if entry.each is not None:
                 made._node(entry.each.path)
-        if "raw_pairs" in mapping.prepare:
+        for path in mapping.open:
+            made._node(path).open = True
+        if any(name == "raw_pairs" for name, _ in mapping.prepare):
             made._node(("_raw",)).read = True
         for path, reason in mapping.ignore:
             made._node(path).reason = reason
         return made
+
+    def open_parts(self, paths: Iterable[Path_]) -> tuple[tuple[Path_, str, "_Node"], ...]:
+        """What ``open_fields`` needs: path, the name its fields begin with, and what is read beneath by name."""
+        return tuple((path, "_".join(step for step in path if step != LIST), self._node(path)) for path in paths)
 
     def _node(self, path: tuple[str, ...]) -> _Node:
         node = self.root
@@ -93,7 +106,7 @@ class Coverage:
         """(leaves read, leaves ignored by reason, paths lost). Empty values carry nothing and count as nothing."""
         ignored: Counter[str] = Counter()
         lost: dict[str, None] = {}
-        read = self._walk(document, self.root, "", None, ignored, lost, 0)
+        read = self._walk(document, self.root, "", None, ignored, lost, 0, opened=False)
         return read, ignored, list(lost)
 
     def _walk(
@@ -105,17 +118,23 @@ class Coverage:
         ignored: Counter[str],
         lost: dict[str, None],
         depth: int,
+        *,
+        opened: bool,
     ) -> int:
         """``reason`` is that of the nearest ignored subtree: what is not read in there is ignored too."""
         if value in _NOTHING:
             return 0
         if node is not None:
             reason = node.reason or reason
+            opened = (opened or node.open) and reason is None
         if value.__class__ is list and depth < _DEEPEST:
-            return sum(self._walk(item, node, path, reason, ignored, lost, depth + 1) for item in value)
+            walked = (self._walk(item, node, path, reason, ignored, lost, depth + 1, opened=opened) for item in value)
+            return sum(walked)
         if node is not None and node.read and (value.__class__ is not dict or not node.children):
             return 1
         if node is None or value.__class__ is not dict or depth >= _DEEPEST or not node.children:
+            if opened:
+                return 1
             if reason is None:
                 lost[path or "/"] = None
             else:
@@ -128,8 +147,45 @@ class Coverage:
                 count += inner not in _NOTHING
             else:
                 where = f"{path}.{key}" if path else str(key)
-                count += self._walk(inner, child, where, reason, ignored, lost, depth + 1)
+                count += self._walk(inner, child, where, reason, ignored, lost, depth + 1, opened=opened)
         return count
+
+
+class _Silent:
+    """Where open fields report to: a value that JSON cannot carry is simply not among them."""
+
+    def problem(self, pointer: str, wanted: str, found: Any) -> None:
+        """Nobody listens."""
+
+
+_SILENT = _Silent()
+
+
+def open_fields(document: Mapping[str, Any], parts: tuple[tuple[Path_, str, _Node], ...]) -> dict[str, Any]:
+    """The leaves of subtrees whose keys customers invent, flat by name, without what the mapping reads by path."""
+    made: dict[str, Any] = {}
+    for path, name, node in parts:
+        for value in many(document, path, "", _SILENT):
+            _collect(value, node, name, made, 0)
+    return made
+
+
+def _collect(value: Any, node: _Node | None, name: str, made: dict[str, Any], depth: int) -> None:
+    if value.__class__ is dict and depth < _DEEPEST_OPEN:
+        for key, inner in value.items():
+            child = node.children.get(key) if node is not None else None
+            if child is None or (child.children and inner.__class__ is dict and child.reason is None):
+                _collect(inner, child, f"{name}_{_NO_WORD.sub('_', str(key)).strip('_')}", made, depth + 1)
+        return
+    found = as_scalar(value, "", _SILENT)
+    if found is None:
+        return
+    free = next(
+        candidate
+        for candidate in itertools.chain([name], (f"{name}_{n}" for n in itertools.count(2)))
+        if candidate not in made
+    )
+    made[free] = found
 
 
 class DriftMonitor:

@@ -17,13 +17,15 @@ from nightdesk.sdk.errors import ConfigError, MappingError, Problem
 from nightdesk.stix.builder import AlertBuilder, to_alert
 from nightdesk.stix.bundle import bundle_bytes
 from nightdesk.stix.compiler import CompiledMapping, compile_mapping
+from nightdesk.stix.lines import is_line, read_line
 from nightdesk.stix.loss import LossReport
-from nightdesk.stix.mapping import load_mapping
+from nightdesk.stix.mapping_file import load_mapping
 from nightdesk.stix.scope import Scope
 
 __all__ = ["AUTO", "Normalized", "Normalizer", "parse"]
 
 AUTO = "auto"
+_JSON_BEGINS = (b"{", b"[", b" ", b"\n", b"\r", b"\t", b"\xef", b"\xff", b"\xfe")
 LARGEST = 64 * 1024 * 1024
 _KEY_END = re.compile(rb'"\s*:')
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -107,7 +109,7 @@ def _parse_hard(payload: bytes, source: str) -> tuple[Any, list[tuple[str, str, 
         wrong.append(("/", "a number", name))
 
     try:
-        document = json.loads(text, parse_constant=constant)
+        document = read_line(text) if is_line(text) else json.loads(text, parse_constant=constant)
     except json.JSONDecodeError as error:
         offset = len(mark) + len(text[: error.pos].encode(encoding))
         raise MappingError(f"not JSON: {error.msg}", pointer=f"@{offset}", source=source) from error
@@ -143,6 +145,7 @@ class Normalizer:
         self._folders = dict(folders)
         self._functions = functions or (lambda _: {})
         self._compiled: dict[str, tuple[CompiledMapping, ...]] = {}
+        self._all: list[CompiledMapping] = []
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -175,7 +178,8 @@ class Normalizer:
         builder = AlertBuilder(scope, product=mapping.product, vendor=mapping.vendor, name=mapping.name)
         builder.problems.extend(wrong)
         digest = hashlib.sha256(payload).hexdigest()
-        raw = {"sha256": digest, "byte_count": len(payload), "media_type": "application/json"}
+        media = "application/json" if payload[:1] in _JSON_BEGINS else "text/plain"
+        raw = {"sha256": digest, "byte_count": len(payload), "media_type": media}
         try:
             objects, facts = compiled.read(prepared, builder, raw)
         except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError, OverflowError) as error:
@@ -183,6 +187,7 @@ class Normalizer:
             message = f"{type(error).__name__} while mapping: {error}"
             raise MappingError(message, pointer="/", source=f"{mapping.product}/{mapping.stream}") from error
         read, ignored, lost = compiled.coverage.walk(prepared)
+        lost += builder.dropped
         problems = tuple(dict.fromkeys(builder.problems))
         loss = LossReport(mapping.product, mapping.stream, mapping.version, read, ignored, tuple(lost), problems)
         alert = to_alert(facts, tenant=scope.slug, product=mapping.product, caution=loss.caution, digest=digest)
@@ -198,16 +203,29 @@ class Normalizer:
             return False
         return True
 
+    def pages(self, product: str) -> tuple[tuple[str, ...], ...]:
+        """Where the API pages of a product (or, for ``auto``, of any) hold their records."""
+        slugs = self.products if product == AUTO else (product,)
+        found = (path for slug in slugs for compiled in self.mappings(slug) for path in compiled.mapping.pages)
+        return tuple(dict.fromkeys(found))
+
     def _recognise(self, product: str, document: dict[str, Any]) -> CompiledMapping:
-        products = self.products if product == AUTO else (product,)
-        for slug in products:
-            for compiled in self.mappings(slug):
-                if _matches(compiled, document):
-                    return compiled
+        for compiled in self._candidates(product):
+            if _matches(compiled, document):
+                return compiled
         if product == AUTO:
-            raise MappingError(f"no product known here has this shape (asked {', '.join(products)})", pointer="/")
+            raise MappingError(f"no product known here has this shape (asked {', '.join(self.products)})", pointer="/")
         forms = [compiled.mapping.form for compiled in self.mappings(product)]
         raise MappingError(f"none of its forms: {'; '.join(forms)}", pointer="/", source=product)
+
+    def _candidates(self, product: str) -> Sequence[CompiledMapping]:
+        """The mappings to ask, in order: those that read any vendor's alerts of one schema come last."""
+        if product != AUTO:
+            return self.mappings(product)
+        if not self._all:
+            every = [compiled for slug in self.products for compiled in self.mappings(slug)]
+            self._all = sorted(every, key=lambda compiled: compiled.mapping.generic)
+        return self._all
 
 
 def _matches(compiled: CompiledMapping, document: dict[str, Any]) -> bool:
@@ -216,9 +234,12 @@ def _matches(compiled: CompiledMapping, document: dict[str, Any]) -> bool:
         inner = candidate.get(step)
         if isinstance(inner, dict):
             candidate = inner
-    for path, pattern in compiled.mapping.recognise:
-        value = _at(candidate, path)
-        if value is None or (pattern and not re.search(pattern, str(value))):
+    for condition in compiled.mapping.recognise:
+        value = _at(candidate, condition.path)
+        if condition.absent:
+            if value is not None:
+                return False
+        elif value is None or (condition.pattern and not re.search(condition.pattern, str(value))):
             return False
     return True
 

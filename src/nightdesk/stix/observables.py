@@ -324,7 +324,7 @@ class Observables:
         self.mark(role, ref, EntityKind.ACCOUNT, name, uid=user_id, domain=domain, login=login)
         return ref
 
-    def traffic(
+    def traffic(  # noqa: PLR0913  # a connection has this many properties
         self,
         *,
         source: str | None = None,
@@ -335,8 +335,14 @@ class Observables:
         start: datetime | None = None,
         bytes_out: int | None = None,
         bytes_in: int | None = None,
+        method: str | None = None,
+        target: str | None = None,
+        user_agent: str | None = None,
     ) -> str | None:
-        """A connection; without both ports there is none (validator code 301), only its addresses."""
+        """A connection; without both ports there is none (validator code 301), only its addresses.
+
+        ``method`` and ``target`` are those of the HTTP request that it carried.
+        """
         ends = [ref for ref in (source, destination) if ref]
         ports = [port for port in (source_port, destination_port) if port is not None and 0 <= port <= 65535]
         if not ends or len(ports) < 2:
@@ -351,6 +357,11 @@ class Observables:
             "protocols": list(dict.fromkeys([layer, *(name for name in names if name)])),
             "start": start and values.clock_text(start),
         }
+        if method and target:
+            request: dict[str, Any] = {"request_method": method.lower(), "request_value": target}
+            if user_agent:
+                request["request_header"] = {"User-Agent": [user_agent]}
+            contributing["extensions"] = {"http-request-ext": request}
         given = {name: value for name, value in contributing.items() if value is not None}
         counts = {"src_byte_count": bytes_out, "dst_byte_count": bytes_in}
         return self._put("network-traffic", given, {name: n for name, n in counts.items() if n is not None and n >= 0})

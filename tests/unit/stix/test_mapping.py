@@ -5,7 +5,9 @@ import pytest
 from tests.unit.stix.conftest import ALERT, HEAD, Product
 
 from nightdesk.sdk.errors import ConfigError, Problem
-from nightdesk.stix.mapping import LIST, load_mapping, parse_path
+from nightdesk.stix.mapping import Condition
+from nightdesk.stix.mapping_file import load_mapping
+from nightdesk.stix.paths import LIST, parse_path
 
 
 def problems(product: Product) -> Sequence[Problem]:
@@ -45,7 +47,7 @@ def test_a_whole_mapping_is_read(product: Product) -> None:
     found = load_mapping(product.file)
     assert (found.product, found.stream, found.version, found.vendor) == ("acme_edr", "alerts", 3, "ACME")
     assert [(entry.label, entry.kind, entry.role) for entry in found.objects] == [("host", "asset", "victim-host")]
-    assert found.recognise == ((("id",), ""),)
+    assert found.recognise == (Condition(("id",)),)
 
 
 def test_a_separator_inside_a_pattern_belongs_to_the_pattern(product: Product) -> None:

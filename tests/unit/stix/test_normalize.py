@@ -47,7 +47,7 @@ def assert_valid(bundle: bytes) -> None:
         (b'{"composite_id": "c1", "created_timestamp": "2026', "@"),
         (b"", "@0"),
         (b'{"a": "\xff"}', "@7"),
-        (b"<html>", "@0"),
+        (b'{"a": 1}\n<html>', "@9"),
     ],
 )
 def test_what_does_not_parse_is_refused_with_its_byte_offset(payload: bytes, pointer: str) -> None:

@@ -101,7 +101,8 @@ def _one(
     bad: list[dict[str, Any]] = []
     payload = file.read_bytes()
     try:
-        framed = list(frame(payload, is_alert=lambda found: normalizer.knows(product, found), source=file.name))
+        pages = normalizer.pages(product)
+        framed = list(frame(payload, is_alert=lambda x: normalizer.knows(product, x), pages=pages, source=file.name))
     except MappingError as error:
         return [], [{"file": str(file), "pointer": error.pointer, "reason": error.reason}]
     for piece in framed:
