@@ -18,7 +18,7 @@ ACME = Scope("acme", "Acme GmbH", TenantKey(bytes(range(32))))
 
 @dataclass(frozen=True)
 class Fixture:
-    """One invented alert of one form: ``fixtures/<product>/<form>/<case>.json`` (a text line: ``.txt``), goldens beside it."""
+    """One invented alert of one form, ``fixtures/<product>/<form>/<case>.json`` or ``.txt``; its goldens beside it."""
 
     path: Path
 
