@@ -153,6 +153,8 @@ class AlertBuilder(Intelligence):
         references = [{"source_name": self.product, "external_id": made.native_id}]
         references += [{"source_name": "mitre-attack", "external_id": found} for found in self.techniques]
         references += [{"source_name": "mitre-attack", "external_id": found} for found in self.tactic_ids]
+        # Consumers look a ``mitre-attack`` id up in today's ATT&CK, where a revoked one is not.
+        references += [{"source_name": "mitre-attack-revoked", "external_id": found} for found in self.revoked]
         incident: dict[str, Any] = {
             "type": "incident",
             "id": made.incident_id,

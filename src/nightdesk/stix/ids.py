@@ -20,7 +20,7 @@ _NAMESPACE = uuid.UUID("00abedb4-aa42-466c-9c01-fed23315a9b7").bytes
 _SEED = hashlib.sha1(_NAMESPACE, usedforsecurity=False)
 _PERSON = b"nightdesk.stix.1"
 _SORTED = orjson.OPT_SORT_KEYS
-_VARIANT = "89ab"
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _HEX_KEY = re.compile(r"^[0-9a-fA-F]{64}$")
 
 
@@ -29,8 +29,7 @@ def observable_id(kind: str, contributing: Mapping[str, Any]) -> str:
     digest = _SEED.copy()
     digest.update(orjson.dumps(contributing, option=_SORTED))
     text = digest.hexdigest()
-    variant = _VARIANT[int(text[16], 16) & 3]
-    return f"{kind}--{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+    return f"{kind}--{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 class TenantKey:
@@ -59,7 +58,6 @@ class TenantKey:
     def id(self, kind: str, *parts: Any) -> str:
         """The id of one object of that type; ``parts`` are JSON values."""
         digest = self._seed.copy()
-        digest.update(orjson.dumps([kind, *parts]))
+        digest.update(orjson.dumps((kind, *parts)))
         text = digest.hexdigest()
-        variant = _VARIANT[int(text[16], 16) & 3]
-        return f"{kind}--{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+        return f"{kind}--{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"

@@ -32,6 +32,7 @@ class Intelligence(Content):
         self.flaws: dict[str, None] = {}
         self.techniques: dict[str, attack.Technique] = {}
         self.tactic_ids: dict[str, None] = {}
+        self.revoked: dict[str, None] = {}
         self.extra: dict[str, Any] = {}
 
     def malware(self, name: str | None, *, types: Sequence[str | None] = (), family: bool = False) -> str | None:
@@ -100,6 +101,8 @@ class Intelligence(Content):
         found = attack.technique(text) if text else None
         if found is not None:
             self.techniques.setdefault(found.technique_id, found)
+            if found.asked != found.technique_id:
+                self.revoked[found.asked] = None
         if text and (found is None or found.asked != found.technique_id):
             name = "attack_ids_unknown" if found is None else "attack_ids_as_sent"
             known = self.extra.setdefault(name, text)

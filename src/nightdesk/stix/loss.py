@@ -104,51 +104,72 @@ class Coverage:
 
     def walk(self, document: Mapping[str, Any]) -> tuple[int, Counter[str], list[str]]:
         """(leaves read, leaves ignored by reason, paths lost). Empty values carry nothing and count as nothing."""
-        ignored: Counter[str] = Counter()
-        lost: dict[str, None] = {}
-        read = self._walk(document, self.root, "", None, ignored, lost, 0, opened=False)
-        return read, ignored, list(lost)
+        walk = _Walk()
+        root = self.root
+        walk.object(document, root, "", root.reason, 0, opened=root.open and root.reason is None)
+        return walk.read, walk.ignored, list(walk.lost)
 
-    def _walk(
-        self,
-        value: Any,
-        node: _Node | None,
-        path: str,
-        reason: str | None,
-        ignored: Counter[str],
-        lost: dict[str, None],
-        depth: int,
-        *,
-        opened: bool,
-    ) -> int:
-        """``reason`` is that of the nearest ignored subtree: what is not read in there is ignored too."""
+
+class _Walk:
+    """One document beside the tree; ``reason`` is that of the nearest ignored subtree, which all in it shares."""
+
+    __slots__ = ("ignored", "lost", "read")
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.ignored: Counter[str] = Counter()
+        self.lost: dict[str, None] = {}
+
+    def object(
+        self, value: Mapping[str, Any], node: _Node, path: str, reason: str | None, depth: int, *, opened: bool
+    ) -> None:
+        children = node.children
+        for key, inner in value.items():
+            kind = inner.__class__
+            if inner is None or (not inner and (kind is str or kind is dict or kind is list)):
+                continue
+            child = children.get(key)
+            if child is None:
+                if node.whole:
+                    self.read += 1
+                elif kind is list:
+                    self._list(inner, None, f"{path}.{key}" if path else key, reason, depth, opened=opened)
+                elif opened:
+                    self.read += 1
+                elif reason is not None:
+                    self.ignored[reason] += 1
+                else:
+                    self.lost[f"{path}.{key}" if path else str(key)] = None
+            elif child.read and kind is not dict and kind is not list:
+                self.read += 1
+            else:
+                self._value(inner, child, f"{path}.{key}" if path else str(key), reason, depth + 1, opened=opened)
+
+    def _list(
+        self, value: list[Any], node: _Node | None, path: str, reason: str | None, depth: int, *, opened: bool
+    ) -> None:
+        for item in value:
+            self._value(item, node, path, reason, depth + 1, opened=opened)
+
+    def _value(
+        self, value: Any, node: _Node | None, path: str, reason: str | None, depth: int, *, opened: bool
+    ) -> None:
         if value in _NOTHING:
-            return 0
+            return
         if node is not None:
             reason = node.reason or reason
             opened = (opened or node.open) and reason is None
-        if value.__class__ is list and depth < _DEEPEST:
-            walked = (self._walk(item, node, path, reason, ignored, lost, depth + 1, opened=opened) for item in value)
-            return sum(walked)
-        if node is not None and node.read and (value.__class__ is not dict or not node.children):
-            return 1
-        if node is None or value.__class__ is not dict or depth >= _DEEPEST or not node.children:
-            if opened:
-                return 1
-            if reason is None:
-                lost[path or "/"] = None
-            else:
-                ignored[reason] += 1
-            return 0
-        count = 0
-        for key, inner in value.items():
-            child = node.children.get(key)
-            if child is None and node.whole:
-                count += inner not in _NOTHING
-            else:
-                where = f"{path}.{key}" if path else str(key)
-                count += self._walk(inner, child, where, reason, ignored, lost, depth + 1, opened=opened)
-        return count
+        kind = value.__class__
+        if kind is list and depth < _DEEPEST:
+            self._list(value, node, path, reason, depth, opened=opened)
+        elif node is not None and kind is dict and node.children and depth < _DEEPEST:
+            self.object(value, node, path, reason, depth, opened=opened)
+        elif opened or (node is not None and node.read and (kind is not dict or not node.children)):
+            self.read += 1
+        elif reason is not None:
+            self.ignored[reason] += 1
+        else:
+            self.lost[path or "/"] = None
 
 
 class _Silent:

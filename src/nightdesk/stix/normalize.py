@@ -59,22 +59,14 @@ def parse(payload: bytes, *, source: str = "") -> tuple[Any, list[tuple[str, str
         document = orjson.loads(payload)
     except orjson.JSONDecodeError:
         return _parse_hard(payload, source)
-    if len(_KEY_END.findall(payload)) != _count_keys(document):
-        # Either a key stands twice or a text holds what looks like one; the slow parser tells.
+    try:
+        keys = orjson.dumps(document).count(b'":')
+    except orjson.JSONEncodeError:
+        keys = -1  # nested deeper than the encoder goes
+    if len(_KEY_END.findall(payload)) != keys:
+        # Either a key stands twice or a text is escaped in two ways; the slow parser tells.
         return document, _duplicates(payload)
     return document, []
-
-
-def _count_keys(document: Any) -> int:
-    count, stack = 0, [document]
-    while stack:
-        node = stack.pop()
-        if node.__class__ is dict:
-            count += len(node)
-            stack.extend(value for value in node.values() if value.__class__ is dict or value.__class__ is list)
-        elif node.__class__ is list:
-            stack.extend(value for value in node if value.__class__ is dict or value.__class__ is list)
-    return count
 
 
 def _duplicates(payload: bytes) -> list[tuple[str, str, str]]:

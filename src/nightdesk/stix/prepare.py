@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -17,35 +18,46 @@ _ESCAPE = re.compile(r"\\(.)")
 
 def expand_dots(document: dict[str, Any]) -> dict[str, Any]:
     """Dotted keys beside nested objects (Elasticsearch ``_source``) become nested objects; nested ones win."""
-    if not any("." in key for key in document):
-        return document
     result: dict[str, Any] = {}
-    dotted: list[tuple[str, Any]] = []
+    dotted: list[tuple[tuple[str, ...], Any]] = []
     for key, value in document.items():
-        if "." in key:
-            dotted.append((key, value))
+        steps = _steps(key)
+        if len(steps) > 1:
+            dotted.append((steps, value))
         else:
             result[key] = value
-    copied: set[tuple[str, ...]] = set()
-    for key, value in dotted:
-        node, steps = result, key.split(".")
-        for depth, step in enumerate(steps[:-1], start=1):
-            child = node.get(step)
-            if not isinstance(child, dict):
-                child = {} if child is None else {"": child}
-                node[step] = child
-                copied.add(tuple(steps[:depth]))
-            elif tuple(steps[:depth]) not in copied:
-                # The caller's document is not ours to change.
-                child = dict(child)
-                node[step] = child
-                copied.add(tuple(steps[:depth]))
-            node = child
-        if isinstance(node.get(steps[-1]), dict) and isinstance(value, dict):
-            node[steps[-1]] = {**value, **node[steps[-1]]}
-        else:
-            node.setdefault(steps[-1], value)
+    if not dotted:
+        return document
+    # The objects made or copied here, by where they stand: the caller's document is not ours to change.
+    own: dict[tuple[str, ...], dict[str, Any]] = {(): result}
+    for steps, value in dotted:
+        node = own.get(steps[:-1])
+        if node is None:
+            node = _opened(own, steps[:-1])
+        last = steps[-1]
+        known = node.get(last)
+        if known is None and last not in node:
+            node[last] = value
+        elif known.__class__ is dict and value.__class__ is dict:
+            node[last] = {**value, **known}
+            own.pop(steps, None)
     return result
+
+
+@lru_cache(maxsize=65536)
+def _steps(key: str) -> tuple[str, ...]:
+    return tuple(key.split("."))
+
+
+def _opened(own: dict[tuple[str, ...], dict[str, Any]], steps: tuple[str, ...]) -> dict[str, Any]:
+    """The object at that place, made or copied when it is not ours yet."""
+    node = own.get(steps)
+    if node is None:
+        outer = _opened(own, steps[:-1])
+        child = outer.get(steps[-1])
+        node = dict(child) if child.__class__ is dict else {} if child is None else {"": child}
+        own[steps] = outer[steps[-1]] = node
+    return node
 
 
 def raw_pairs(document: dict[str, Any]) -> dict[str, Any]:
@@ -73,9 +85,10 @@ def raw_pairs(document: dict[str, Any]) -> dict[str, Any]:
 
 def parse_json(document: dict[str, Any], *paths: str) -> dict[str, Any]:
     """Texts that hold JSON (Sentinel's ``Entities``) become what they hold; a text that is no JSON stays a text."""
+    made: Any = document
     for path in paths:
-        document = _replaced(document, parse_path(path), _decoded)
-    return document
+        made = _replaced(made, parse_path(path), _decoded)
+    return dict(made)
 
 
 def by_name(document: dict[str, Any], path: str, name: str, value: str) -> dict[str, Any]:
@@ -95,7 +108,7 @@ def by_name(document: dict[str, Any], path: str, name: str, value: str) -> dict[
                 made[key] = [made[key], found]
         return made
 
-    return _replaced(document, parse_path(path), named)
+    return dict(_replaced(document, parse_path(path), named))
 
 
 def _decoded(value: Any) -> Any:

@@ -20,6 +20,7 @@ __all__ = [
     "as_time",
     "as_url",
     "digests",
+    "listed",
     "many",
     "texts",
 ]
@@ -199,6 +200,15 @@ def many(node: Any, steps: tuple[str, ...], pointer: str, report: Reports) -> li
                     report.problem(pointer + before, "an object", inner)
         found = following
     return [item for item in found if item is not None and item != ""]
+
+
+def listed(value: Any) -> Any:
+    """A value as a list without its empty elements."""
+    if value.__class__ is not list:
+        return [value] if value != "" else ()
+    if None in value or "" in value:
+        return [item for item in value if item is not None and item != ""]
+    return value
 
 
 def texts(items: Any, pointer: str, report: Reports) -> list[str]:

@@ -1,0 +1,382 @@
+"""Writes the Python of one mapping: straight-line code that reads a payload and calls the builder.
+
+The source holds no text of a payload: paths and words reach it as literals by ``repr``, labels are checked
+identifiers. What is absent costs one look into a dictionary: an object whose essential fields have no value is never
+asked for, a list that is not there is never walked, and a value that the mapping computes twice is computed once.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from nightdesk.stix.fields import ALERT_FIELDS, OBJECT_FIELDS, OBSERVATION_FIELDS
+from nightdesk.stix.functions import FUNCTIONS
+from nightdesk.stix.mapping import Alternative, Entry, Expression, Mapping_
+from nightdesk.stix.paths import LIST
+
+__all__ = ["source_of"]
+
+_COERCE = {
+    "text": "as_text", "integer": "as_integer", "number": "as_number", "flag": "as_flag", "time": "as_time",
+    "url": "as_url", "scalar": "as_scalar", "texts": "texts", "hashes": "digests",
+}  # fmt: skip
+_MANY = frozenset({"texts", "hashes"})
+_RULE_FIELDS = ("rule_id", "rule_name", "rule_version", "rule_type", "rule_url")
+# Without one of these (of ``traffic`` and ``link``: without all) there is no such object, whatever else is known.
+_ESSENTIAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "file": ("name", "path", "hashes"), "account": ("login", "uid"), "asset": ("value", "hostname", "fqdn"),
+    "process": ("pid", "command_line", "cwd", "created", "image"), "message": ("subject", "sender"),
+    "certificate": ("hashes", "serial"), "traffic": ("source_port", "destination_port"), "link": ("value", "target"),
+}  # fmt: skip
+_ALL_NEEDED = frozenset({"traffic", "link"})
+
+
+class _Block:
+    """Lines of one nesting level; what is read in it by path is hoisted to its top, each once."""
+
+    def __init__(self, root: str, indent: int, pointer: str) -> None:
+        self.root = root
+        self.indent = indent
+        self.depth = indent
+        self.pointer = pointer
+        self.top: list[str] = []
+        self.lines: list[str] = []
+        self.known: dict[tuple[str, tuple[str, ...]], str] = {("strict", ()): root, ("soft", ()): root}
+
+    def add(self, text: str, extra: int = 0) -> None:
+        self.lines.append("    " * (self.indent + extra) + text)
+
+    def hoist(self, text: str) -> None:
+        self.top.append("    " * self.depth + text)
+
+    def deeper(self) -> "_Block":
+        """The body of a condition: what it reads is hoisted out of it."""
+        inner = _Block(self.root, self.indent + 1, self.pointer)
+        inner.known, inner.top, inner.depth = self.known, self.top, self.depth
+        return inner
+
+    def text(self) -> list[str]:
+        return self.top + self.lines
+
+    def strict(self, steps: tuple[str, ...], names: "_Names") -> str:
+        """The object at a path; what stands there and is none is reported."""
+        known = self.known.get(("strict", steps))
+        if known is None:
+            outer = self.strict(steps[:-1], names)
+            known = self.known["strict", steps] = names.fresh("c")
+            self.hoist(f"{known} = {outer}.get({steps[-1]!r})")
+            self.hoist(f"if {known} is None: {known} = EMPTY")
+            pointer = self.pointer + _pointer(steps)
+            self.hoist(f"elif {known}.__class__ is not dict: {known} = as_dict({known}, {pointer!r}, B)")
+        return known
+
+    def soft(self, steps: tuple[str, ...], names: "_Names") -> str:
+        """Whatever stands at a path without ``*``; lists on the way are walked."""
+        known = self.known.get(("soft", steps))
+        if known is None:
+            outer = self.soft(steps[:-1], names)
+            known = self.known["soft", steps] = names.fresh("s")
+            if outer == self.root:
+                self.hoist(f"{known} = {outer}.get({steps[-1]!r})")
+            else:
+                pointer = self.pointer + _pointer(steps[:-1])
+                walk = f"(None if {outer} is None else many({outer}, {steps[-1:]!r}, {pointer!r}, B))"
+                self.hoist(f"{known} = {outer}.get({steps[-1]!r}) if {outer}.__class__ is dict else {walk}")
+        return known
+
+    def many(self, path: tuple[str, ...], names: "_Names") -> str:
+        """A list of every value at a path."""
+        known = self.known.get(("many", path))
+        if known is None:
+            at = path.index(LIST) if LIST in path else len(path)
+            head, rest = path[:at], path[at + 1 :]
+            outer = self.soft(head, names)
+            known = self.known["many", path] = names.fresh("l")
+            if rest:
+                pointer = self.pointer + _pointer(head, "*")
+                read = f"many({outer}, {(LIST, *rest)!r}, {pointer!r}, B)"
+                self.hoist(f"{known} = () if {outer} is None else {read}")
+            else:
+                self.hoist(f"{known} = () if {outer} is None else listed({outer})")
+        return known
+
+
+def _pointer(steps: Iterable[str], every: str = "") -> str:
+    """A JSON pointer; the elements of a list have no number when the mapping is compiled."""
+    named = (every if step == LIST else step.replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join(f"/{step}" for step in named if step)
+
+
+class _Names:
+    def __init__(self) -> None:
+        self._count = 0
+
+    def fresh(self, prefix: str) -> str:
+        self._count += 1
+        return f"{prefix}{self._count}"
+
+
+class _Writer:
+    def __init__(self, mapping: Mapping_) -> None:
+        self.mapping = mapping
+        self.names = _Names()
+        self.root = _Block("doc", 1, "")
+        self.looped: frozenset[str] = frozenset()
+        used: Counter[Alternative] = Counter()
+        for _, expression, _ in mapping.expressions():
+            used.update(found for found in expression if found.calls and not found.relative)
+        self.again = {found for found, count in used.items() if count > 1}
+        self.plural = frozenset(self._plural())
+
+    def _plural(self) -> Iterable[str]:
+        """Labels whose every object is asked for, not only the last."""
+        for entry in self.mapping.objects:
+            if entry.each is not None:
+                yield entry.label
+            for name, value in entry.fields.items():
+                if OBJECT_FIELDS[entry.kind][name] == "refs":
+                    yield from (item.reference for expression in value for item in expression if item.reference)
+
+    # Reading.
+
+    def value(self, block: _Block, expression: Expression, kind: str) -> str:
+        """Emits code that leaves the expression's value in a fresh variable; returns its name."""
+        target = self.names.fresh("v")
+        for number, alternative in enumerate(expression):
+            depth = min(number, 1)
+            if number:
+                block.add(f"if {target} is None:" if kind not in _MANY else f"if not {target}:")
+            for line in self._alternative(block, alternative, target, kind):
+                block.add(line, depth)
+        if not expression:
+            block.add(f"{target} = None")
+        return target
+
+    def _alternative(self, block: _Block, found: Alternative, target: str, kind: str) -> list[str]:
+        if found.reference:
+            return [f"{target} = r_{found.reference}"]
+        if found.literal is not None:
+            literal: Any = [found.literal] if kind in _MANY else found.literal
+            return [f"{target} = {literal!r}", *self._coerce(target, kind, "/")]
+        if found not in self.again:
+            return self._read(block, found, target, kind)
+        known = self.root.known.get((f"memo {kind}", (repr(found),)))
+        if known is None:
+            known = self.root.known[f"memo {kind}", (repr(found),)] = self.names.fresh("m")
+            self.root.hoist(f"{known} = UNREAD")
+        lines = [f"    {line}" for line in self._read(block, found, known, kind)]
+        return [f"if {known} is UNREAD:", *lines, f"{target} = {known}"]
+
+    def _read(self, block: _Block, found: Alternative, target: str, kind: str) -> list[str]:
+        home = block if found.relative else self.root
+        pointer = home.pointer + _pointer(found.path)
+        if LIST in found.path or kind in _MANY:
+            read = home.many(found.path, self.names) if found.path else f"[{self._element(home)}]"
+            lines = [f"{target} = {read}", *self._calls(found, target, "texts", pointer)]
+            if kind not in _MANY:
+                lines.append(f"{target} = {target}[0] if {target} else None")
+            return [*lines, *self._coerce(target, kind, pointer)]
+        if not found.path:
+            lines = [f"{target} = {self._element(home)}"]
+        else:
+            lines = [f"{target} = {home.strict(found.path[:-1], self.names)}.get({found.path[-1]!r})"]
+        return [*lines, *self._calls(found, target, kind, pointer), *self._coerce(target, kind, pointer)]
+
+    @staticmethod
+    def _element(home: _Block) -> str:
+        """The list element itself; its object view is named after it with a ``d`` before."""
+        return home.root[1:] if home.root != "doc" else "doc"
+
+    def _call(self, name: str, words: tuple[str, ...], pointer: str) -> tuple[str, str]:
+        """What stands before and behind the value in a call."""
+        if name == "scale":
+            return f"scaled(S[{words[0]!r}], ", f", {pointer!r}, {words[0]!r}, B)"
+        if name == "bands":
+            return "banded(", f", {words!r}, {pointer!r}, B)"
+        if name not in FUNCTIONS:
+            return f"called(F[{name!r}], ", f", {words!r}, {pointer!r}, {name!r}, B)"
+        return f"{name}(", "".join(f", {word!r}" for word in words) + ")"
+
+    def _calls(self, found: Alternative, target: str, kind: str, pointer: str) -> list[str]:
+        lines = []
+        for name, words in found.calls:
+            head, tail = self._call(name, words, pointer)
+            if kind == "texts":
+                lines.append(f"if {target}: {target} = each({target}, lambda x: {head}x{tail})")
+                continue
+            if found.path:
+                lines.append(f"if {target}.__class__ is list and len({target}) == 1: {target} = {target}[0]")
+            lines.append(f"if {target} is not None and {target} != '': {target} = {head}{target}{tail}")
+        return lines
+
+    @staticmethod
+    def _coerce(target: str, kind: str, pointer: str) -> list[str]:
+        if kind in _MANY:
+            return [f"if {target}: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]
+        if kind in {"raw", "ref"}:
+            return []
+        return [f"if {target} is not None: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]
+
+    def lists(self, block: _Block, expressions: tuple[Expression, ...], kind: str) -> str:
+        """A list made of several expressions; each contributes all its values."""
+        parts = [self.value(block, expression, kind) for expression in expressions]
+        if kind not in _MANY:
+            return "(" + "".join(f"{part}, " for part in parts) + ")"
+        if len(parts) == 1:
+            return f"({parts[0]} or [])"
+        return "[" + ", ".join(f"*({part} or ())" for part in parts) + "]"
+
+    def argument(self, block: _Block, kind: str, value: Any) -> str:
+        """Emits what a field needs and returns the expression to pass."""
+        if kind == "word":
+            return repr(value)
+        if kind in _MANY:
+            return self.lists(block, value, kind)
+        if kind == "parts":
+            return self.lists(block, value, "text")
+        if kind == "refs":
+            return self.refs(value)
+        if kind == "texts_by_name":
+            pairs = [f"{name!r}: {self.value(block, item, 'text')}" for name, item in value.items()]
+            return "{" + ", ".join(pairs) + "}"
+        return self.value(block, value, kind)
+
+    def refs(self, expressions: tuple[Expression, ...]) -> str:
+        """Every object of these labels; inside a shared loop those of the element."""
+        found = [item.reference for expression in expressions for item in expression if item.reference]
+        return "[" + ", ".join(f"r_{label}" if label in self.looped else f"*all_{label}" for label in found) + "]"
+
+    # Building.
+
+    def entries(self, entries: tuple[Entry, ...]) -> None:
+        """Entries in order; neighbours over one list share its loop, so ``@label`` is the element's."""
+        for each, group in itertools.groupby(entries, lambda entry: entry.each):
+            together = list(group)
+            for entry in together:
+                self.root.add(f"r_{entry.label} = None")
+                if entry.label in self.plural:
+                    self.root.add(f"all_{entry.label} = []")
+            if each is None:
+                for entry in together:
+                    self._entry(entry, self.root)
+            else:
+                self._loop(each, together)
+
+    def _loop(self, each: Alternative, entries: list[Entry]) -> None:
+        block, item, pointer = self.root, self.names.fresh("e"), _pointer(each.path, "*")
+        values = block.many(each.path, self.names) if each.path else "(doc,)"
+        for name, words in each.calls:
+            values = f"each({values}, lambda x: called(F[{name!r}], x, {words!r}, {pointer!r}, {name!r}, B))"
+        block.add(f"for {item} in {values}:")
+        inner = _Block(f"d{item}", 2, pointer)
+        otherwise = f"as_dict({item}, {pointer!r}, B)" if all(map(_needs_objects, entries)) else "EMPTY"
+        inner.hoist(f"d{item} = {item} if {item}.__class__ is dict else {otherwise}")
+        self.looped = frozenset(entry.label for entry in entries) if len(entries) > 1 else frozenset()
+        for entry in entries:
+            if len(entries) > 1:
+                inner.add(f"r_{entry.label} = None")
+            self._entry(entry, inner)
+        self.looped = frozenset()
+        block.lines += inner.text()
+        for entry in entries:
+            block.add(f"r_{entry.label} = all_{entry.label}[-1] if all_{entry.label} else None")
+
+    def _entry(self, entry: Entry, block: _Block) -> None:
+        if entry.when is None:
+            self._build(entry, block)
+            return
+        expression, operator, word = entry.when
+        tested = self.value(block, expression, "raw")
+        test = (
+            f"str({tested}).lower() {operator} {word.lower()!r}"
+            if operator
+            else f"{tested} not in (None, '', False, [], {{}})"
+        )
+        block.add(f"if {test}:")
+        inner = block.deeper()
+        self._build(entry, inner)
+        block.lines += inner.lines
+
+    def _build(self, entry: Entry, block: _Block) -> None:
+        kinds = OBJECT_FIELDS[entry.kind]
+        essential = _ESSENTIAL.get(entry.kind, ("value",))
+        known = {
+            name: self.argument(block, kinds[name], entry.fields[name]) for name in essential if name in entry.fields
+        }
+        tests = [f"{text} is not None" if kinds[name] not in _MANY else text for name, text in known.items()]
+        if not tests or (entry.kind in _ALL_NEEDED and len(tests) < len(essential)):
+            return
+        block.add(f"if {(' and ' if entry.kind in _ALL_NEEDED else ' or ').join(tests)}:")
+        inner = block.deeper()
+        for name, value in entry.fields.items():
+            if name not in known:
+                known[name] = self.argument(inner, kinds[name], value)
+        self._made(entry, inner, known)
+        block.lines += inner.lines
+
+    def _made(self, entry: Entry, block: _Block, known: dict[str, str]) -> None:
+        if entry.kind == "link":
+            block.add(f"B.link({known['value']}, {known.get('kind', repr('related-to'))}, {known['target']})")
+            return
+        arguments = [known.pop("value", "None")] if "value" in OBJECT_FIELDS[entry.kind] else []
+        arguments += [f"{name}={known[name]}" for name in entry.fields if name in known]
+        if entry.role:
+            arguments.append(f"role={entry.role!r}")
+        elif entry.kind == "asset":
+            arguments.append("role=None")
+        if entry.has_pointer:
+            arguments.append(f"pointer={self._value_pointer(entry, block)!r}")
+        block.add(f"r_{entry.label} = B.{entry.kind}({', '.join(arguments)})")
+        if entry.label in self.plural:
+            block.add(f"if r_{entry.label}: all_{entry.label}.append(r_{entry.label})")
+
+    @staticmethod
+    def _value_pointer(entry: Entry, block: _Block) -> str:
+        expression = entry.fields.get("value", ())
+        pointer = ""
+        if expression:
+            pointer = (block.pointer if expression[0].relative else "") + _pointer(expression[0].path)
+        return pointer or block.pointer or "/"
+
+    def source(self) -> str:
+        """The whole function."""
+        block, mapping = self.root, self.mapping
+        self.entries(mapping.objects)
+        for group, expressions in (("technique", mapping.techniques), ("tactic", mapping.tactics)):
+            for expression in expressions:
+                found = self.value(block, expression, "texts")
+                block.add(f"for x in {found} or (): B.{group}(x)")
+        arguments: list[str] = []
+        rule: list[str] = []
+        for name, expression in mapping.alert.items():
+            found = self.value(block, expression, ALERT_FIELDS[name])
+            (rule if name in _RULE_FIELDS else arguments).append(
+                f"{name!r}: {found}" if name in _RULE_FIELDS else f"{name}={found}"
+            )
+        arguments.append("rule={" + ", ".join(rule) + "}")
+        scores = [f"{name!r}: {self.value(block, item, 'number')}" for name, item in mapping.scores.items()]
+        arguments.append("scores={" + ", ".join(scores) + "}")
+        about = []
+        for name, value in mapping.observation.items():
+            kind = OBSERVATION_FIELDS.get(name, "texts_by_name")
+            text = self.argument(block, kind, value)
+            about.append(f"{name!r}: present({text})" if kind == "texts_by_name" else f"{name!r}: {text}")
+        arguments.append("observation={" + ", ".join(about) + "}")
+        extra = [f"{name!r}: {self.value(block, item, 'scalar')}" for name, item in mapping.vendor_fields.items()]
+        if mapping.open:
+            extra.append("**open_fields(doc, OPEN)")
+        arguments.append("vendor_fields={" + ", ".join(extra) + "}")
+        body = "\n".join(block.text())
+        return f"def read(doc, B, raw):\n{body}\n    return B.finish(Header(raw=raw, {', '.join(arguments)}))\n"
+
+
+def _needs_objects(entry: Entry) -> bool:
+    """True when an entry reads keys of the elements it repeats over, and never an element itself."""
+    found = [item for expression in entry.expressions() for item in expression if item.relative]
+    return bool(found) and all(item.path for item in found)
+
+
+def source_of(mapping: Mapping_) -> str:
+    """The Python of ``read(doc, B, raw)``, which returns what ``AlertBuilder.finish`` returns."""
+    return _Writer(mapping).source()
