@@ -15,6 +15,7 @@ from nightdesk.stix.header import Header
 from nightdesk.stix.loss import Coverage, open_fields
 from nightdesk.stix.mapping import Mapping_
 from nightdesk.stix.prepare import PREPARE
+from nightdesk.stix.recognition import recogniser
 
 __all__ = ["CompiledMapping", "compile_mapping"]
 
@@ -27,6 +28,7 @@ class CompiledMapping:
     read: Callable[[dict[str, Any], AlertBuilder, Mapping[str, Any]], tuple[list[dict[str, Any]], dict[str, Any]]]
     coverage: Coverage
     source: str
+    recognises: Callable[[dict[str, Any]], bool]
     steps: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = ()
 
     def prepare(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -107,4 +109,4 @@ def compile_mapping(mapping: Mapping_, extra: Mapping[str, Callable[..., Any]] |
     }
     exec(compile(source, f"<{mapping.product}/{mapping.stream}>", "exec"), names)  # noqa: S102  # our own generated code
     steps = tuple((functions[name], words) for name, words in mapping.prepare)
-    return CompiledMapping(mapping, names["read"], coverage, source, steps)
+    return CompiledMapping(mapping, names["read"], coverage, source, recogniser(mapping), steps)

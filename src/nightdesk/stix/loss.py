@@ -6,7 +6,7 @@ Coverage is known when the mapping is compiled, so a report costs one walk of th
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from nightdesk.stix.mapping import Mapping_
 from nightdesk.stix.paths import LIST, Path_
 from nightdesk.stix.reading import as_scalar, many
 
-__all__ = ["Coverage", "DriftMonitor", "LossReport", "open_fields"]
+__all__ = ["Coverage", "DriftMonitor", "LossReport", "leaves", "open_fields"]
 
 _DEEPEST = 64
 _DEEPEST_OPEN = 4
@@ -170,6 +170,26 @@ class _Walk:
             self.ignored[reason] += 1
         else:
             self.lost[path or "/"] = None
+
+
+def leaves(document: Mapping[str, Any], coverage: Coverage) -> Iterator[tuple[Any, str]]:
+    """Every leaf value with its fate, ``read``, ``ignored`` or ``lost``, as ``Coverage.walk`` judges it."""
+    stack: list[tuple[Any, _Node | None, str | None, bool]] = [(document, coverage.root, None, False)]
+    while stack:
+        value, node, reason, carried = stack.pop()
+        if value in _NOTHING:
+            continue
+        if node is not None:
+            reason = node.reason or reason
+            # A function that takes an object whole, a vendor field, a subtree of invented keys.
+            carried = carried or node.whole or (node.open and reason is None) or (node.read and not node.children)
+        if value.__class__ is list:
+            stack.extend((item, node, reason, carried) for item in value)
+        elif value.__class__ is dict:
+            known = node.children if node is not None else {}
+            stack.extend((item, known.get(key), reason, carried) for key, item in value.items())
+        else:
+            yield value, "read" if carried or (node is not None and node.read) else "ignored" if reason else "lost"
 
 
 class _Silent:

@@ -203,7 +203,7 @@ class Normalizer:
 
     def _recognise(self, product: str, document: dict[str, Any]) -> CompiledMapping:
         for compiled in self._candidates(product):
-            if _matches(compiled, document):
+            if compiled.recognises(document):
                 return compiled
         if product == AUTO:
             raise MappingError(f"no product known here has this shape (asked {', '.join(self.products)})", pointer="/")
@@ -218,32 +218,3 @@ class Normalizer:
             every = [compiled for slug in self.products for compiled in self.mappings(slug)]
             self._all = sorted(every, key=lambda compiled: compiled.mapping.generic)
         return self._all
-
-
-def _matches(compiled: CompiledMapping, document: dict[str, Any]) -> bool:
-    candidate: Any = document
-    for step in compiled.mapping.unwrap:
-        inner = candidate.get(step)
-        if isinstance(inner, dict):
-            candidate = inner
-    for condition in compiled.mapping.recognise:
-        value = _at(candidate, condition.path)
-        if condition.absent:
-            if value is not None:
-                return False
-        elif value is None or (condition.pattern and not re.search(condition.pattern, str(value))):
-            return False
-    return True
-
-
-def _at(node: Any, path: tuple[str, ...]) -> Any:
-    """A value at a path, whether its keys are nested or dotted."""
-    if isinstance(node, dict) and ".".join(path) in node:
-        return node[".".join(path)]
-    for step in path:
-        if isinstance(node, list) and node:
-            node = node[0]
-        if not isinstance(node, dict):
-            return None
-        node = node.get(step)
-    return node
