@@ -130,66 +130,73 @@ class _Walk:
                 continue
             child = children.get(key)
             if child is None:
-                if node.whole:
-                    self.read += 1
-                elif kind is list:
-                    self._list(inner, None, f"{path}.{key}" if path else key, reason, depth, opened=opened)
-                elif opened:
-                    self.read += 1
+                if node.whole or opened:
+                    self.read += _leaf_count(inner)
                 elif reason is not None:
-                    self.ignored[reason] += 1
-                else:
+                    self.ignored[reason] += _leaf_count(inner)
+                elif kind is not list or _leaf_count(inner):
                     self.lost[f"{path}.{key}" if path else str(key)] = None
             elif child.read and kind is not dict and kind is not list:
                 self.read += 1
             else:
                 self._value(inner, child, f"{path}.{key}" if path else str(key), reason, depth + 1, opened=opened)
 
-    def _list(
-        self, value: list[Any], node: _Node | None, path: str, reason: str | None, depth: int, *, opened: bool
-    ) -> None:
-        for item in value:
-            self._value(item, node, path, reason, depth + 1, opened=opened)
-
-    def _value(
-        self, value: Any, node: _Node | None, path: str, reason: str | None, depth: int, *, opened: bool
-    ) -> None:
+    def _value(self, value: Any, node: _Node, path: str, reason: str | None, depth: int, *, opened: bool) -> None:
         if value in _NOTHING:
             return
-        if node is not None:
-            reason = node.reason or reason
-            opened = (opened or node.open) and reason is None
+        reason = node.reason or reason
+        opened = (opened or node.open) and reason is None
         kind = value.__class__
         if kind is list and depth < _DEEPEST:
-            self._list(value, node, path, reason, depth, opened=opened)
-        elif node is not None and kind is dict and node.children and depth < _DEEPEST:
+            for item in value:
+                self._value(item, node, path, reason, depth + 1, opened=opened)
+        elif kind is dict and node.children and depth < _DEEPEST:
             self.object(value, node, path, reason, depth, opened=opened)
-        elif opened or (node is not None and node.read and (kind is not dict or not node.children)):
-            self.read += 1
+        elif opened or (node.read and (kind is not dict or not node.children)):
+            self.read += _leaf_count(value)
         elif reason is not None:
-            self.ignored[reason] += 1
+            self.ignored[reason] += _leaf_count(value)
         else:
             self.lost[path or "/"] = None
 
 
+def _leaf_count(value: Any) -> int:
+    """The values in a subtree that carry something."""
+    if value.__class__ is not dict and value.__class__ is not list:
+        return 0 if value is None or value == "" else 1
+    count = 0
+    stack = [value]
+    while stack:
+        node = stack.pop()
+        for inner in node.values() if node.__class__ is dict else node:
+            if inner.__class__ is dict or inner.__class__ is list:
+                stack.append(inner)
+            elif inner is not None and inner != "":
+                count += 1
+    return count
+
+
 def leaves(document: Mapping[str, Any], coverage: Coverage) -> Iterator[tuple[Any, str]]:
     """Every leaf value with its fate, ``read``, ``ignored`` or ``lost``, as ``Coverage.walk`` judges it."""
-    stack: list[tuple[Any, _Node | None, str | None, bool]] = [(document, coverage.root, None, False)]
+    stack: list[tuple[Any, _Node | None, str | None, bool, str]] = [(document, coverage.root, None, False, "lost")]
     while stack:
-        value, node, reason, carried = stack.pop()
+        value, node, reason, opened, fate = stack.pop()
         if value in _NOTHING:
             continue
         if node is not None:
             reason = node.reason or reason
-            # A function that takes an object whole, a vendor field, a subtree of invented keys.
-            carried = carried or node.whole or (node.open and reason is None) or (node.read and not node.children)
+            opened = (opened or node.open) and reason is None
+            # What no path names below it: taken whole, one of invented keys, ignored with all the rest, or lost.
+            fate = "read" if node.whole or opened else "ignored" if reason else "lost"
+            if node.read and (value.__class__ is not dict or not node.children):
+                fate = "read"
         if value.__class__ is list:
-            stack.extend((item, node, reason, carried) for item in value)
+            stack.extend((item, node, reason, opened, fate) for item in value)
         elif value.__class__ is dict:
             known = node.children if node is not None else {}
-            stack.extend((item, known.get(key), reason, carried) for key, item in value.items())
+            stack.extend((item, known.get(key), reason, opened, fate) for key, item in value.items())
         else:
-            yield value, "read" if carried or (node is not None and node.read) else "ignored" if reason else "lost"
+            yield value, fate
 
 
 class _Silent:

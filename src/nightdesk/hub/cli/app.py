@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nightdesk import __version__
-from nightdesk.hub.cli import alerts, cases, estate, running
+from nightdesk.hub.cli import alerts, cases, coverage, estate, running
 
 __all__ = ["app"]
 
@@ -51,6 +51,7 @@ app.add_typer(running.policy_app, name="policy")
 app.add_typer(estate.vendors_app, name="vendors")
 app.command("simulate")(estate.simulate)
 app.command("normalize")(alerts.normalize)
+app.command("coverage")(coverage.coverage)
 app.add_typer(alerts.quarantine_app, name="quarantine")
 app.command("ledger")(alerts.ledger)
 app.add_typer(cases.cases_app, name="cases")

@@ -1,0 +1,1 @@
+"""The open normaliser that ours is measured beside: stix-shifter, in a virtual environment of its own."""
