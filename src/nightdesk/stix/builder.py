@@ -1,7 +1,8 @@
 """Builds everything of one alert that is not an observable: assets, verdicts, the incident, and what ties them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from nightdesk.sdk.case import Alert, EntityKind
@@ -12,11 +13,17 @@ from nightdesk.stix.intelligence import Intelligence
 from nightdesk.stix.scales import CRITICALITY, SEVERITY, STATUS, determination
 from nightdesk.stix.scope import EXTENSION, FIXED_CREATED, INCIDENT_CORE, Scope
 
-__all__ = ["AlertBuilder"]
+__all__ = ["AlertBuilder", "Finished"]
 
+Finished = tuple[list[dict[str, Any]], Callable[[], dict[str, Any]]]
+"""All objects of an alert, and what tells the facts that a decision needs."""
 _EXT = "property-extension"
 _CERTAIN = 100
 _MOST_VENDOR_FIELDS = 64
+_MOST_OCCURRENCES = 10**9
+_SAID = ("native_parent_id", "native_type", "native_status", "native_severity", "native_verdict")
+# Without this key the table says nothing.
+_NEEDED = {"api": "operation", "cloud": "provider"}
 
 
 class AlertBuilder(Intelligence):
@@ -83,8 +90,11 @@ class AlertBuilder(Intelligence):
         if source and target and len(ends) == 2:
             self.links.append((source, kind, target))
 
-    def finish(self, header: Header) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """All objects in bundle order, and the facts a decision needs. Raises MappingError without id or time."""
+    def finish(self, header: Header) -> Finished:
+        """All objects in bundle order, and what tells the facts a decision needs.
+
+        Raises MappingError without id or time.
+        """
         if not header.native_id:
             raise MappingError("an alert without an id", pointer="/", source=self.product)
         if header.created is None:
@@ -92,15 +102,22 @@ class AlertBuilder(Intelligence):
         made = _Made(self, header, header.native_id, header.created)
         extension = self._alert_extension(header, made)
         incident = self._incident(header, made, extension)
-        shared = [{**entry, "modified": made.shared_modified} for entry in self.shared.values()]
-        assets = [{**entry, "modified": made.shared_modified} for entry in self.assets.values()]
+        lasting = {"modified": made.shared_modified}
         sensor = self.scope.identity(made.sensor_ref, f"{self.name} ({made.instance})", "system", made.shared_modified)
-        used = ["alert", *(["asset"] if assets else []), *(["observation"] if self.scos else [])]
         bundle = [
-            *self.scope.opening(*used), *self.scope.standing(), sensor, *assets, *self.scos.values(),
-            *self._observed(header, made), *shared, incident, *self._sightings(made), *self._relationships(made),
-        ]  # fmt: skip
-        return bundle, self._facts(header, made, incident, extension)
+            *self.scope.head(assets=bool(self.assets), observed=bool(self.scos)),
+            sensor,
+            *[entry | lasting for entry in self.assets.values()],
+            *self.scos.values(),
+        ]
+        if self.scos:
+            bundle.append(self._observed(header, made))
+        bundle += [entry | lasting for entry in self.shared.values()]
+        bundle.append(incident)
+        if self.scos and (self.seen or self.techniques):
+            bundle += self._sightings(made)
+        bundle += self._relationships(made)
+        return bundle, partial(self._facts, header, made, incident, extension)
 
     def _alert_extension(self, header: Header, made: "_Made") -> dict[str, Any]:
         facts: dict[str, Any] = {
@@ -109,34 +126,44 @@ class AlertBuilder(Intelligence):
             "tenant_ref": self.scope.tenant_ref,
             "vendor": self.vendor,
             "product": self.name,
-            "product_version": header.product_version,
-            "instance": made.instance,
-            "native_id": made.native_id,
-            "native_parent_id": header.native_parent_id,
-            "native_type": header.native_type,
-            "native_status": header.native_status,
-            "native_severity": header.native_severity,
-            "native_verdict": header.native_verdict,
-            "severity_id": SEVERITY.get(header.severity or "", 0),
-            "disposition": header.disposition,
-            "verdict": header.verdict,
-            "occurrences": header.occurrences if header.occurrences and 0 < header.occurrences < 10**9 else None,
-            "console_url": values.url(header.console_url) if header.console_url else None,
-            "raw": header.raw,
         }
-        rule = {name: text for name, text in header.rule.items() if text}
-        if "rule_id" in rule:
-            facts["rule"] = rule
+        if header.product_version is not None:
+            facts["product_version"] = header.product_version
+        facts["instance"] = made.instance
+        facts["native_id"] = made.native_id
+        for name in _SAID:
+            value = getattr(header, name)
+            if value is not None:
+                facts[name] = value
+        facts["severity_id"] = SEVERITY.get(header.severity or "", 0)
+        for name in ("disposition", "verdict"):
+            value = getattr(header, name)
+            if value is not None:
+                facts[name] = value
+        if header.occurrences and 0 < header.occurrences < _MOST_OCCURRENCES:
+            facts["occurrences"] = header.occurrences
+        console = values.url(header.console_url) if header.console_url else None
+        if console is not None:
+            facts["console_url"] = console
+        facts["raw"] = header.raw
+        if header.rule.get("rule_id"):
+            facts["rule"] = {name: text for name, text in header.rule.items() if text}
         if self.scos:
             facts["observed_data_refs"] = [made.observed_id]
         if self.roles:
             facts["entities"] = [{"role": role, "entity_ref": ref} for role, ref in self.roles]
-        fields = {**self.extra, **{name: value for name, value in header.vendor_fields.items() if value is not None}}
+        fields = self._vendor_fields(header)
         if fields:
+            facts["vendor_fields"] = fields
+        return facts
+
+    def _vendor_fields(self, header: Header) -> dict[str, Any]:
+        fields = {**self.extra, **{name: value for name, value in header.vendor_fields.items() if value is not None}}
+        if len(fields) > _MOST_VENDOR_FIELDS:
             names = list(fields)
-            facts["vendor_fields"] = {name: fields[name] for name in names[:_MOST_VENDOR_FIELDS]}
+            fields = {name: fields[name] for name in names[:_MOST_VENDOR_FIELDS]}
             self.dropped = tuple(f"vendor_fields.{name}" for name in names[_MOST_VENDOR_FIELDS:])
-        return {name: value for name, value in facts.items() if value is not None}
+        return fields
 
     def _incident(self, header: Header, made: "_Made", extension: dict[str, Any]) -> dict[str, Any]:
         core: dict[str, Any] = {
@@ -151,10 +178,11 @@ class AlertBuilder(Intelligence):
         if scores:
             core["scores"] = scores
         references = [{"source_name": self.product, "external_id": made.native_id}]
-        references += [{"source_name": "mitre-attack", "external_id": found} for found in self.techniques]
-        references += [{"source_name": "mitre-attack", "external_id": found} for found in self.tactic_ids]
-        # Consumers look a ``mitre-attack`` id up in today's ATT&CK, where a revoked one is not.
-        references += [{"source_name": "mitre-attack-revoked", "external_id": found} for found in self.revoked]
+        if self.techniques or self.tactic_ids:
+            references += [{"source_name": "mitre-attack", "external_id": found} for found in self.techniques]
+            references += [{"source_name": "mitre-attack", "external_id": found} for found in self.tactic_ids]
+            # Consumers look a ``mitre-attack`` id up in today's ATT&CK, where a revoked one is not.
+            references += [{"source_name": "mitre-attack-revoked", "external_id": found} for found in self.revoked]
         incident: dict[str, Any] = {
             "type": "incident",
             "id": made.incident_id,
@@ -170,42 +198,38 @@ class AlertBuilder(Intelligence):
             incident["confidence"] = header.confidence
         return incident
 
-    def _observed(self, header: Header, made: "_Made") -> list[dict[str, Any]]:
-        if not self.scos:
-            return []
-        known = self.scos.keys() | self.assets.keys()
-        given = ((name, value) for name, value in header.observation.items() if value not in (None, "", [], {}))
-        about = {name: value for name, value in given if not name.endswith("_ref") or value in known}
-        for table, needed in (("api", "operation"), ("cloud", "provider")):
-            if needed not in about.get(table, ()):
-                about.pop(table, None)
-        facts = {"extension_type": _EXT, "tenant_ref": self.scope.tenant_ref, **about}
-        count = header.occurrences if header.occurrences and 0 < header.occurrences < 10**9 else 1
-        return [
-            {
-                "type": "observed-data",
-                "id": made.observed_id,
-                **made.head,
-                "first_observed": made.first_text,
-                "last_observed": made.last_text,
-                "number_observed": count,
-                "object_refs": list(self.scos),
-                "extensions": {EXTENSION["observation"]: facts},
-                "object_marking_refs": self._marks,
-            }
-        ]
+    def _observed(self, header: Header, made: "_Made") -> dict[str, Any]:
+        facts: dict[str, Any] = {"extension_type": _EXT, "tenant_ref": self.scope.tenant_ref}
+        for name, value in header.observation.items():
+            if not value and value != 0:
+                continue
+            if name.endswith("_ref") and value not in self.scos and value not in self.assets:
+                continue
+            if _NEEDED.get(name, "") in ("", *value):
+                facts[name] = value
+        count = header.occurrences if header.occurrences and 0 < header.occurrences < _MOST_OCCURRENCES else 1
+        return {
+            "type": "observed-data",
+            "id": made.observed_id,
+            **made.head,
+            "first_observed": made.first_text,
+            "last_observed": made.last_text,
+            "number_observed": count,
+            "object_refs": list(self.scos),
+            "extensions": {EXTENSION["observation"]: facts},
+            "object_marking_refs": self._marks,
+        }
 
     def _sightings(self, made: "_Made") -> list[dict[str, Any]]:
-        if not self.scos:
-            return []
         where = [self.scope.tenant_ref, made.sensor_ref]
+        observed, identify = [made.observed_id], self.scope.key.id
         return [
             {
                 "type": "sighting",
-                "id": self.scope.key.id("sighting", target, made.observed_id, *where),
+                "id": identify("sighting", target, made.observed_id, *where),
                 **made.head,
                 "sighting_of_ref": target,
-                "observed_data_refs": [made.observed_id],
+                "observed_data_refs": observed,
                 "where_sighted_refs": where,
                 "first_seen": made.first_text,
                 "last_seen": made.last_text,
@@ -216,27 +240,29 @@ class AlertBuilder(Intelligence):
         ]
 
     def _relationships(self, made: "_Made") -> list[dict[str, Any]]:
-        related = [made.observed_id] if self.scos else []
-        related += [*self.assets, *self.flaws, *(ref for ref in self.seen if ref.startswith("malware"))]
+        incident, observed, identify = made.incident_id, made.observed_id, self.scope.key.id
+        related = [observed] if self.scos else []
+        related += self.assets
+        related += self.flaws
+        related += [ref for ref in self.seen if ref.startswith("malware")]
         related += [found.stix_id for found in self.techniques.values()]
-        links = [(made.incident_id, "related-to", target) for target in related] + self.links
+        links = dict.fromkeys((incident, "related-to", target) for target in related)
+        links.update(dict.fromkeys(self.links))
         if self.scos:
-            links += [(ref, "based-on", made.observed_id) for ref in self.seen if ref.startswith("indicator")]
-        own = {made.incident_id, made.observed_id}
+            links.update(dict.fromkeys((ref, "based-on", observed) for ref in self.seen if ref.startswith("indicator")))
         # A relationship between shared things outlives the alert, so its ``created`` is fixed like theirs.
-        lasting = {"created": FIXED_CREATED, "modified": made.shared_modified}
+        lasting = {**made.head, "created": FIXED_CREATED, "modified": made.shared_modified}
         return [
             {
                 "type": "relationship",
-                "id": self.scope.key.id("relationship", source, kind, target),
-                **made.head,
-                **({} if own & {source, target} else lasting),
+                "id": identify("relationship", source, kind, target),
+                **(made.head if source == incident or target in (observed, incident) else lasting),
                 "relationship_type": kind,
                 "source_ref": source,
                 "target_ref": target,
                 "object_marking_refs": self._marks,
             }
-            for source, kind, target in dict.fromkeys(links)
+            for source, kind, target in links
         ]
 
     def _facts(

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from nightdesk.stix.codeblock import Block, Names, pointer_of
 from nightdesk.stix.fields import ALERT_FIELDS, OBJECT_FIELDS, OBSERVATION_FIELDS
 from nightdesk.stix.functions import FUNCTIONS
 from nightdesk.stix.mapping import Alternative, Entry, Expression, Mapping_
@@ -32,96 +33,11 @@ _ESSENTIAL: Final[Mapping[str, tuple[str, ...]]] = {
 _ALL_NEEDED = frozenset({"traffic", "link"})
 
 
-class _Block:
-    """Lines of one nesting level; what is read in it by path is hoisted to its top, each once."""
-
-    def __init__(self, root: str, indent: int, pointer: str) -> None:
-        self.root = root
-        self.indent = indent
-        self.depth = indent
-        self.pointer = pointer
-        self.top: list[str] = []
-        self.lines: list[str] = []
-        self.known: dict[tuple[str, tuple[str, ...]], str] = {("strict", ()): root, ("soft", ()): root}
-
-    def add(self, text: str, extra: int = 0) -> None:
-        self.lines.append("    " * (self.indent + extra) + text)
-
-    def hoist(self, text: str) -> None:
-        self.top.append("    " * self.depth + text)
-
-    def deeper(self) -> "_Block":
-        """The body of a condition: what it reads is hoisted out of it."""
-        inner = _Block(self.root, self.indent + 1, self.pointer)
-        inner.known, inner.top, inner.depth = self.known, self.top, self.depth
-        return inner
-
-    def text(self) -> list[str]:
-        return self.top + self.lines
-
-    def strict(self, steps: tuple[str, ...], names: "_Names") -> str:
-        """The object at a path; what stands there and is none is reported."""
-        known = self.known.get(("strict", steps))
-        if known is None:
-            outer = self.strict(steps[:-1], names)
-            known = self.known["strict", steps] = names.fresh("c")
-            self.hoist(f"{known} = {outer}.get({steps[-1]!r})")
-            self.hoist(f"if {known} is None: {known} = EMPTY")
-            pointer = self.pointer + _pointer(steps)
-            self.hoist(f"elif {known}.__class__ is not dict: {known} = as_dict({known}, {pointer!r}, B)")
-        return known
-
-    def soft(self, steps: tuple[str, ...], names: "_Names") -> str:
-        """Whatever stands at a path without ``*``; lists on the way are walked."""
-        known = self.known.get(("soft", steps))
-        if known is None:
-            outer = self.soft(steps[:-1], names)
-            known = self.known["soft", steps] = names.fresh("s")
-            if outer == self.root:
-                self.hoist(f"{known} = {outer}.get({steps[-1]!r})")
-            else:
-                pointer = self.pointer + _pointer(steps[:-1])
-                walk = f"(None if {outer} is None else many({outer}, {steps[-1:]!r}, {pointer!r}, B))"
-                self.hoist(f"{known} = {outer}.get({steps[-1]!r}) if {outer}.__class__ is dict else {walk}")
-        return known
-
-    def many(self, path: tuple[str, ...], names: "_Names") -> str:
-        """A list of every value at a path."""
-        known = self.known.get(("many", path))
-        if known is None:
-            at = path.index(LIST) if LIST in path else len(path)
-            head, rest = path[:at], path[at + 1 :]
-            outer = self.soft(head, names)
-            known = self.known["many", path] = names.fresh("l")
-            if rest:
-                pointer = self.pointer + _pointer(head, "*")
-                read = f"many({outer}, {(LIST, *rest)!r}, {pointer!r}, B)"
-                self.hoist(f"{known} = () if {outer} is None else {read}")
-            else:
-                self.hoist(f"{known} = () if {outer} is None else listed({outer})")
-        return known
-
-
-def _pointer(steps: Iterable[str], every: str = "") -> str:
-    """A JSON pointer; the elements of a list have no number when the mapping is compiled."""
-    named = (every if step == LIST else step.replace("~", "~0").replace("/", "~1") for step in steps)
-    return "".join(f"/{step}" for step in named if step)
-
-
-class _Names:
-    def __init__(self) -> None:
-        self._count = 0
-
-    def fresh(self, prefix: str) -> str:
-        self._count += 1
-        return f"{prefix}{self._count}"
-
-
 class _Writer:
     def __init__(self, mapping: Mapping_) -> None:
         self.mapping = mapping
-        self.names = _Names()
-        self.root = _Block("doc", 1, "")
+        self.names = Names()
+        self.root = Block("doc", 1, "")
         self.looped: frozenset[str] = frozenset()
         used: Counter[Alternative] = Counter()
         for _, expression, _ in mapping.expressions():
@@ -140,7 +56,7 @@ class _Writer:
 
     # Reading.
 
-    def value(self, block: _Block, expression: Expression, kind: str) -> str:
+    def value(self, block: Block, expression: Expression, kind: str) -> str:
         """Emits code that leaves the expression's value in a fresh variable; returns its name."""
         target = self.names.fresh("v")
         for number, alternative in enumerate(expression):
@@ -153,7 +69,7 @@ class _Writer:
             block.add(f"{target} = None")
         return target
 
-    def _alternative(self, block: _Block, found: Alternative, target: str, kind: str) -> list[str]:
+    def _alternative(self, block: Block, found: Alternative, target: str, kind: str) -> list[str]:
         if found.reference:
             return [f"{target} = r_{found.reference}"]
         if found.literal is not None:
@@ -168,9 +84,9 @@ class _Writer:
         lines = [f"    {line}" for line in self._read(block, found, known, kind)]
         return [f"if {known} is UNREAD:", *lines, f"{target} = {known}"]
 
-    def _read(self, block: _Block, found: Alternative, target: str, kind: str) -> list[str]:
-        home = block if found.relative else self.root
-        pointer = home.pointer + _pointer(found.path)
+    def _read(self, block: Block, found: Alternative, target: str, kind: str) -> list[str]:
+        home = block if found.relative or block.root == self.root.root else self.root
+        pointer = home.pointer + pointer_of(found.path)
         if LIST in found.path or kind in _MANY:
             read = home.many(found.path, self.names) if found.path else f"[{self._element(home)}]"
             lines = [f"{target} = {read}", *self._calls(found, target, "texts", pointer)]
@@ -184,7 +100,7 @@ class _Writer:
         return [*lines, *self._calls(found, target, kind, pointer), *self._coerce(target, kind, pointer)]
 
     @staticmethod
-    def _element(home: _Block) -> str:
+    def _element(home: Block) -> str:
         """The list element itself; its object view is named after it with a ``d`` before."""
         return home.root[1:] if home.root != "doc" else "doc"
 
@@ -218,7 +134,7 @@ class _Writer:
             return []
         return [f"if {target} is not None: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]
 
-    def lists(self, block: _Block, expressions: tuple[Expression, ...], kind: str) -> str:
+    def lists(self, block: Block, expressions: tuple[Expression, ...], kind: str) -> str:
         """A list made of several expressions; each contributes all its values."""
         parts = [self.value(block, expression, kind) for expression in expressions]
         if kind not in _MANY:
@@ -227,7 +143,7 @@ class _Writer:
             return f"({parts[0]} or [])"
         return "[" + ", ".join(f"*({part} or ())" for part in parts) + "]"
 
-    def argument(self, block: _Block, kind: str, value: Any) -> str:
+    def argument(self, block: Block, kind: str, value: Any) -> str:
         """Emits what a field needs and returns the expression to pass."""
         if kind == "word":
             return repr(value)
@@ -258,18 +174,27 @@ class _Writer:
                 if entry.label in self.plural:
                     self.root.add(f"all_{entry.label} = []")
             if each is None:
-                for entry in together:
-                    self._entry(entry, self.root)
+                self._gated(together)
             else:
                 self._loop(each, together)
 
+    def _gated(self, entries: list[Entry]) -> None:
+        """Entries that only an alert with one of some keys can have cost one look where it has none of them."""
+        for gate, group in itertools.groupby(entries, _gate):
+            block = self.root.gated() if gate else self.root
+            for entry in group:
+                self._entry(entry, block)
+            if gate:
+                self.root.add(f"if {' or '.join(f'{key!r} in doc' for key in gate)}:")
+                self.root.lines += block.text()
+
     def _loop(self, each: Alternative, entries: list[Entry]) -> None:
-        block, item, pointer = self.root, self.names.fresh("e"), _pointer(each.path, "*")
+        block, item, pointer = self.root, self.names.fresh("e"), pointer_of(each.path, "*")
         values = block.many(each.path, self.names) if each.path else "(doc,)"
         for name, words in each.calls:
             values = f"each({values}, lambda x: called(F[{name!r}], x, {words!r}, {pointer!r}, {name!r}, B))"
         block.add(f"for {item} in {values}:")
-        inner = _Block(f"d{item}", 2, pointer)
+        inner = Block(f"d{item}", 2, pointer)
         otherwise = f"as_dict({item}, {pointer!r}, B)" if all(map(_needs_objects, entries)) else "EMPTY"
         inner.hoist(f"d{item} = {item} if {item}.__class__ is dict else {otherwise}")
         self.looped = frozenset(entry.label for entry in entries) if len(entries) > 1 else frozenset()
@@ -282,7 +207,7 @@ class _Writer:
         for entry in entries:
             block.add(f"r_{entry.label} = all_{entry.label}[-1] if all_{entry.label} else None")
 
-    def _entry(self, entry: Entry, block: _Block) -> None:
+    def _entry(self, entry: Entry, block: Block) -> None:
         if entry.when is None:
             self._build(entry, block)
             return
@@ -298,7 +223,7 @@ class _Writer:
         self._build(entry, inner)
         block.lines += inner.lines
 
-    def _build(self, entry: Entry, block: _Block) -> None:
+    def _build(self, entry: Entry, block: Block) -> None:
         kinds = OBJECT_FIELDS[entry.kind]
         essential = _ESSENTIAL.get(entry.kind, ("value",))
         known = {
@@ -315,7 +240,7 @@ class _Writer:
         self._made(entry, inner, known)
         block.lines += inner.lines
 
-    def _made(self, entry: Entry, block: _Block, known: dict[str, str]) -> None:
+    def _made(self, entry: Entry, block: Block, known: dict[str, str]) -> None:
         if entry.kind == "link":
             block.add(f"B.link({known['value']}, {known.get('kind', repr('related-to'))}, {known['target']})")
             return
@@ -326,17 +251,17 @@ class _Writer:
         elif entry.kind == "asset":
             arguments.append("role=None")
         if entry.has_pointer:
-            arguments.append(f"pointer={self._value_pointer(entry, block)!r}")
+            arguments.append(f"pointer={self._valuepointer_of(entry, block)!r}")
         block.add(f"r_{entry.label} = B.{entry.kind}({', '.join(arguments)})")
         if entry.label in self.plural:
             block.add(f"if r_{entry.label}: all_{entry.label}.append(r_{entry.label})")
 
     @staticmethod
-    def _value_pointer(entry: Entry, block: _Block) -> str:
+    def _valuepointer_of(entry: Entry, block: Block) -> str:
         expression = entry.fields.get("value", ())
         pointer = ""
         if expression:
-            pointer = (block.pointer if expression[0].relative else "") + _pointer(expression[0].path)
+            pointer = (block.pointer if expression[0].relative else "") + pointer_of(expression[0].path)
         return pointer or block.pointer or "/"
 
     def source(self) -> str:
@@ -369,6 +294,27 @@ class _Writer:
         arguments.append("vendor_fields={" + ", ".join(extra) + "}")
         body = "\n".join(block.text())
         return f"def read(doc, B, raw):\n{body}\n    return B.finish(Header(raw=raw, {', '.join(arguments)}))\n"
+
+
+def _gate(entry: Entry) -> tuple[str, ...]:
+    """The payload's keys of which one must be there for the object to be; empty where that cannot be said."""
+    if entry.when is not None:
+        expression, operator, word = entry.when
+        keys = _keys([expression])
+        if keys and (not operator or (operator == "==" and word.lower() != "none")):
+            return keys
+    given = [entry.fields[name] for name in _ESSENTIAL.get(entry.kind, ("value",)) if name in entry.fields]
+    many = [field if field and isinstance(field[0], tuple) else (field,) for field in given]
+    if entry.kind in _ALL_NEEDED:
+        return next((keys for field in many if (keys := _keys(field))), ())
+    return _keys([expression for field in many for expression in field])
+
+
+def _keys(expressions: Iterable[Expression]) -> tuple[str, ...]:
+    found = [alternative for expression in expressions for alternative in expression]
+    if any(item.reference or item.literal is not None or item.relative or not item.path for item in found):
+        return ()
+    return tuple(sorted({item.path[0] for item in found}))
 
 
 def _needs_objects(entry: Entry) -> bool:

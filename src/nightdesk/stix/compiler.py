@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightdesk.stix import reading
-from nightdesk.stix.builder import AlertBuilder
+from nightdesk.stix.builder import AlertBuilder, Finished
 from nightdesk.stix.codegen import source_of
 from nightdesk.stix.functions import FUNCTIONS, bands
 from nightdesk.stix.header import Header
@@ -25,7 +25,9 @@ class CompiledMapping:
     """One mapping, ready to run. ``read(document, builder, raw)`` returns what ``AlertBuilder.finish`` returns."""
 
     mapping: Mapping_
-    read: Callable[[dict[str, Any], AlertBuilder, Mapping[str, Any]], tuple[list[dict[str, Any]], dict[str, Any]]]
+    read: Callable[
+        [dict[str, Any], AlertBuilder, Mapping[str, Any]], tuple[list[dict[str, Any]], Callable[[], dict[str, Any]]]
+    ]
     coverage: Coverage
     source: str
     recognises: Callable[[dict[str, Any]], bool]

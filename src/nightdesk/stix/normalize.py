@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,21 +30,53 @@ _KEY_END = re.compile(rb'"\s*:')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
 class Normalized:
-    """One alert. ``bundle`` is its STIX bundle as bytes, ``alert`` what a decision reads."""
+    """One alert: its objects, ``bundle`` as bytes, ``alert`` as a decision reads it, ``loss`` as people do.
 
-    objects: Sequence[dict[str, Any]]
-    alert: Alert
-    loss: LossReport
-    mapping: CompiledMapping
-    document: Mapping[str, Any]
-    scope: Scope
+    What only some callers ask for is made when it is asked for.
+    """
+
+    def __init__(  # what one alert leaves behind
+        self,
+        objects: Sequence[dict[str, Any]],
+        facts: Callable[[], dict[str, Any]],
+        *,
+        mapping: CompiledMapping,
+        document: Mapping[str, Any],
+        scope: Scope,
+        digest: str,
+        problems: Sequence[tuple[str, str, str]],
+        dropped: Sequence[str],
+    ) -> None:
+        self.objects = objects
+        self.mapping = mapping
+        self.document = document
+        self.scope = scope
+        self._facts = facts
+        self._digest = digest
+        self._problems = problems
+        self._dropped = dropped
 
     @cached_property
     def bundle(self) -> bytes:
         """The bundle's bytes."""
         return bundle_bytes(self.scope, self.objects)
+
+    @cached_property
+    def loss(self) -> LossReport:
+        """Which values were read, ignored, lost or wrong."""
+        read, ignored, lost = self.mapping.coverage.walk(self.document)
+        of = self.mapping.mapping
+        problems = tuple(dict.fromkeys(self._problems))
+        return LossReport(of.product, of.stream, of.version, read, ignored, (*lost, *self._dropped), problems)
+
+    @cached_property
+    def alert(self) -> Alert:
+        """The projection that decisions read; every wrong value makes them abstain."""
+        return to_alert(
+            self._facts(), tenant=self.scope.slug, product=self.mapping.mapping.product,
+            caution=self.loss.caution, digest=self._digest,
+        )  # fmt: skip
 
 
 def parse(payload: bytes, *, source: str = "") -> tuple[Any, list[tuple[str, str, str]]]:
@@ -63,7 +94,7 @@ def parse(payload: bytes, *, source: str = "") -> tuple[Any, list[tuple[str, str
         keys = orjson.dumps(document).count(b'":')
     except orjson.JSONEncodeError:
         keys = -1  # nested deeper than the encoder goes
-    if len(_KEY_END.findall(payload)) != keys:
+    if payload.count(b'":') != keys and len(_KEY_END.findall(payload)) != keys:
         # Either a key stands twice or a text is escaped in two ways; the slow parser tells.
         return document, _duplicates(payload)
     return document, []
@@ -178,12 +209,10 @@ class Normalizer:
             # A mapping function met a shape it did not foresee: this alert is kept and shown, the batch goes on.
             message = f"{type(error).__name__} while mapping: {error}"
             raise MappingError(message, pointer="/", source=f"{mapping.product}/{mapping.stream}") from error
-        read, ignored, lost = compiled.coverage.walk(prepared)
-        lost += builder.dropped
-        problems = tuple(dict.fromkeys(builder.problems))
-        loss = LossReport(mapping.product, mapping.stream, mapping.version, read, ignored, tuple(lost), problems)
-        alert = to_alert(facts, tenant=scope.slug, product=mapping.product, caution=loss.caution, digest=digest)
-        return Normalized(objects, alert, loss, compiled, prepared, scope)
+        return Normalized(
+            objects, facts, mapping=compiled, document=prepared, scope=scope, digest=digest,
+            problems=builder.problems, dropped=builder.dropped,
+        )  # fmt: skip
 
     def knows(self, product: str, document: Any) -> bool:
         """True when a mapping of the product reads this document."""

@@ -47,7 +47,7 @@ class Observables:
         self.product = product
         self.problem = problem
         self.scos: dict[str, dict[str, Any]] = {}
-        self.entities: dict[tuple[str, str], Entity] = {}
+        self._noted: list[tuple[str | None, str, EntityKind, str, Mapping[str, str | None]]] = []
         self.roles: dict[tuple[str, str], None] = {}
         self._marks = scope.marks
 
@@ -57,7 +57,8 @@ class Observables:
     def _keep(self, kind: str, ref: str, first: Mapping[str, Any], rest: Mapping[str, Any] | None) -> str:
         known = self.scos.get(ref)
         if known is None:
-            known = {"type": kind, "spec_version": "2.1", "id": ref, "object_marking_refs": self._marks, **first}
+            known = {"type": kind, "spec_version": "2.1", "id": ref, "object_marking_refs": self._marks}
+            known.update(first)
             self.scos[ref] = known
         if rest:
             for name, value in rest.items():
@@ -74,14 +75,22 @@ class Observables:
         """Notes an entity for correlation and, with a role, for the alert extension; what many share is neither."""
         if role == SHARED:
             return
-        given = {name: text for name, text in facts.items() if text}
-        key = (kind.value, value)
-        known = self.entities.get(key)
-        if known is None or (known.role == "other" and role):
-            merged = {**(known.facts if known else {}), **given}
-            self.entities[key] = Entity(kind, value, role or "other", known.ref if known else ref, merged)
+        self._noted.append((role, ref, kind, value, facts))
         if role:
             self.roles[(role, ref)] = None
+
+    @property
+    def entities(self) -> dict[tuple[str, str], Entity]:
+        """What was noted, each thing once: the first role other than *other* counts."""
+        found: dict[tuple[str, str], Entity] = {}
+        for role, ref, kind, value, facts in self._noted:
+            key = (str(kind), value)
+            known = found.get(key)
+            if known is None or (known.role == "other" and role):
+                given = {name: text for name, text in facts.items() if text}
+                merged = {**(known.facts if known else {}), **given}
+                found[key] = Entity(kind, value, role or "other", known.ref if known else ref, merged)
+        return found
 
     # Addresses and names.
 

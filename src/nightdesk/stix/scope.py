@@ -53,6 +53,9 @@ class Scope:
     hub_ref: str = field(init=False)
     autonomy_ref: str = field(init=False)
     tenant_ref: str = field(init=False)
+    _heads: dict[tuple[bool, bool], tuple[dict[str, Any], ...]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not self.slug or not self.name:
@@ -92,6 +95,14 @@ class Scope:
         if autonomy:
             objects.append(self.identity(self.autonomy_ref, f"nightdesk autonomy ({self.name})", "system"))
         return objects
+
+    def head(self, *, assets: bool, observed: bool) -> tuple[dict[str, Any], ...]:
+        """What the bundle of every alert begins with; shared by all of them and never changed."""
+        known = self._heads.get((assets, observed))
+        if known is None:
+            used = ["alert", *(["asset"] if assets else []), *(["observation"] if observed else [])]
+            known = self._heads[assets, observed] = (*self.opening(*used), *self.standing())
+        return known
 
     def opening(self, *extensions: str) -> list[dict[str, Any]]:
         """What a bundle file begins with: the marking, the project, the extension definitions it uses."""

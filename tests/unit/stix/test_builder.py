@@ -30,7 +30,7 @@ def finish(builder: AlertBuilder, **changes: Any) -> tuple[list[dict[str, Any]],
     """The objects, already judged by strangers, and the alert."""
     objects, facts = builder.finish(header(**changes))
     assert faults(bundle_bytes(ACME, objects)) == []
-    return objects, to_alert(facts, tenant="acme", product="acme_edr", caution=(), digest="")
+    return objects, to_alert(facts(), tenant="acme", product="acme_edr", caution=(), digest="")
 
 
 def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def test_no_id_or_no_time_is_no_alert(builder: AlertBuilder, changes: dict[str, 
 
 
 def test_the_instance_is_part_of_the_id(builder: AlertBuilder) -> None:
-    ids = {builder.finish(header(instance=instance))[1]["alert_id"] for instance in (None, "eu", "us")}
+    ids = {builder.finish(header(instance=instance))[1]()["alert_id"] for instance in (None, "eu", "us")}
     assert len(ids) == 3
 
 

@@ -25,7 +25,7 @@ def an_alert() -> tuple[list[dict[str, Any]], str, str]:
     assert host is not None
     raw = {"sha256": "ab" * 32, "byte_count": 1, "media_type": "application/json"}
     objects, facts = builder.finish(Header(raw=raw, native_id="a-1", created=CASE_TIME))
-    return objects, facts["alert_id"], host
+    return objects, facts()["alert_id"], host
 
 
 def a_decision(**changes: Any) -> Decision:
