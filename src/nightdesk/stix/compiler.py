@@ -25,9 +25,7 @@ class CompiledMapping:
     """One mapping, ready to run. ``read(document, builder, raw)`` returns what ``AlertBuilder.finish`` returns."""
 
     mapping: Mapping_
-    read: Callable[
-        [dict[str, Any], AlertBuilder, Mapping[str, Any]], tuple[list[dict[str, Any]], Callable[[], dict[str, Any]]]
-    ]
+    read: Callable[[dict[str, Any], AlertBuilder, Mapping[str, Any]], Finished]
     coverage: Coverage
     source: str
     recognises: Callable[[dict[str, Any]], bool]
