@@ -5,7 +5,7 @@ end; any of them holds one value or a list.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
@@ -19,12 +19,13 @@ _TECHNIQUE: Final = re.compile(r"\bT\d{4}(?:\.\d{3})?\b")
 _SEEN: Final = ("tag", "orig_tag", "search_name", "rule_name", "source")
 
 
-def _listed(row: Any, *keys: str) -> Iterator[str]:
-    for key in keys:
-        value = row.get(key) if isinstance(row, dict) else None
-        for item in value if isinstance(value, list) else (value,):
-            if isinstance(item, str) and item.strip().lower() not in _FILLERS:
-                yield item.strip()
+def _listed(row: Any, *keys: str) -> list[str]:
+    given = [value for key in keys if (value := row.get(key)) is not None] if isinstance(row, dict) else []
+    if not given:
+        return []
+    items = (item for value in given for item in (value if isinstance(value, list) else (value,)))
+    texts = (item.strip() for item in items if isinstance(item, str))
+    return [text for text in texts if text.lower() not in _FILLERS]
 
 
 def _short(name: str) -> str:
@@ -106,12 +107,12 @@ def flow(row: Any, end: str) -> str | None:
 def malware_names(row: Any) -> list[str]:
     """Signatures, where the row is about malware; elsewhere the same field names any kind of event."""
     about = " ".join(_listed(row, *_SEEN)).lower()
-    return list(_listed(row, "signature")) if "malware" in about else []
+    return _listed(row, "signature") if "malware" in about else []
 
 
 def own_hashes(row: Any) -> list[str]:
     """The hashes of the file, where file and process are the same file."""
-    return list(_listed(row, "file_hash", "hash")) if one_file(row) else []
+    return _listed(row, "file_hash", "hash") if one_file(row) else []
 
 
 def one_file(row: Any) -> bool | None:
@@ -124,7 +125,8 @@ def one_file(row: Any) -> bool | None:
 
 def of_kind(row: Any, field: str, kind: str) -> list[str]:
     """The values of ``field`` whose ``<field>_type`` is ``kind``; one type may stand for all of them."""
-    found, kinds = list(_listed(row, field)), [text.lower() for text in _listed(row, f"{field}_type")]
+    found = _listed(row, field)
+    kinds = [text.lower() for text in _listed(row, f"{field}_type")] if found else []
     if len(kinds) != len(found):
         kinds = kinds[:1] * len(found) if len(set(kinds)) == 1 else []
     return [text for text, own in zip(found, kinds, strict=False) if own == kind]
@@ -152,8 +154,8 @@ def if_category(value: Any) -> str | None:
 
 def place(row: Any) -> str | None:
     """Where the event lies in its index; the only id of a row that went through no macro."""
-    bucket, offset = next(_listed(row, "_bkt"), None), next(_listed(row, "_cd"), None)
-    return f"{bucket}:{offset}" if bucket and offset else None
+    buckets, offsets = _listed(row, "_bkt"), _listed(row, "_cd")
+    return f"{buckets[0]}:{offsets[0]}" if buckets and offsets else None
 
 
 def if_time(value: Any) -> str | None:
