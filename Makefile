@@ -7,7 +7,7 @@ COG := $(BIN)/cog -I docs
 UV := 0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
-.PHONY: setup demo run test check fix bench docs lock clean
+.PHONY: setup demo run test check fix bench fuzz docs lock clean
 
 setup: .venv/.set-up
 
@@ -41,6 +41,9 @@ fix: setup
 bench: setup                      # NIGHTDESK_BENCH=short for a quick look
 	@set -e; found=$$(grep -l __main__ benchmarks/*.py); for file in $$found; do \
 	  name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name $(ARGS); done
+
+fuzz: setup                       # mutated alerts of every product: make fuzz ARGS='--count 1000 okta'
+	$(BIN)/python -m tests.fuzzing $(ARGS)
 
 docs: setup                       # writes the tables that are generated from manifests and code
 	$(COG) -r $(DOCS)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nightdesk.stix import values
-from nightdesk.stix.loss import leaves
+from nightdesk.stix.loss import Coverage, leaves
 from nightdesk.stix.normalize import Normalized
 
 __all__ = ["PLACES", "Account", "account"]
 
 PLACES: Final = ("standard", "extension", "vendor_fields", "translated", "ignored", "lost")
 """From the best place to the worst; a leaf counts once, at the best place where its value stands."""
+_NO_COVERAGE: Final = Coverage()
 _BOOKKEEPING = frozenset({"extension-definition", "marking-definition"})
 _SHORTEST_PART = 4
 """A shorter text is found inside some longer one by chance."""
@@ -53,6 +54,11 @@ def account(made: Normalized) -> Counter[str]:
     """The leaves of one alert by place."""
     standing = _Standing(made.objects)
     found: Counter[str] = Counter()
+    if made.mapping is None:
+        # Its reader says which paths it left; what stands nowhere is one of those.
+        found.update(standing.place(value) for value, _ in leaves(made.document, _NO_COVERAGE))
+        left = min(found["translated"], len(made.loss.lost))
+        return found + Counter({"translated": -left, "lost": left})
     for value, fate in leaves(made.document, made.mapping.coverage):
         place = standing.place(value)
         if place == "translated" and fate != "read":

@@ -205,7 +205,7 @@ class AlertBuilder(Intelligence):
                 continue
             if name.endswith("_ref") and value not in self.scos and value not in self.assets:
                 continue
-            if _NEEDED.get(name, "") in ("", *value):
+            if name not in _NEEDED or _NEEDED[name] in value:
                 facts[name] = value
         count = header.occurrences if header.occurrences and 0 < header.occurrences < _MOST_OCCURRENCES else 1
         return {

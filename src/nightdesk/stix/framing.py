@@ -40,12 +40,13 @@ def frame(
     if is_alert(document):
         yield Framed(payload, "/")
         return
-    found, pointer = _records(document, (*pages, *_PAGES))
-    if found is None:
+    pieces = list(_records(document, is_alert, pages))
+    if not pieces:
         yield Framed(payload, "/")
         return
-    for number, record in enumerate(found):
-        yield Framed(orjson.dumps(record), f"{pointer}/{number}")
+    for found, pointer in pieces:
+        for number, record in enumerate(found):
+            yield Framed(orjson.dumps(record), f"{pointer}/{number}")
 
 
 def _lines(payload: bytes) -> Iterator[Framed]:
@@ -56,13 +57,29 @@ def _lines(payload: bytes) -> Iterator[Framed]:
         offset += len(line) + 1
 
 
-def _records(document: Any, pages: Iterable[tuple[str, ...]]) -> tuple[list[Any] | None, str]:
+def _records(
+    document: Any, is_alert: Callable[[Any], bool], pages: Iterable[tuple[str, ...]]
+) -> Iterator[tuple[list[Any], str]]:
+    """The lists of records of a page, each with its pointer: all that a mapping knows, or the first of a usual name."""
     if isinstance(document, list):
-        return document, ""
-    for path in pages:
-        found: Any = document
-        for step in path:
-            found = found.get(step) if isinstance(found, dict) else None
-        if isinstance(found, list) and found and all(isinstance(item, dict) for item in found):
-            return found, "/" + "/".join(path)
-    return None, ""
+        yield document, ""
+        return
+    known = False
+    for path in dict.fromkeys(pages):
+        found = _list_at(document, path)
+        if found and any(is_alert(record) for record in found):
+            known = True
+            yield found, "/" + "/".join(path)
+    for path in () if known else _PAGES:
+        found = _list_at(document, path)
+        if found:
+            yield found, "/" + "/".join(path)
+            return
+
+
+def _list_at(document: Any, path: tuple[str, ...]) -> list[Any] | None:
+    """A list of objects."""
+    found: Any = document
+    for step in path:
+        found = found.get(step) if isinstance(found, dict) else None
+    return found if isinstance(found, list) and all(isinstance(item, dict) for item in found) else None

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,21 @@ import orjson
 
 from nightdesk.sdk.case import Alert
 from nightdesk.sdk.errors import ConfigError, MappingError, Problem
-from nightdesk.stix.builder import AlertBuilder, to_alert
+from nightdesk.stix.builder import AlertBuilder, Finished, to_alert
 from nightdesk.stix.bundle import bundle_bytes
 from nightdesk.stix.compiler import CompiledMapping, compile_mapping
 from nightdesk.stix.lines import is_line, read_line
 from nightdesk.stix.loss import LossReport
 from nightdesk.stix.mapping_file import load_mapping
 from nightdesk.stix.scope import Scope
+from nightdesk.stix.unmapped import read_unmapped
 
-__all__ = ["AUTO", "Normalized", "Normalizer", "parse"]
+__all__ = ["AUTO", "UNMAPPED", "Normalized", "Normalizer", "parse"]
 
 AUTO = "auto"
+"""Recognised from the payload; what no mapping knows is read by its keys and shapes."""
+UNMAPPED = "unmapped"
+"""The product of what no mapping knows."""
 _JSON_BEGINS = (b"{", b"[", b" ", b"\n", b"\r", b"\t", b"\xef", b"\xff", b"\xfe")
 LARGEST = 64 * 1024 * 1024
 _KEY_END = re.compile(rb'"\s*:')
@@ -33,29 +37,32 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Normalized:
     """One alert: its objects, ``bundle`` as bytes, ``alert`` as a decision reads it, ``loss`` as people do.
 
-    What only some callers ask for is made when it is asked for.
+    ``mapping`` is None where the reader of last resort read it. What only some callers ask for is made when asked for.
     """
 
     def __init__(  # what one alert leaves behind
         self,
-        objects: Sequence[dict[str, Any]],
-        facts: Callable[[], dict[str, Any]],
+        finished: Finished,
         *,
-        mapping: CompiledMapping,
+        product: str,
+        mapping: CompiledMapping | None,
         document: Mapping[str, Any],
         scope: Scope,
         digest: str,
-        problems: Sequence[tuple[str, str, str]],
-        dropped: Sequence[str],
+        loss: Callable[[], LossReport],
     ) -> None:
-        self.objects = objects
+        self.objects, self._facts = finished
+        self.product = product
         self.mapping = mapping
         self.document = document
         self.scope = scope
-        self._facts = facts
         self._digest = digest
-        self._problems = problems
-        self._dropped = dropped
+        self._loss = loss
+
+    @property
+    def form(self) -> str:
+        """What the vendor calls this payload."""
+        return self.mapping.mapping.form if self.mapping is not None else "no known form"
 
     @cached_property
     def bundle(self) -> bytes:
@@ -65,18 +72,14 @@ class Normalized:
     @cached_property
     def loss(self) -> LossReport:
         """Which values were read, ignored, lost or wrong."""
-        read, ignored, lost = self.mapping.coverage.walk(self.document)
-        of = self.mapping.mapping
-        problems = tuple(dict.fromkeys(self._problems))
-        return LossReport(of.product, of.stream, of.version, read, ignored, (*lost, *self._dropped), problems)
+        return self._loss()
 
     @cached_property
     def alert(self) -> Alert:
         """The projection that decisions read; every wrong value makes them abstain."""
         return to_alert(
-            self._facts(), tenant=self.scope.slug, product=self.mapping.mapping.product,
-            caution=self.loss.caution, digest=self._digest,
-        )  # fmt: skip
+            self._facts(), tenant=self.scope.slug, product=self.product, caution=self.loss.caution, digest=self._digest
+        )
 
 
 def parse(payload: bytes, *, source: str = "") -> tuple[Any, list[tuple[str, str, str]]]:
@@ -195,34 +198,39 @@ class Normalizer:
             document, wrong = parse(payload, source=product)
         if document.__class__ is not dict:
             raise MappingError(f"an alert is an object, this is {type(document).__name__}", pointer="/", source=product)
-        compiled = self._recognise(product, document)
+        digest = hashlib.sha256(payload).hexdigest()
+        media = "application/json" if payload[:1] in _JSON_BEGINS else "text/plain"
+        raw = {"sha256": digest, "byte_count": len(payload), "media_type": media}
+        compiled = None if product == UNMAPPED else self._recognised(product, document)
+        if compiled is None:
+            if product not in {AUTO, UNMAPPED}:
+                forms = "; ".join(known.mapping.form for known in self.mappings(product))
+                raise MappingError(f"none of its forms: {forms}", pointer="/", source=product)
+            builder = AlertBuilder(scope, product=UNMAPPED, vendor="unknown", name="Unmapped product")
+            builder.problems.extend(wrong)
+            objects, facts, report = read_unmapped(document, builder, raw)
+            return Normalized(
+                (objects, facts), product=UNMAPPED, mapping=None, document=document, scope=scope, digest=digest,
+                loss=lambda: report,
+            )  # fmt: skip
         mapping = compiled.mapping
         prepared = compiled.prepare(document)
         builder = AlertBuilder(scope, product=mapping.product, vendor=mapping.vendor, name=mapping.name)
         builder.problems.extend(wrong)
-        digest = hashlib.sha256(payload).hexdigest()
-        media = "application/json" if payload[:1] in _JSON_BEGINS else "text/plain"
-        raw = {"sha256": digest, "byte_count": len(payload), "media_type": media}
         try:
-            objects, facts = compiled.read(prepared, builder, raw)
+            finished = compiled.read(prepared, builder, raw)
         except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError, OverflowError) as error:
             # A mapping function met a shape it did not foresee: this alert is kept and shown, the batch goes on.
             message = f"{type(error).__name__} while mapping: {error}"
             raise MappingError(message, pointer="/", source=f"{mapping.product}/{mapping.stream}") from error
         return Normalized(
-            objects, facts, mapping=compiled, document=prepared, scope=scope, digest=digest,
-            problems=builder.problems, dropped=builder.dropped,
+            finished, product=mapping.product, mapping=compiled, document=prepared, scope=scope, digest=digest,
+            loss=partial(_loss, compiled, prepared, builder.problems, builder.dropped),
         )  # fmt: skip
 
     def knows(self, product: str, document: Any) -> bool:
         """True when a mapping of the product reads this document."""
-        if not isinstance(document, dict):
-            return False
-        try:
-            self._recognise(product, document)
-        except MappingError:
-            return False
-        return True
+        return isinstance(document, dict) and self._recognised(product, document) is not None
 
     def pages(self, product: str) -> tuple[tuple[str, ...], ...]:
         """Where the API pages of a product (or, for ``auto``, of any) hold their records."""
@@ -230,14 +238,11 @@ class Normalizer:
         found = (path for slug in slugs for compiled in self.mappings(slug) for path in compiled.mapping.pages)
         return tuple(dict.fromkeys(found))
 
-    def _recognise(self, product: str, document: dict[str, Any]) -> CompiledMapping:
+    def _recognised(self, product: str, document: dict[str, Any]) -> CompiledMapping | None:
         for compiled in self._candidates(product):
             if compiled.recognises(document):
                 return compiled
-        if product == AUTO:
-            raise MappingError(f"no product known here has this shape (asked {', '.join(self.products)})", pointer="/")
-        forms = [compiled.mapping.form for compiled in self.mappings(product)]
-        raise MappingError(f"none of its forms: {'; '.join(forms)}", pointer="/", source=product)
+        return None
 
     def _candidates(self, product: str) -> Sequence[CompiledMapping]:
         """The mappings to ask, in order: those that read any vendor's alerts of one schema come last."""
@@ -247,3 +252,15 @@ class Normalizer:
             every = [compiled for slug in self.products for compiled in self.mappings(slug)]
             self._all = sorted(every, key=lambda compiled: compiled.mapping.generic)
         return self._all
+
+
+def _loss(
+    compiled: CompiledMapping,
+    document: Mapping[str, Any],
+    problems: Sequence[tuple[str, str, str]],
+    dropped: Sequence[str],
+) -> LossReport:
+    read, ignored, lost = compiled.coverage.walk(document)
+    of = compiled.mapping
+    wrong = tuple(dict.fromkeys(problems))
+    return LossReport(of.product, of.stream, of.version, read, ignored, (*lost, *dropped), wrong)

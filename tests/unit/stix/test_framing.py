@@ -46,3 +46,12 @@ def test_what_parses_in_no_way_is_refused() -> None:
 def test_an_alert_that_has_a_list_of_its_own_is_not_taken_apart() -> None:
     alert = orjson.dumps({"id": 1, "data": [{"id": 2}]})
     assert pieces(alert) == [(alert, "/")]
+
+
+def test_every_list_of_a_page_that_a_mapping_names_is_taken() -> None:
+    page = orjson.dumps({"queried": "now", "sent": [{"id": 1}], "held": [{"id": 2}, {"id": 3}], "notes": [{"x": 1}]})
+    found = [
+        (piece.payload, piece.pointer)
+        for piece in frame(page, is_alert=known, pages=[("sent",), ("held",), ("notes",), ("missing", "part")])
+    ]
+    assert found == [(b'{"id":1}', "/sent/0"), (b'{"id":2}', "/held/0"), (b'{"id":3}', "/held/1")]

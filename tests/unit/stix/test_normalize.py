@@ -164,9 +164,17 @@ def test_more_than_the_largest_alert_is_refused_before_it_is_parsed() -> None:
         parse(b" " * (64 * 1024 * 1024 + 1))
 
 
-def test_auto_names_what_it_asked_when_nothing_knows_the_shape() -> None:
-    with pytest.raises(MappingError, match="crowdstrike_falcon"):
-        normalizer().normalize(AUTO, b'{"nobody": "knows"}', ACME)
+def test_what_no_mapping_knows_is_read_by_its_keys_and_makes_the_autonomy_abstain() -> None:
+    made = normalizer().normalize(AUTO, b'{"nobody": "knows", "src_ip": "192.0.2.7"}', ACME)
+    assert (made.product, made.mapping, made.loss.product) == ("unmapped", None, "unmapped")
+    assert [entity.value for entity in made.alert.entities] == ["192.0.2.7"]
+    assert made.alert.caution
+    assert_valid(made.bundle)
+
+
+def test_a_product_that_is_named_sets_a_form_it_does_not_know_aside() -> None:
+    with pytest.raises(MappingError, match=r"none of its forms: .*alerts/entities"):
+        normalized({"nobody": "knows"})
 
 
 def test_an_unknown_product_lists_what_there_is() -> None:
