@@ -20,6 +20,7 @@ Finished = tuple[list[dict[str, Any]], Callable[[], dict[str, Any]]]
 _EXT = "property-extension"
 _CERTAIN = 100
 _MOST_VENDOR_FIELDS = 64
+_LARGEST_CLASS = 999_999
 _MOST_OCCURRENCES = 10**9
 _SAID = ("native_parent_id", "native_type", "native_status", "native_severity", "native_verdict")
 # Without this key the table says nothing.
@@ -205,7 +206,9 @@ class AlertBuilder(Intelligence):
                 continue
             if name.endswith("_ref") and value not in self.scos and value not in self.assets:
                 continue
-            if name not in _NEEDED or _NEEDED[name] in value:
+            if name == "class_uid" and not 0 <= value <= _LARGEST_CLASS:
+                self.problem("/", f"an OCSF class up to {_LARGEST_CLASS}", value)
+            elif name not in _NEEDED or _NEEDED[name] in value:
                 facts[name] = value
         count = header.occurrences if header.occurrences and 0 < header.occurrences < _MOST_OCCURRENCES else 1
         return {

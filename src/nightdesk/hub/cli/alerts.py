@@ -1,11 +1,13 @@
 """Commands on alerts: normalise files, see and replay the quarantine, balance the ledger."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nightdesk.hub.cli.egress import AttackFile, Outgoing, ProfileName, RawUrl, outgoing
 from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, emit, fail, table, troubles
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ def normalize(
     files: Annotated[list[Path], typer.Argument(help="Alert files: one object, an array, an API page, or NDJSON.")],
     tenant: TenantName,
     out: Annotated[Path, typer.Option("--out", help="Folder for NAME.bundle.json and NAME.loss.json.")],
+    profile: ProfileName = "canonical",
+    attack: AttackFile = None,
+    raw_url: RawUrl = "",
     as_json: Json = False,
 ) -> None:
     """Normalises files to STIX 2.1 bundles; needs no configuration and no store.
@@ -44,6 +49,7 @@ def normalize(
             there = ", ".join(normalizer.products)
             fail(f"no product {product!r}: write auto or one of {there}", code=2, as_json=as_json)
         _usable(files, as_json)
+        sent = outgoing(profile, attack, raw_url, as_json)
         out.mkdir(parents=True, exist_ok=True)
         scope = Scope(tenant, tenant, TenantKey.derived(tenant))
         typer.echo(f"tenant key derived from the name {tenant!r} (no configuration): ids are guessable", err=True)
@@ -51,10 +57,11 @@ def normalize(
         set_aside: list[dict[str, Any]] = []
         shown = files if as_json or len(files) < 10 else track(files, description="normalising", transient=True)
         for file in shown:
-            good, bad = _one(normalizer, product, file, scope)
+            raw: dict[str, bytes] = {}
+            good, bad = _one(normalizer, product, file, scope, raw)
             set_aside += bad
             if good:
-                done.append(_write(out, file, scope, good))
+                done.append(_write(out, file, scope, good, sent, raw))
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in set_aside)
         kept = out / "quarantine.ndjson"
         if lines or kept.exists():
@@ -92,7 +99,7 @@ def _usable(files: list[Path], as_json: bool) -> None:
 
 
 def _one(
-    normalizer: "Normalizer", product: str, file: Path, scope: "Scope"
+    normalizer: "Normalizer", product: str, file: Path, scope: "Scope", raw: dict[str, bytes]
 ) -> tuple[list["Normalized"], list[dict[str, Any]]]:
     from nightdesk.sdk.errors import MappingError
     from nightdesk.stix.framing import frame
@@ -108,24 +115,27 @@ def _one(
     for piece in framed:
         try:
             good.append(normalizer.normalize(product, piece.payload, scope))
+            raw[hashlib.sha256(piece.payload).hexdigest()] = piece.payload
         except MappingError as error:
             pointer = error.pointer if piece.pointer == "/" else f"{piece.pointer}{error.pointer.rstrip('/')}"
             bad.append({"file": str(file), "pointer": pointer, "reason": error.reason})
     return good, bad
 
 
-def _write(out: Path, file: Path, scope: "Scope", good: list["Normalized"]) -> dict[str, Any]:
+def _write(
+    out: Path, file: Path, scope: "Scope", good: list["Normalized"], sent: Outgoing, raw: dict[str, bytes]
+) -> dict[str, Any]:
     from nightdesk.stix.bundle import bundle_bytes, merge
 
-    objects = merge(item.objects for item in good) if len(good) > 1 else good[0].objects
+    objects = sent(merge(item.objects for item in good) if len(good) > 1 else good[0].objects, raw)
     (out / f"{file.stem}.bundle.json").write_bytes(bundle_bytes(scope, objects))
     reports = [item.loss.to_json() for item in good]
     loss: Any = reports[0] if len(reports) == 1 else {"alerts": reports}
     (out / f"{file.stem}.loss.json").write_text(json.dumps(loss, indent=1, ensure_ascii=False), encoding="utf-8")
     return {
         "file": str(file),
-        "product": good[0].mapping.mapping.product,
-        "form": good[0].mapping.mapping.form,
+        "product": good[0].product,
+        "form": good[0].form,
         "alerts": len(good),
         "objects": len(objects),
         "read": sum(item.loss.read for item in good),

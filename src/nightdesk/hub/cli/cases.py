@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nightdesk.hub.cli.egress import AttackFile, ProfileName, RawUrl, outgoing
 from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, emit, fail, table, troubles, visible
 
 if TYPE_CHECKING:
@@ -59,23 +60,36 @@ def _show(
     case_id: Annotated[str, typer.Argument()],
     tenant: TenantName,
     stix: Annotated[bool, typer.Option("--stix", help="The case as one STIX bundle.")] = False,
+    profile: ProfileName = "canonical",
+    attack: AttackFile = None,
+    raw_url: RawUrl = "",
     config: ConfigFile = _DEFAULT,
     as_json: Json = False,
 ) -> None:
     """One case: story, decision with its reasons, actions with their states."""
+    import orjson
+
     from nightdesk.autonomy.explain import explain
     from nightdesk.hub.casefile import case_bundle
     from nightdesk.hub.cli.opening import opened
+    from nightdesk.hub.rawevents import raw_events
     from nightdesk.hub.store import queries
+    from nightdesk.stix.bundle import bundle_bytes
 
     with troubles(as_json), opened(config, tenant) as (settings, store):
+        sent = outgoing(profile, attack, raw_url, as_json)
+        if profile != "canonical" and not stix:
+            fail(f"--profile {profile} is a form of the bundle: add --stix", code=2, as_json=as_json)
         with store.read() as conn:
             page = queries.case_page(conn, tenant, case_id)
         if page is None:
             fail(f"{tenant}: no case {case_id}", as_json=as_json)
         if stix:
+            scope = settings.tenants[tenant].scope
             with store.begin() as conn:
-                typer.echo(case_bundle(conn, settings.tenants[tenant].scope, page).decode())
+                raw = raw_events(conn, tenant, case_id) if profile == "evidence" else {}
+                objects = orjson.loads(case_bundle(conn, scope, page))["objects"]
+            typer.echo(bundle_bytes(scope, sent(objects, raw)).decode())
             return
     if as_json:
         emit({"case": page.case, "decisions": page.decisions, "actions": page.actions, "journal": page.journal})

@@ -1,0 +1,1 @@
+"""Palo Alto Networks Cortex XDR and XSIAM: alerts with their events, events alone, incidents and original alerts."""
