@@ -125,7 +125,9 @@ def test_a_reason_is_told_from_a_bare_suppression(line: str, bare: bool) -> None
 def test_no_file_names_a_package_index_or_a_path_of_one_machine() -> None:
     index = re.compile("py" + r"pi\.org|python" + r"hosted\.org|(?<!no-emit)-index" + r"-url\b")
     machine = re.compile(r"(?<![\w.$}-])/(?:ro" + r"ot|wo" + r"rk|Users)/\w")
-    found = {str(path) for path, text in _texts() if index.search(text) or machine.search(text)}
+    # An alert from a Mac names its users' folders.
+    ours = ((path, text) for path, text in _texts() if path.parts[:2] != ("tests", "fixtures"))
+    found = {str(path) for path, text in ours if index.search(text) or machine.search(text)}
     assert not found
 
 

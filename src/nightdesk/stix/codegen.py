@@ -90,7 +90,9 @@ class _Writer:
         if LIST in found.path or kind in _MANY:
             read = home.many(found.path, self.names) if found.path else f"[{self._element(home)}]"
             lines = [f"{target} = {read}", *self._calls(found, target, "texts", pointer)]
-            if kind not in _MANY:
+            if kind == "scalar":
+                lines.append(f"{target} = {target}[0] if len({target}) == 1 else {target} or None")
+            elif kind not in _MANY:
                 lines.append(f"{target} = {target}[0] if {target} else None")
             return [*lines, *self._coerce(target, kind, pointer)]
         if not found.path:

@@ -79,7 +79,7 @@ class Coverage:
                 node = made._node((*base, *alternative.path) if alternative.relative else alternative.path)
                 node.read = True
                 # A vendor field carries an object whole; a condition or function that looks at one carries nothing.
-                node.whole = node.whole or feeds.startswith("vendor_fields.")
+                node.whole = node.whole or (feeds.startswith("vendor_fields.") and not alternative.calls)
         for entry in mapping.objects:
             if entry.each is not None:
                 made._node(entry.each.path)

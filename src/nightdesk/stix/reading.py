@@ -158,7 +158,7 @@ def as_url(value: Any, pointer: str, report: Reports) -> str | None:
 
 
 def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | bool | None:
-    """A scalar as it is; a list joined, an object as JSON: vendor fields are flat."""
+    """A scalar as it is; a list joined (each element once), an object as JSON: vendor fields are flat."""
     if value in _NOTHING:
         return None
     if value.__class__ is str or value.__class__ is bool:
@@ -170,12 +170,16 @@ def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | 
         return int(value) if -_LARGEST <= value <= _LARGEST else str(value)
     try:
         if value.__class__ is list and not any(item.__class__ in {dict, list} for item in value):
-            return ", ".join(item if item.__class__ is str else orjson.dumps(item).decode() for item in value)
+            return ", ".join(dict.fromkeys(_word(item) for item in value if item not in _NOTHING))
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
         # Nested past what the encoder takes, or an integer of more than 64 bits.
         report.problem(pointer, "a value that JSON can carry", value)
         return None
+
+
+def _word(item: Any) -> str:
+    return item if item.__class__ is str else orjson.dumps(item).decode()
 
 
 def many(node: Any, steps: tuple[str, ...], pointer: str, report: Reports) -> list[Any]:

@@ -34,7 +34,8 @@ _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _DOMAIN = re.compile(
     r"^(?=.{1,253}$)((?:xn--|(?!..--))[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:xn--|(?!..--))[a-z][a-z0-9-]{0,61}[a-z0-9]$"
 )
-_EMAIL = re.compile(r"^[^@\s<>\"\x00-\x1f]{1,64}@[^@\s<>\"\x00-\x1f]{1,255}$")
+# The local parts that stix2-validator takes; RFC 5321 has more (an apostrophe), and consumers refuse them.
+_LOCAL_PART = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 _HEX = re.compile(r"^[0-9a-f]+$")
 _HASH_BY_LENGTH = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 128: "SHA-512"}
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]")
@@ -84,12 +85,10 @@ def mac(text: str) -> str | None:
 
 
 def email(text: str) -> str | None:
-    """An address with the domain in lower case."""
-    value = text.strip()
-    if not _EMAIL.match(value):
-        return None
-    local, _, host = value.rpartition("@")
-    return f"{local}@{host.lower()}"
+    """An address with its domain in lower case as A-labels."""
+    local, _, host = text.strip().rpartition("@")
+    known = domain(host) if _LOCAL_PART.fullmatch(local) else None
+    return f"{local}@{known}" if known else None
 
 
 def url(text: str) -> str | None:

@@ -24,10 +24,21 @@ def test_the_first_alternative_with_a_value_counts(product: Product) -> None:
 
 
 def test_the_first_element_that_fits_counts(product: Product) -> None:
-    product.write('vendor_fields: {found: "tags.* > shaped v_.*"}\n')
-    assert vendor_fields(product, tags=["other", "v_bad", "v_good"]) == {"found": "v_bad"}
-    assert vendor_fields(product, tags="v_alone") == {"found": "v_alone"}
-    assert vendor_fields(product, tags=["other"]) == {}
+    product.write(alert=ALERT + "  title: tags.* > shaped v_.*\n")
+    assert product.alert(tags=["other", "v_first", "v_second"]).alert.title == "v_first"
+    assert product.alert(tags="v_alone").alert.title == "v_alone"
+    assert product.alert(tags=["other"]).alert.title == "Alert a-1"
+
+
+def test_a_vendor_field_takes_every_element(product: Product) -> None:
+    product.write('vendor_fields: {found: "tags.* > shaped v_.*", deep: "rows.*.name"}\n')
+    assert vendor_fields(product, tags=["other", "v_1", "v_2"]) == {"found": "v_1, v_2"}
+    assert vendor_fields(product, tags=["v_1"], rows=[{"name": 7}, {}, {"name": "x"}]) == {
+        "found": "v_1",
+        "deep": "7, x",
+    }
+    assert vendor_fields(product, rows=[{"name": 7}]) == {"deep": 7}
+    assert vendor_fields(product, tags=["other"], rows=[]) == {}
 
 
 def test_a_scale_reads_words_in_any_case(product: Product) -> None:

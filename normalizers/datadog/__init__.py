@@ -1,0 +1,1 @@
+"""Datadog: security findings and the signals of security monitoring."""

@@ -1,0 +1,1 @@
+"""Jamf Protect: alerts and unified log matches of macOS endpoints, as data forwarding sends them."""

@@ -1,0 +1,1 @@
+"""Okta: events of the System Log."""

@@ -1,0 +1,1 @@
+"""Wiz: issues, threat detections and cloud configuration findings of its GraphQL API."""
