@@ -27,7 +27,7 @@ _RULE_FIELDS = ("rule_id", "rule_name", "rule_version", "rule_type", "rule_url")
 # Without one of these (of ``traffic`` and ``link``: without all) there is no such object, whatever else is known.
 _ESSENTIAL: Final[Mapping[str, tuple[str, ...]]] = {
     "file": ("name", "path", "hashes"), "account": ("login", "uid"), "asset": ("value", "hostname", "fqdn"),
-    "process": ("pid", "command_line", "cwd", "created", "image"), "message": ("subject", "sender"),
+    "process": ("pid", "command_line", "cwd", "image"), "message": ("subject", "sender"),
     "certificate": ("hashes", "serial"), "traffic": ("source_port", "destination_port"), "link": ("value", "target"),
 }  # fmt: skip
 _ALL_NEEDED = frozenset({"traffic", "link"})

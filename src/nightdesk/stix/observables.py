@@ -262,7 +262,8 @@ class Observables:
         if level and owner_sid:
             parts["extensions"] = {"windows-process-ext": {"integrity_level": level, "owner_sid": owner_sid}}
         given = {name: value for name, value in parts.items() if value is not None}
-        if not {"pid", "command_line", "image_ref", "cwd", "created_time"} & given.keys():
+        # A time alone is no process to consumers (validator 3.3.2).
+        if not {"pid", "command_line", "image_ref", "cwd"} & given.keys():
             return None
         ref = self.scope.key.id("process", self.product, *("" if part is None else part for part in key))
         if parent == ref:

@@ -12,8 +12,11 @@ from nightdesk.stix.ids import TenantKey
 
 __all__ = ["EXTENSION", "FIXED_CREATED", "INCIDENT_CORE", "TLP", "Scope", "preamble"]
 
-FIXED_CREATED: Final = "2026-11-01T00:00:00.000Z"
-"""``created`` of every object that alerts share: identities, indicators, malware, courses of action."""
+FIXED_CREATED: Final = "2000-01-01T00:00:00.000Z"
+"""``created`` of every object that alerts share: identities, indicators, malware, courses of action.
+
+Earlier than any alert, so that ``modified`` can be the alert's own time, that of an old one too (decision 0004).
+"""
 
 EXTENSION: Final[Mapping[str, str]] = {
     "alert": "extension-definition--8da71b94-3ee3-45d4-a0b6-56e10e17730a",

@@ -11,6 +11,7 @@ from nightdesk.hub.cli.egress import AttackFile, Outgoing, ProfileName, RawUrl, 
 from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, emit, fail, table, troubles
 
 if TYPE_CHECKING:
+    from nightdesk.stix.bundle import Versions
     from nightdesk.stix.normalize import Normalized, Normalizer
     from nightdesk.stix.scope import Scope
 
@@ -22,12 +23,15 @@ _SOME_QUARANTINED = 3
 
 def normalize(
     product: Annotated[str, typer.Argument(help="A product slug, or auto: recognised from the payload.")],
-    files: Annotated[list[Path], typer.Argument(help="Alert files: one object, an array, an API page, or NDJSON.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Alerts: one object, an array, an API page, NDJSON, syslog lines.")
+    ],
     tenant: TenantName,
     out: Annotated[Path, typer.Option("--out", help="Folder for NAME.bundle.json and NAME.loss.json.")],
     profile: ProfileName = "canonical",
     attack: AttackFile = None,
     raw_url: RawUrl = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Set an alert aside that no mapping reads whole.")] = False,
     as_json: Json = False,
 ) -> None:
     """Normalises files to STIX 2.1 bundles; needs no configuration and no store.
@@ -37,15 +41,16 @@ def normalize(
     from rich.progress import track
 
     from nightdesk.hub.registry import Registry
+    from nightdesk.stix.bundle import Versions
     from nightdesk.stix.ids import TenantKey
-    from nightdesk.stix.normalize import AUTO
+    from nightdesk.stix.normalize import AUTO, UNMAPPED
     from nightdesk.stix.scope import Scope
 
     if not tenant.strip():
         fail("--tenant is empty: a tenant is always named", code=2, as_json=as_json)
     with troubles(as_json):
         normalizer = Registry.load().normalizer()
-        if product != AUTO and product not in normalizer.products:
+        if product not in {AUTO, UNMAPPED, *normalizer.products}:
             there = ", ".join(normalizer.products)
             fail(f"no product {product!r}: write auto or one of {there}", code=2, as_json=as_json)
         _usable(files, as_json)
@@ -53,15 +58,16 @@ def normalize(
         out.mkdir(parents=True, exist_ok=True)
         scope = Scope(tenant, tenant, TenantKey.derived(tenant))
         typer.echo(f"tenant key derived from the name {tenant!r} (no configuration): ids are guessable", err=True)
+        versions = Versions()
         done: list[dict[str, Any]] = []
         set_aside: list[dict[str, Any]] = []
         shown = files if as_json or len(files) < 10 else track(files, description="normalising", transient=True)
         for file in shown:
             raw: dict[str, bytes] = {}
-            good, bad = _one(normalizer, product, file, scope, raw)
+            good, bad = _one(normalizer, product, file, scope, raw, strict=strict)
             set_aside += bad
             if good:
-                done.append(_write(out, file, scope, good, sent, raw))
+                done.append(_write(out, file, scope, good, sent, raw, versions))
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in set_aside)
         kept = out / "quarantine.ndjson"
         if lines or kept.exists():
@@ -71,6 +77,7 @@ def normalize(
         "quarantined": len(set_aside),
         "files": done,
         "quarantine": set_aside,
+        "later_versions": versions.moved,
     }
     if as_json:
         emit(summary)
@@ -79,6 +86,8 @@ def normalize(
         table("", ("file", "product", "objects", "read", "lost", "wrong"), rows)
         for row in set_aside:
             typer.echo(f"quarantined: {row['file']} {row['pointer']}: {row['reason']}")
+        if versions.moved:
+            typer.echo(f"{versions.moved} objects got a later version: this run has another content for the same one")
         typer.echo(f"{summary['normalised']} normalised, {summary['quarantined']} quarantined")
     if set_aside:
         raise typer.Exit(_SOME_QUARANTINED)
@@ -99,35 +108,29 @@ def _usable(files: list[Path], as_json: bool) -> None:
 
 
 def _one(
-    normalizer: "Normalizer", product: str, file: Path, scope: "Scope", raw: dict[str, bytes]
+    normalizer: "Normalizer", product: str, file: Path, scope: "Scope", raw: dict[str, bytes], *, strict: bool
 ) -> tuple[list["Normalized"], list[dict[str, Any]]]:
-    from nightdesk.sdk.errors import MappingError
-    from nightdesk.stix.framing import frame
+    from nightdesk.stix.files import Refused, read_alerts
 
     good: list[Normalized] = []
     bad: list[dict[str, Any]] = []
-    payload = file.read_bytes()
-    try:
-        pages = normalizer.pages(product)
-        framed = list(frame(payload, is_alert=lambda x: normalizer.knows(product, x), pages=pages, source=file.name))
-    except MappingError as error:
-        return [], [{"file": str(file), "pointer": error.pointer, "reason": error.reason}]
-    for piece in framed:
-        try:
-            good.append(normalizer.normalize(product, piece.payload, scope))
-            raw[hashlib.sha256(piece.payload).hexdigest()] = piece.payload
-        except MappingError as error:
-            pointer = error.pointer if piece.pointer == "/" else f"{piece.pointer}{error.pointer.rstrip('/')}"
-            bad.append({"file": str(file), "pointer": pointer, "reason": error.reason})
+    for payload, found in read_alerts(normalizer, product, file.read_bytes(), scope, source=file.name, strict=strict):
+        if isinstance(found, Refused):
+            bad.append({"file": str(file), "pointer": found.pointer, "reason": found.reason})
+        else:
+            good.append(found)
+            raw[hashlib.sha256(payload).hexdigest()] = payload
     return good, bad
 
 
-def _write(
-    out: Path, file: Path, scope: "Scope", good: list["Normalized"], sent: Outgoing, raw: dict[str, bytes]
-) -> dict[str, Any]:
+def _write(  # one file of a run
+    out: Path, file: Path, scope: "Scope", good: list["Normalized"], sent: Outgoing, raw: dict[str, bytes],
+    versions: "Versions",
+) -> dict[str, Any]:  # fmt: skip
     from nightdesk.stix.bundle import bundle_bytes, merge
 
-    objects = sent(merge(item.objects for item in good) if len(good) > 1 else good[0].objects, raw)
+    settled = [versions.settled(item.objects) for item in good]
+    objects = sent(merge(settled) if len(settled) > 1 else settled[0], raw)
     (out / f"{file.stem}.bundle.json").write_bytes(bundle_bytes(scope, objects))
     reports = [item.loss.to_json() for item in good]
     loss: Any = reports[0] if len(reports) == 1 else {"alerts": reports}

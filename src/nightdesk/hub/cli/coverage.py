@@ -10,7 +10,6 @@ from nightdesk.hub.cli.output import Json, emit, fail, table, troubles
 
 if TYPE_CHECKING:
     from nightdesk.stix.accounting import Account
-    from nightdesk.stix.normalize import Normalizer
 
 __all__ = ["counted", "coverage", "rows"]
 
@@ -64,6 +63,7 @@ def counted(files: Iterable[Path], product: str = "auto") -> "tuple[dict[tuple[s
     """(accounts by product and stream, what could not be normalised)."""
     from nightdesk.hub.registry import Registry
     from nightdesk.stix.accounting import Account
+    from nightdesk.stix.files import Refused, read_alerts
     from nightdesk.stix.ids import TenantKey
     from nightdesk.stix.scope import Scope
 
@@ -72,8 +72,11 @@ def counted(files: Iterable[Path], product: str = "auto") -> "tuple[dict[tuple[s
     accounts: dict[tuple[str, str], Account] = {}
     aside: list[str] = []
     for file in _walked(files):
-        for made in _normalised(normalizer, product, file, scope, aside):
-            accounts.setdefault((made.loss.product, made.loss.stream), Account()).add(made)
+        for _, found in read_alerts(normalizer, product, file.read_bytes(), scope, source=file.name):
+            if isinstance(found, Refused):
+                aside.append(f"{file} {found.pointer}: {found.reason}")
+            else:
+                accounts.setdefault((found.loss.product, found.loss.stream), Account()).add(found)
     return dict(sorted(accounts.items())), aside
 
 
@@ -84,24 +87,6 @@ def _walked(files: Iterable[Path]) -> Iterator[Path]:
             yield from (path for path in inner if not path.name.endswith(_GOLDEN))
         else:
             yield file
-
-
-def _normalised(normalizer: "Normalizer", product: str, file: Path, scope: Any, aside: list[str]) -> Iterator[Any]:
-    from nightdesk.sdk.errors import MappingError
-    from nightdesk.stix.framing import frame
-
-    try:
-        pieces = frame(
-            file.read_bytes(), is_alert=lambda found: normalizer.knows(product, found),
-            pages=normalizer.pages(product), source=file.name,
-        )  # fmt: skip
-        for piece in pieces:
-            try:
-                yield normalizer.normalize(product, piece.payload, scope)
-            except MappingError as error:
-                aside.append(f"{file} {piece.pointer}: {error.reason}")
-    except MappingError as error:
-        aside.append(f"{file} {error.pointer}: {error.reason}")
 
 
 def rows(accounts: "Mapping[tuple[str, str], Account]") -> Iterator[tuple[object, ...]]:

@@ -1,0 +1,1 @@
+"""CrowdSec: alerts of the Local API."""

@@ -1,0 +1,1 @@
+"""ECS: documents of any vendor in the Elastic Common Schema."""

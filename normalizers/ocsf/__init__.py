@@ -1,0 +1,1 @@
+"""OCSF: findings and events of any vendor that speaks the Open Cybersecurity Schema Framework."""

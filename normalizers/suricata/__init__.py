@@ -1,0 +1,1 @@
+"""Suricata: alerts of the EVE log."""

@@ -1,0 +1,1 @@
+"""Wazuh: alerts of the manager, as lines of alerts.json and as documents of the indexer."""

@@ -1,0 +1,1 @@
+"""Zeek: notices, and sightings of what the intelligence framework looks for."""
