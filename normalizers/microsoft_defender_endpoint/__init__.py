@@ -1,0 +1,1 @@
+"""Microsoft Defender for Endpoint: alerts of its own API."""

@@ -1,0 +1,1 @@
+"""Microsoft Defender XDR: alerts and incidents of Graph, of its own API, and rows of the streaming API."""
