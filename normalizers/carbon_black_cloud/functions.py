@@ -59,15 +59,6 @@ def hit_id(record: Any) -> str | None:
     return ":".join(found) if len(found) == len(parts) else None
 
 
-def joined(elements: Any, key: str) -> str | None:
-    """That key of every element of a list, each value once, in order."""
-    found: list[str] = []
-    for element in elements if isinstance(elements, list) else [elements]:
-        value = _at(element, key)
-        found += [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text]
-    return ", ".join(dict.fromkeys(found)) or None
-
-
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (changed, technique, convicts, absolute, hit_id, joined)
+    function.__name__: function for function in (changed, technique, convicts, absolute, hit_id)
 }

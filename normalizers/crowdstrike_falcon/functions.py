@@ -47,12 +47,6 @@ def first(elements: Any, key: str) -> Any:
     return _value(elements, key)
 
 
-def joined(elements: Any, key: str) -> str | None:
-    """That key of every element, each value once."""
-    found = [_field(element, key) for element in (elements if isinstance(elements, list) else [elements])]
-    return ", ".join(dict.fromkeys(text for text in found if text)) or None
-
-
 def file_id(element: Any, path: str, name: str, *hashes: str) -> str | None:
     """The id of the file whose path, name and hashes stand under these keys of an object (``-`` for none).
 
@@ -110,6 +104,5 @@ def ioc_hashes(record: Any) -> list[str]:
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function
-    for function in (first, joined, file_id, account_id, folder, account_kind, convicts, ioc_hashes)
+    function.__name__: function for function in (first, file_id, account_id, folder, account_kind, convicts, ioc_hashes)
 }

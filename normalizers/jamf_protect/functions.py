@@ -180,19 +180,6 @@ def spaced(value: Any) -> str | None:
     return _HUMP.sub(" ", value) if isinstance(value, str) else None
 
 
-def joined(elements: Any, *keys: str) -> str | None:
-    """What stands at this path of keys in every element of a list, each value once."""
-    found: dict[str, None] = {}
-    for element in elements if isinstance(elements, list) else [elements]:
-        value: Any = element
-        for key in keys:
-            value = _dict(value).get(key)
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str | int | float) and not isinstance(item, bool) and str(item).strip():
-                found[str(item)] = None
-    return ", ".join(found) or None
-
-
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (chain, console, action, command_line, spaced, joined)
+    function.__name__: function for function in (chain, console, action, command_line, spaced)
 }

@@ -45,16 +45,6 @@ def _nth(value: Any, number: int) -> Any:
     return value[number] if number < len(value) else None
 
 
-def joined(elements: Any, key: str) -> str | None:
-    """That key of every element of a list, each value once, in order."""
-    found: list[str] = []
-    for element in elements if isinstance(elements, list) else [elements]:
-        value = element.get(key) if isinstance(element, dict) else None
-        if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip() not in {"", "N/A", "-"}:
-            found.append(str(value))
-    return ", ".join(dict.fromkeys(found)) or None
-
-
 def sentence(description: Any) -> str | None:
     """The description: a text, or the tokens of a behavioural rule in the order the console shows them."""
     if isinstance(description, str):
@@ -101,5 +91,5 @@ def malicious(artifact: Any) -> bool | None:
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (with_events, joined, sentence, plain, state, known, host, malicious)
+    function.__name__: function for function in (with_events, sentence, plain, state, known, host, malicious)
 }

@@ -117,12 +117,6 @@ def highest(filters: Any) -> str | None:
     return next((level for level in _RISKS if level in found), None)
 
 
-def joined(elements: Any, key: str) -> str | None:
-    """That key of every element of a list, each value once, in order."""
-    found = (text for item in _list(elements) if isinstance(item, dict) for text in _texts(item.get(key)))
-    return ", ".join(dict.fromkeys(found)) or None
-
-
 def stopped(record: Any) -> str | None:
     """What the product did, by its own word; nothing when it says that this did not succeed."""
     if not isinstance(record, dict):
@@ -135,5 +129,5 @@ def stopped(record: Any) -> str | None:
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (told_apart, lifted, highest, joined, stopped)
+    function.__name__: function for function in (told_apart, lifted, highest, stopped)
 }

@@ -1,7 +1,7 @@
 """Builds everything of one alert that is not an observable: assets, verdicts, the incident, and what ties them."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,12 @@ from nightdesk.stix.intelligence import Intelligence
 from nightdesk.stix.scales import CRITICALITY, SEVERITY, STATUS, determination
 from nightdesk.stix.scope import EXTENSION, FIXED_CREATED, INCIDENT_CORE, Scope
 
-__all__ = ["AlertBuilder", "Finished"]
+__all__ = ["NO_TIME", "AlertBuilder", "Finished"]
 
 Finished = tuple[list[dict[str, Any]], Callable[[], dict[str, Any]]]
 """All objects of an alert, and what tells the facts that a decision needs."""
+NO_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+"""The time of an alert that has none: when it arrived must not count, or re-ingest would differ (law 2)."""
 _EXT = "property-extension"
 _CERTAIN = 100
 _MOST_VENDOR_FIELDS = 64
@@ -98,9 +100,11 @@ class AlertBuilder(Intelligence):
         """
         if not header.native_id:
             raise MappingError("an alert without an id", pointer="/", source=self.product)
-        if header.created is None:
+        if header.created is None and not header.timeless:
             raise MappingError("an alert without a time", pointer="/", source=self.product)
-        made = _Made(self, header, header.native_id, header.created)
+        if header.created is None:
+            self.problem("/", "a time with a zone", None)
+        made = _Made(self, header, header.native_id, header.created or NO_TIME)
         extension = self._alert_extension(header, made)
         incident = self._incident(header, made, extension)
         lasting = {"modified": made.shared_modified}

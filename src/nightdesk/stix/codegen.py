@@ -281,6 +281,8 @@ class _Writer:
             (rule if name in _RULE_FIELDS else arguments).append(
                 f"{name!r}: {found}" if name in _RULE_FIELDS else f"{name}={found}"
             )
+        if mapping.timeless:
+            arguments.append("timeless=True")
         arguments.append("rule={" + ", ".join(rule) + "}")
         scores = [f"{name!r}: {self.value(block, item, 'number')}" for name, item in mapping.scores.items()]
         arguments.append("scores={" + ", ".join(scores) + "}")

@@ -15,6 +15,8 @@ class Header:
     raw: Mapping[str, Any]
     native_id: str | None = None
     created: datetime | None = None
+    timeless: bool = False
+    """True for forms that often carry no usable time: one without is read all the same, and nothing decides on it."""
     instance: str | None = None
     title: str | None = None
     modified: datetime | None = None

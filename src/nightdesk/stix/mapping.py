@@ -71,6 +71,7 @@ class Mapping_:  # noqa: N801  # ``Mapping`` is collections.abc's
     version: int
     docs: str
     generic: bool
+    timeless: bool
     recognise: tuple[Condition, ...]
     pages: tuple[Path_, ...]
     unwrap: Path_

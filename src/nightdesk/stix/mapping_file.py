@@ -141,7 +141,8 @@ class _Reader:
 _TEXT, _TABLE, _LIST = (str, "a text"), (dict, "a table of names"), (list, "a list")
 _SECTIONS: Final[Mapping[str, tuple[Any, str]]] = {
     "product": _TEXT, "stream": _TEXT, "form": _TEXT, "vendor": _TEXT, "name": _TEXT, "version": (int, "a number"),
-    "docs": _TEXT, "recognise": _LIST, "alert": _TABLE, "generic": (bool, "true or false"), "pages": _LIST,
+    "docs": _TEXT, "recognise": _LIST, "alert": _TABLE, "generic": (bool, "true or false"),
+    "timeless": (bool, "true or false"), "pages": _LIST,
     "unwrap": _TEXT, "prepare": _LIST, "scales": _TABLE, "open": _LIST,
     "observation": _TABLE, "objects": _LIST, "techniques": _LIST, "tactics": _LIST,
     "vendor_fields": ((dict, list), "a table of names or a list"), "ignore": _LIST,
@@ -186,6 +187,7 @@ def load_mapping(path: Path, extra: Mapping[str, Any] | None = None) -> Mapping_
         version=int(data["version"]),
         docs=str(data["docs"]),
         generic=bool(data.get("generic", False)),
+        timeless=bool(data.get("timeless", False)),
         recognise=tuple(_recognised(reader, data["recognise"])),
         pages=tuple(_paths(reader, "pages", data.get("pages"))),
         unwrap=parse_path(str(data["unwrap"])) if data.get("unwrap") else (),

@@ -168,6 +168,8 @@ def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | 
         return float(value)
     if value.__class__ is int:
         return int(value) if -_LARGEST <= value <= _LARGEST else str(value)
+    if value.__class__ is list and any(item.__class__ is list for item in value):
+        value = [inner for item in value for inner in (item if item.__class__ is list else (item,))]
     try:
         if value.__class__ is list and not any(item.__class__ in {dict, list} for item in value):
             return ", ".join(dict.fromkeys(_word(item) for item in value if item not in _NOTHING))

@@ -171,3 +171,13 @@ def test_a_form_can_be_known_by_what_is_not_there(product: Product) -> None:
 def test_a_mapping_says_where_a_page_holds_its_records(product: Product) -> None:
     product.write("pages: [data.found.nodes, rows]\n")
     assert product.normalizer.pages("acme_edr") == (("data", "found", "nodes"), ("rows",))
+
+
+def test_a_form_that_may_lack_a_time_is_read_without_one_and_decided_by_nobody(product: Product) -> None:
+    product.write(head=HEAD + "timeless: true\n")
+    made = product.read(b'{"id": "a-1"}')
+    assert made.alert.created.year == 2000
+    assert made.alert.caution == ("/: a time with a zone expected, NoneType found",)
+    assert faults(made.bundle) == []
+    with pytest.raises(MappingError, match="without a time"):
+        product.write().read(b'{"id": "a-1"}')

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.normalizers.aws_guardduty.functions import console, finding, gather, hostile, listed, values_of
+from nightdesk.normalizers.aws_guardduty.functions import console, finding, hostile, listed, values_of
 
 _FOLDER = Path(__file__).parents[4] / "normalizers" / "aws_guardduty"
 _STRANGE: tuple[Any, ...] = (None, "", 0, 1.5, True, [], {}, [[]], [{}], ["a"], {"service": []}, {"service": {"a": 1}})
@@ -83,15 +83,6 @@ def test_the_console_is_linked_where_the_partition_is_public_and_the_region_is_o
     assert console({"region": "eu-west-1", "id": "ab", "partition": "aws"}) == wanted
     assert console({"region": "cn-north-1", "id": "ab", "partition": "aws-cn"}) is None
     assert console({"region": "eu west/1", "id": "ab"}) is None
-
-
-def test_a_field_takes_every_value_of_a_list_once_and_objects_whole() -> None:
-    items = [{"a": {"b": "x"}}, {"a": {"b": ["y", "x"]}}, {"a": {"b": 7}}, {"a": {}}, "none"]
-    assert gather(items, "a.b") == "x, y, 7"
-    assert gather([{"a": {"b": 1}}, {"a": "t"}], "a") == '[{"b":1},"t"]'
-    assert gather({"a": "alone"}, "a") == "alone"
-    assert gather([], "a") is None
-    assert gather(None, "a.b") is None
 
 
 @pytest.mark.parametrize("value", _STRANGE)

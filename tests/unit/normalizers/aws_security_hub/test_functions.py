@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.normalizers.aws_security_hub.functions import gather, hostile, hostile_end, resource_uid
+from nightdesk.normalizers.aws_security_hub.functions import hostile, hostile_end, resource_uid
 
 
 def test_an_instance_is_known_by_its_own_id_and_anything_else_by_its_whole_id() -> None:
@@ -32,15 +32,6 @@ def test_a_finding_on_configuration_has_no_attacker() -> None:
 def test_the_outside_end_follows_the_direction(evidence: Any, source: bool | None, destination: bool | None) -> None:
     assert hostile_end(evidence, "src") is source
     assert hostile_end(evidence, "dst") is destination
-
-
-def test_a_field_takes_every_value_of_a_list_once_and_objects_whole() -> None:
-    items = [{"a": {"b": "x"}}, {"a": {"b": ["y", "x"]}}, {"a": {"b": 7}}, {"a": {}}, "none"]
-    assert gather(items, "a.b") == "x, y, 7"
-    assert gather([{"a": {"b": 1}}, {"a": "t"}], "a") == '[{"b":1},"t"]'
-    assert gather({"a": "alone"}, "a") == "alone"
-    assert gather([], "a") is None
-    assert gather(None, "a.b") is None
 
 
 @pytest.mark.parametrize("value", [None, "", 0, True, [], {}, [{}], {"Types": {}}, {"connection_info": []}, {"Id": 7}])

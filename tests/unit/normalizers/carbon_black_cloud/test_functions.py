@@ -65,8 +65,3 @@ def test_a_hit_is_known_by_process_report_and_indicator() -> None:
     assert FUNCTIONS["hit_id"](hit) == "P:R:I-0"
     assert FUNCTIONS["hit_id"]({**hit, "report_id": ""}) is None
     assert FUNCTIONS["hit_id"]([]) is None
-
-
-def test_values_are_joined_once_each() -> None:
-    assert FUNCTIONS["joined"]([{"a": ["x", "y", 7]}, {"a": "x"}, 7], "a") == "x, y"
-    assert FUNCTIONS["joined"](7, "a") is None

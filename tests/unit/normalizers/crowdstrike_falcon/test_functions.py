@@ -39,8 +39,6 @@ def test_a_directory_ends_in_its_separator(written: object, read: str | None) ->
 
 def test_the_first_element_speaks_and_all_are_joined() -> None:
     assert FUNCTIONS["first"]([ELEMENT, {"name": "b.exe"}], "inner.sha") == SHA
-    assert FUNCTIONS["joined"]([ELEMENT, {"name": "b.exe"}, ELEMENT, "x"], "name") == "a.exe, b.exe"
-    assert FUNCTIONS["joined"]([{}], "name") is None
 
 
 @pytest.mark.parametrize(

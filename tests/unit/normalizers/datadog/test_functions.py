@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.normalizers.datadog.functions import command, gather, opened
+from nightdesk.normalizers.datadog.functions import command, opened
 
 
 @pytest.mark.parametrize(
@@ -28,15 +28,6 @@ def test_a_command_line_is_the_image_with_its_arguments() -> None:
     assert command({"cmdline": "vim x", "args": ["y"]}) == "vim x"
     assert command({"executable": image}) is None
     assert command({"args": ["x"]}) is None
-
-
-def test_a_field_takes_every_value_of_a_list_once_and_objects_whole() -> None:
-    items = [{"a": {"b": "x"}}, {"a": {"b": ["y", "x"]}}, {"a": {"b": 7}}, {"a": {}}, "none"]
-    assert gather(items, "a.b") == "x, y, 7"
-    assert gather([{"a": {"b": 1}}, {"a": "t"}], "a") == '[{"b":1},"t"]'
-    assert gather({"a": "alone"}, "a") == "alone"
-    assert gather([], "a") is None
-    assert gather(None, "a.b") is None
 
 
 @pytest.mark.parametrize("value", [None, "", 0, True, [], {}, [{}], {"attributes": []}, {"attributes": {"custom": 7}}])

@@ -97,12 +97,6 @@ def test_arguments_become_a_line_and_humps_become_blanks() -> None:
     assert FUNCTIONS["spaced"]("T1543.001") == "T1543.001"
 
 
-def test_every_element_says_its_part_once() -> None:
-    elements = [{"a": {"b": "x"}}, {"a": {"b": ["y", "x"]}}, {"a": 1}]
-    assert FUNCTIONS["joined"](elements, "a", "b") == "x, y"
-    assert FUNCTIONS["joined"]("none", "a") is None
-
-
 @pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"chain"}))
 @pytest.mark.parametrize("value", STRANGE)
 def test_no_value_of_any_kind_breaks_a_function(name: str, value: object) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.normalizers.netskope.functions import device_kind, gather, given, hostile, malware, page, site
+from nightdesk.normalizers.netskope.functions import device_kind, given, hostile, malware, page, site
 
 
 def test_fillers_are_left_out_and_what_says_something_stays() -> None:
@@ -40,15 +40,6 @@ def test_a_site_is_the_host_alone() -> None:
 )
 def test_the_kind_of_machine_follows_its_word(word: Any, kind: str | None) -> None:
     assert device_kind(word) == kind
-
-
-def test_a_field_takes_every_value_of_a_list_once_and_objects_whole() -> None:
-    items = [{"a": {"b": "x"}}, {"a": {"b": ["y", "x"]}}, {"a": {"b": 7}}, {"a": {}}, "none"]
-    assert gather(items, "a.b") == "x, y, 7"
-    assert gather([{"a": {"b": 1}}, {"a": "t"}], "a") == '[{"b":1},"t"]'
-    assert gather({"a": "alone"}, "a") == "alone"
-    assert gather([], "a") is None
-    assert gather(None, "a.b") is None
 
 
 @pytest.mark.parametrize("value", [None, "", 0, True, [], {}, [{}], {"url": 7}, {"alert_type": []}, {"url": "://"}])

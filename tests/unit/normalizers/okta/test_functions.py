@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.normalizers.okta.functions import detection, gather, pair, people, positive, prepared, risk
+from nightdesk.normalizers.okta.functions import detection, pair, people, positive, prepared, risk
 
 
 def test_a_value_is_taken_out_of_the_logs_own_notation() -> None:
@@ -65,12 +65,3 @@ def test_any_value_is_taken(value: Any) -> None:
     people(value, value)
     prepared(value)
     prepared({"target": value, "actor": value, "authenticationContext": value})
-
-
-def test_a_field_takes_every_value_of_a_list_once_and_objects_whole() -> None:
-    items = [{"a": {"b": "x"}}, {"a": {"b": ["y", "x"]}}, {"a": {"b": 7}}, {"a": {}}, "none"]
-    assert gather(items, "a.b") == "x, y, 7"
-    assert gather([{"a": {"b": 1}}, {"a": "t"}], "a") == '[{"b":1},"t"]'
-    assert gather({"a": "alone"}, "a") == "alone"
-    assert gather([], "a") is None
-    assert gather(None, "a.b") is None

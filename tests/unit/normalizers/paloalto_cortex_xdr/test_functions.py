@@ -101,9 +101,3 @@ def test_a_host_that_is_no_text_is_told() -> None:
 )
 def test_an_artifact_is_convicted_only_by_the_vendor(artifact: object, bad: bool | None) -> None:
     assert FUNCTIONS["malicious"](artifact) is bad
-
-
-def test_values_of_events_are_joined_once_each() -> None:
-    events = [{"a": "x"}, {"a": 7}, {"a": "x"}, {"a": "N/A"}, {"a": True}, {"a": ["y"]}, 3]
-    assert FUNCTIONS["joined"](events, "a") == "x, 7"
-    assert FUNCTIONS["joined"]("none", "a") is None

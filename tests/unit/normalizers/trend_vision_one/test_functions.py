@@ -86,8 +86,3 @@ def test_the_highest_risk_counts() -> None:
 )
 def test_an_action_counts_when_it_succeeded(record: object, done: str | None) -> None:
     assert FUNCTIONS["stopped"](record) == done
-
-
-def test_values_are_joined_once_each() -> None:
-    assert FUNCTIONS["joined"]([{"a": ["x", "y"]}, {"a": "x"}, {"a": None}, 7], "a") == "x, y"
-    assert FUNCTIONS["joined"]([], "a") is None
