@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from nightdesk.hub.cli.app import app
+from nightdesk.hub.cli.coverage import COLUMNS, counted, rows
 from nightdesk.hub.config import HubConfig
 from nightdesk.hub.quality import tier_of
 from nightdesk.hub.registry import Registry
@@ -16,7 +17,19 @@ from nightdesk.sdk import errors, hookspecs
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.manifest import Action, Manifest, Stream
 
-__all__ = ["cli", "commands", "config", "decisions", "error_tree", "hooks", "matrix", "vendors"]
+__all__ = [
+    "cli",
+    "commands",
+    "config",
+    "coverage",
+    "decisions",
+    "error_tree",
+    "hooks",
+    "matrix",
+    "product_count",
+    "products",
+    "vendors",
+]
 
 
 def _table(columns: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
@@ -224,3 +237,28 @@ def decisions() -> str:
         title = re.sub(r"^# *[0-9]*[.:]? *", "", path.read_text(encoding="utf-8").partition("\n")[0])
         lines.append(f"- [{int(path.name[:4])}. {title[:1].upper()}{title[1:]}]({path.name})")
     return "\n".join(lines)
+
+
+def products() -> str:
+    """One row a product: what its alerts are called, and which of its forms are read."""
+    normalizer = _shipped().normalizer()
+    rows = []
+    for product in normalizer.products:
+        known = [compiled.mapping for compiled in normalizer.mappings(product)]
+        first = known[0]
+        forms = "; ".join(f"[{mapping.form}]({mapping.docs})" for mapping in known)
+        rows.append((first.name + (" (any vendor)" if first.generic else ""), f"`{product}`", forms))
+    return _table(("product", "name", "forms"), iter(sorted(rows, key=lambda row: str(row[0]).lower())))
+
+
+def product_count() -> str:
+    """How many products, and how many forms of them."""
+    normalizer = _shipped().normalizer()
+    forms = sum(len(normalizer.mappings(product)) for product in normalizer.products)
+    return f"{len(normalizer.products)} products in {forms} forms"
+
+
+def coverage() -> str:
+    """Where the values of our own invented alerts end; without their repository there are none."""
+    accounts, _ = counted([Path("tests/fixtures")])
+    return _table(COLUMNS, rows(accounts))

@@ -77,7 +77,10 @@ class AlertBuilder(Intelligence):
             if "provider" in given:
                 facts["cloud"] = given
             entry = self.scope.identity(ref, label or str(uid), "system")
-            self.assets[ref] = {**entry, "extensions": {EXTENSION["asset"]: facts}}
+            if uid:
+                entry["external_references"] = [{"source_name": self.product, "external_id": uid}]
+            entry["extensions"] = {EXTENSION["asset"]: facts}
+            self.assets[ref] = entry
         if label:
             short = label.split(".")[0].lower()
             where = values.address(address) if address else None
@@ -183,6 +186,14 @@ class AlertBuilder(Intelligence):
         if scores:
             core["scores"] = scores
         references = [{"source_name": self.product, "external_id": made.native_id}]
+        # Consumers that do not know the extensions still show which rule, which incident and what kind of alert.
+        if header.native_parent_id:
+            references.append({"source_name": f"{self.product}/parent", "external_id": header.native_parent_id})
+        if header.rule.get("rule_id"):
+            rule = {"source_name": f"{self.product}/rule", "external_id": str(header.rule["rule_id"])}
+            if header.rule.get("rule_name"):
+                rule["description"] = str(header.rule["rule_name"])
+            references.append(rule)
         if self.techniques or self.tactic_ids:
             references += [{"source_name": "mitre-attack", "external_id": found} for found in self.techniques]
             references += [{"source_name": "mitre-attack", "external_id": found} for found in self.tactic_ids]
@@ -197,6 +208,10 @@ class AlertBuilder(Intelligence):
             "extensions": {INCIDENT_CORE: core, EXTENSION["alert"]: extension},
             "object_marking_refs": self._marks,
         }
+        kinds = header.observation.get("event_category") or ()
+        labels = [text for text in dict.fromkeys((*kinds, header.native_type, header.rule.get("rule_type"))) if text]
+        if labels:
+            incident["labels"] = labels
         if header.description:
             incident["description"] = header.description
         if header.confidence is not None and 0 <= header.confidence <= _CERTAIN:

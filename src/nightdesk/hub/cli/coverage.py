@@ -11,7 +11,7 @@ from nightdesk.hub.cli.output import Json, emit, fail, table, troubles
 if TYPE_CHECKING:
     from nightdesk.stix.accounting import Account
 
-__all__ = ["counted", "coverage", "rows"]
+__all__ = ["COLUMNS", "counted", "coverage", "rows"]
 
 _GOLDEN = (".stix.json", ".loss.json")
 _LOST = 1

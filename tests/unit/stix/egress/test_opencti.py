@@ -84,7 +84,7 @@ def test_the_way_to_the_console_is_a_reference() -> None:
         "external_id": "a-1",
         "url": "https://console.example.com/alerts/a-1",
     }
-    assert [other["external_id"] for other in others] == ["T1059.001", "TA0002"]
+    assert [other["external_id"] for other in others] == ["r-1", "T1059.001", "TA0002"]
     before = an_alert()[0]
     one(before, "incident")["external_references"] = []
     (made,) = one(opencti(before), "incident")["external_references"]
