@@ -123,7 +123,9 @@ class _Writer:
             if kind == "texts":
                 lines.append(f"if {target}: {target} = each({target}, lambda x: {head}x{tail})")
                 continue
-            if found.path:
+            if found.path and name in FUNCTIONS:
+                lines.append(f"if {target}.__class__ in COMPOUND: {target} = single({target}, {pointer!r}, B)")
+            elif found.path:
                 lines.append(f"if {target}.__class__ is list and len({target}) == 1: {target} = {target}[0]")
             lines.append(f"if {target} is not None and {target} != '': {target} = {head}{target}{tail}")
         return lines

@@ -214,10 +214,10 @@ class Normalizer:
                 loss=lambda: report,
             )  # fmt: skip
         mapping = compiled.mapping
-        prepared = compiled.prepare(document)
         builder = AlertBuilder(scope, product=mapping.product, vendor=mapping.vendor, name=mapping.name)
         builder.problems.extend(wrong)
         try:
+            prepared = compiled.prepare(document)
             finished = compiled.read(prepared, builder, raw)
         except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError, OverflowError) as error:
             # A mapping function met a shape it did not foresee: this alert is kept and shown, the batch goes on.

@@ -10,6 +10,7 @@ import orjson
 from nightdesk.stix import values
 
 __all__ = [
+    "COMPOUND",
     "EMPTY",
     "as_dict",
     "as_flag",
@@ -22,9 +23,11 @@ __all__ = [
     "digests",
     "listed",
     "many",
+    "single",
     "texts",
 ]
 
+COMPOUND = frozenset({list, dict})
 EMPTY: dict[str, Any] = {}
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _LARGEST = 2**53 - 1
@@ -53,6 +56,18 @@ def as_dict(value: Any, pointer: str, report: Reports) -> dict[str, Any]:
         return first
     report.problem(pointer, "an object", value)
     return EMPTY
+
+
+def single(value: Any, pointer: str, report: Reports) -> Any:
+    """The one value of a list, for a function that takes one; several, or an object, are reported."""
+    if value.__class__ is list:
+        given = [item for item in value if item is not None and item != ""]
+        if not given:
+            return None
+        if len(given) == 1 and given[0].__class__ not in COMPOUND:
+            return given[0]
+    report.problem(pointer, "one value", value)
+    return None
 
 
 def as_text(value: Any, pointer: str, report: Reports) -> str | None:

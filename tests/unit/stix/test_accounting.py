@@ -67,6 +67,7 @@ def test_shares_are_of_all_values(product: Product) -> None:
 @pytest.mark.parametrize("fixture", [pytest.param(one, id=str(one)) for one in fixtures()])
 def test_the_fate_of_every_leaf_agrees_with_the_loss_report(fixture: Fixture) -> None:
     made = normalizer().normalize(fixture.product, fixture.payload, ACME)
+    assert made.mapping is not None
     fates = Counter(fate for _, fate in leaves(made.document, made.mapping.coverage))
     lost = [path for path in made.loss.lost if not path.startswith("vendor_fields.")]
     assert fates["ignored"] == sum(made.loss.ignored.values())

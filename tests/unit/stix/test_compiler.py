@@ -248,3 +248,18 @@ def test_the_generated_source_is_kept_for_its_author(product: Product) -> None:
     (compiled,) = product.normalizer.mappings("acme_edr")
     assert compiled.source.startswith("def read(doc, B, raw):")
     assert "'id'" in compiled.source
+
+
+def test_a_function_of_one_value_is_not_given_several(product: Product) -> None:
+    product.write(alert=ALERT + "  title: host > if_name | other\n")
+    several = product.alert(host=["a", "b"], other="c")
+    assert (several.alert.title, several.loss.wrong) == ("c", (("/host", "one value", "list"),))
+    assert product.alert(host=["", "a"]).alert.title == "a"
+    assert product.alert(host={"name": "a"}, other="c").loss.wrong == (("/host", "one value", "dict"),)
+
+
+def test_a_step_that_breaks_sets_the_alert_aside(product: Product) -> None:
+    product.functions = {"broken": lambda document: document["missing"]}
+    product.write("prepare: [broken]\n")
+    with pytest.raises(MappingError, match="KeyError while mapping"):
+        product.alert()

@@ -1,0 +1,1 @@
+"""Google SecOps (Chronicle): detections of rules, and single events of the unified data model."""

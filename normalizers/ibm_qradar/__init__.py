@@ -1,0 +1,1 @@
+"""IBM QRadar SIEM: offenses of the REST API."""

@@ -1,0 +1,1 @@
+"""Stellar Cyber Open XDR: cases (formerly incidents) of the connect API."""

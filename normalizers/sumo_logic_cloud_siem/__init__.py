@@ -1,0 +1,1 @@
+"""Sumo Logic Cloud SIEM: insights and the signals they are made of."""
