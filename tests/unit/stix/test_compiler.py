@@ -4,6 +4,8 @@ import pytest
 from tests.stix_validity import faults
 from tests.unit.stix.conftest import ALERT, HEAD, Product
 
+from nightdesk.sdk.errors import MappingError
+
 
 def kinds(objects: Any, kind: str) -> list[dict[str, Any]]:
     return [entry for entry in objects if entry["type"] == kind]
