@@ -47,7 +47,7 @@ def _object(entry: Mapping[str, Any], known: set[str]) -> Iterator[str]:
     if entry.get("created", "") > entry.get("modified", "9"):
         yield "modified before created"
     for first, last in (("first_observed", "last_observed"), ("first_seen", "last_seen")):
-        if entry.get(first, "") > entry.get(last, "9"):
+        if entry.get(first, "").rstrip("Z") > entry.get(last, "9").rstrip("Z"):
             yield f"{last} before {first}"
     yield from _values(entry, "", known)
 
@@ -57,7 +57,8 @@ def _values(node: Any, name: str, known: set[str]) -> Iterator[str]:
         if not node:
             yield f"{name} is empty"
         for key, value in node.items():
-            yield from _values(value, str(key), known)
+            # What vendors call their fields says nothing of what stands in them.
+            yield from _values(value, str(key) if name != "vendor_fields" else "field", known)
     elif isinstance(node, list | tuple):
         if not node:
             yield f"{name} is empty"

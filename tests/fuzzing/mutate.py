@@ -1,5 +1,6 @@
 """Turns an invented alert into one that nobody foresaw; the same dice give the same alert."""
 
+import copy
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ def _places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def _value(dice: random.Random) -> Any:
     if dice.random() < 0.001:  # rarely: it is slow
         return dice.choice(("x", "a=", "1.", "\\", '"')) * (_LONG // 2)
-    return dice.choice(_STRINGS) if dice.random() < 0.6 else dice.choice(_VALUES)  # texts more often
+    return dice.choice(_STRINGS) if dice.random() < 0.6 else copy.deepcopy(dice.choice(_VALUES))  # texts more often
 
 
 def _at(document: Any, dice: random.Random) -> tuple[Any, Any] | None:

@@ -353,6 +353,9 @@ class Observables:
 
         ``method`` and ``target`` are those of the HTTP request that it carried.
         """
+        # ``address_id`` names an address that the mapping may not have made.
+        source = source if source in self.scos else None
+        destination = destination if destination in self.scos else None
         ends = [ref for ref in (source, destination) if ref]
         ports = [port for port in (source_port, destination_port) if port is not None and 0 <= port <= 65535]
         if not ends or len(ports) < 2:

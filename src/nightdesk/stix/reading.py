@@ -187,7 +187,7 @@ def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | 
         value = [inner for item in value for inner in (item if item.__class__ is list else (item,))]
     try:
         if value.__class__ is list and not any(item.__class__ in {dict, list} for item in value):
-            return ", ".join(dict.fromkeys(_word(item) for item in value if item not in _NOTHING))
+            return ", ".join(dict.fromkeys(_word(item) for item in value if item not in _NOTHING)) or None
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
         # Nested past what the encoder takes, or an integer of more than 64 bits.

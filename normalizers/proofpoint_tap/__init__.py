@@ -1,0 +1,1 @@
+"""Proofpoint Targeted Attack Protection: messages and clicks of the SIEM API."""
