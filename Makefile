@@ -54,6 +54,8 @@ lock:                             # newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --all-extras -o requirements/run.txt
 	$(COMPILE) --group pyproject.toml:build -o requirements/build.txt
 	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	for file in tests/consumers/opencti tests/consumers/misp tests/consumers/taxii benchmarks/peer/requirements; do \
+	  $(COMPILE) --no-annotate $$file.in -o $$file.txt; done
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
