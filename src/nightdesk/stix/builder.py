@@ -29,20 +29,26 @@ _SAID = ("native_parent_id", "native_type", "native_status", "native_severity", 
 _NEEDED = {"api": "operation", "cloud": "provider"}
 
 
+def _noting(problems: list[tuple[str, str, str]]) -> Callable[[str, str, Any], None]:
+    """What notes a problem; no method of the builder, which would then hold itself until the cyclic collector runs."""
+
+    def problem(pointer: str, wanted: str, found: Any) -> None:
+        problems.append((pointer, wanted, type(found).__name__))
+
+    return problem
+
+
 class AlertBuilder(Intelligence):
     """One alert. The compiled mapping calls the methods in order, ``finish`` last."""
 
     def __init__(self, scope: Scope, *, product: str, vendor: str, name: str) -> None:
         self.problems: list[tuple[str, str, str]] = []
-        super().__init__(scope, product, self._problem)
+        super().__init__(scope, product, _noting(self.problems))
         self.vendor = vendor
         self.name = name
         self.assets: dict[str, dict[str, Any]] = {}
         self.links: list[tuple[str, str, str]] = []
         self.dropped: tuple[str, ...] = ()
-
-    def _problem(self, pointer: str, wanted: str, found: Any) -> None:
-        self.problems.append((pointer, wanted, type(found).__name__))
 
     def asset(
         self,
