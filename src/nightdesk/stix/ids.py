@@ -13,11 +13,13 @@ from typing import Any
 
 import orjson
 
-__all__ = ["KEY_BYTES", "TenantKey", "observable_id"]
+__all__ = ["KEY_BYTES", "TenantKey", "observable_id", "value_id"]
 
 KEY_BYTES = 32
 _NAMESPACE = uuid.UUID("00abedb4-aa42-466c-9c01-fed23315a9b7").bytes
 _SEED = hashlib.sha1(_NAMESPACE, usedforsecurity=False)
+_VALUE_SEED = _SEED.copy()
+_VALUE_SEED.update(b'{"value":')
 _PERSON = b"nightdesk.stix.1"
 _SORTED = orjson.OPT_SORT_KEYS
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
@@ -28,6 +30,14 @@ def observable_id(kind: str, contributing: Mapping[str, Any]) -> str:
     """The id of an observable from its contributing properties (cleaned, non-empty, no floats)."""
     digest = _SEED.copy()
     digest.update(orjson.dumps(contributing, option=_SORTED))
+    text = digest.hexdigest()
+    return f"{kind}--{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
+
+
+def value_id(kind: str, value: str) -> str:
+    """``observable_id`` of what has one contributing property, ``value``: an address, a name, a URL."""
+    digest = _VALUE_SEED.copy()
+    digest.update(orjson.dumps(value) + b"}")
     text = digest.hexdigest()
     return f"{kind}--{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nightdesk.sdk.case import Entity, EntityKind
 from nightdesk.stix import values
-from nightdesk.stix.ids import observable_id
+from nightdesk.stix.ids import observable_id, value_id
 from nightdesk.stix.scope import Scope
 
 __all__ = ["Observables"]
@@ -24,6 +24,8 @@ _HIVES = {
 }
 SHARED = "shared"
 """The role of what stands for many (a company's own egress address): an observable, and no entity."""
+_HASHES = ("MD5", "SHA-1", "SHA-256", "SHA-512")
+_ALGORITHMS = {64: "sha256", 40: "sha1", 32: "md5"}
 _INTEGRITY = {"untrusted": "low", "low": "low", "medium": "medium", "high": "high", "system": "system"}
 # Registered media types that alerts really carry; consumers refuse any other (validator code 271).
 _MEDIA = {
@@ -37,6 +39,11 @@ _MEDIA = {
     "text/html", "text/javascript", "text/plain", "text/xml",
 }  # fmt: skip
 _ACCOUNT_TYPES = {"unix", "windows-local", "windows-domain", "ldap", "tacacs", "radius", "nis", "openid"}
+
+
+_NONE: Mapping[str, Any] = {}
+_TIME_ALONE = {"created_time"}
+"""Is no process to consumers (validator 3.3.2)."""
 
 
 class Observables:
@@ -54,12 +61,20 @@ class Observables:
     def _put(self, kind: str, contributing: Mapping[str, Any], rest: Mapping[str, Any] | None = None) -> str:
         return self._keep(kind, observable_id(kind, contributing), contributing, rest)
 
+    def _value(self, kind: str, value: str) -> str:
+        ref = value_id(kind, value)
+        if ref not in self.scos:
+            self.scos[ref] = {
+                "type": kind, "spec_version": "2.1", "id": ref, "object_marking_refs": self._marks, "value": value,
+            }  # fmt: skip
+        return ref
+
     def _keep(self, kind: str, ref: str, first: Mapping[str, Any], rest: Mapping[str, Any] | None) -> str:
         known = self.scos.get(ref)
         if known is None:
-            known = {"type": kind, "spec_version": "2.1", "id": ref, "object_marking_refs": self._marks}
-            known.update(first)
-            self.scos[ref] = known
+            known = self.scos[ref] = {
+                "type": kind, "spec_version": "2.1", "id": ref, "object_marking_refs": self._marks, **first,
+            }  # fmt: skip
         if rest:
             for name, value in rest.items():
                 if value is not None and name not in known:
@@ -102,7 +117,7 @@ class Observables:
         if found is None:
             self.problem(pointer, "an IP address", text)
             return None
-        ref = self._put(found[0], {"value": found[1]})
+        ref = self._value(found[0], found[1])
         self.mark(role, ref, EntityKind.ADDRESS, found[1])
         return ref
 
@@ -114,7 +129,7 @@ class Observables:
         if found is None:
             self.problem(pointer, "a MAC address", text)
             return None
-        return self._put("mac-addr", {"value": found})
+        return self._value("mac-addr", found)
 
     def domain(self, text: str | None, *, role: str | None = None, pointer: str = "") -> str | None:
         """A domain name; a text that is an address becomes that address."""
@@ -126,7 +141,7 @@ class Observables:
                 return self.address(text, role=role and role.replace("domain", "address"), pointer=pointer)
             self.problem(pointer, "a domain name", text)
             return None
-        ref = self._put("domain-name", {"value": found})
+        ref = self._value("domain-name", found)
         self.mark(role, ref, EntityKind.DOMAIN, found)
         return ref
 
@@ -138,7 +153,7 @@ class Observables:
         if found is None:
             self.problem(pointer, "an absolute URL", text)
             return None
-        ref = self._put("url", {"value": found})
+        ref = self._value("url", found)
         self.mark(role, ref, EntityKind.URL, found)
         return ref
 
@@ -152,7 +167,9 @@ class Observables:
         if found is None:
             self.problem(pointer, "a mail address", text)
             return None
-        ref = self._put("email-addr", {"value": found}, {"belongs_to_ref": self._known("user-account", owner)})
+        ref = self._value("email-addr", found)
+        if owner and self._known("user-account", owner):
+            self.scos[ref].setdefault("belongs_to_ref", owner)
         self.mark(role, ref, EntityKind.EMAIL, found)
         return ref
 
@@ -193,39 +210,37 @@ class Observables:
                 digests.setdefault(*found)
             elif text and text.strip("0"):
                 self.problem(pointer, "a hash", text)
-        contributing: dict[str, Any] = {}
-        if digests:
-            contributing["hashes"] = {
-                key: digests[key] for key in ("MD5", "SHA-1", "SHA-256", "SHA-512") if key in digests
-            }
-        label = last or name
-        if label:
-            contributing["name"] = label
-        if not contributing:
-            return self.directory(folder) if folder else None
         parent = self.directory(folder) if folder else None
-        if parent:
-            contributing["parent_directory_ref"] = parent
-        keyed = dict(contributing)
+        label = last or name
+        if not label and not digests:
+            return parent
+        # Of the hashes only the first of STIX's order enters the id; keys are in the order in which the id wants them.
+        contributing: dict[str, Any] = {}
+        keyed: dict[str, Any] = {}
         if digests:
-            first = next(iter(contributing["hashes"]))
-            keyed["hashes"] = {first: digests[first]}
-        ref = self._keep(
-            "file",
-            observable_id("file", keyed),
-            contributing,
-            {
-                "size": size if size is None or size >= 0 else None,
-                "mime_type": mime_type.lower() if mime_type and mime_type.lower() in _MEDIA else None,
-                "ctime": created and values.clock_text(created),
-                "mtime": modified and values.clock_text(modified),
-                "atime": accessed and values.clock_text(accessed),
-            },
-        )
-        strongest = digests.get("SHA-256") or digests.get("SHA-1") or digests.get("MD5")
+            hashes_of = {key: digests[key] for key in _HASHES if key in digests} if len(digests) > 1 else digests
+            contributing["hashes"] = hashes_of
+            first = next(iter(hashes_of))
+            keyed["hashes"] = {first: hashes_of[first]}
+        if label:
+            contributing["name"] = keyed["name"] = label
+        if parent:
+            contributing["parent_directory_ref"] = keyed["parent_directory_ref"] = parent
+        rest: dict[str, Any] = {}
+        if size is not None and size >= 0:
+            rest["size"] = size
+        if mime_type and mime_type.lower() in _MEDIA:
+            rest["mime_type"] = mime_type.lower()
+        if created:
+            rest["ctime"] = values.clock_text(created)
+        if modified:
+            rest["mtime"] = values.clock_text(modified)
+        if accessed:
+            rest["atime"] = values.clock_text(accessed)
+        ref = self._keep("file", observable_id("file", keyed), contributing, rest)
+        strongest = digests and (digests.get("SHA-256") or digests.get("SHA-1") or digests.get("MD5"))
         if strongest:
-            algorithm = {64: "sha256", 40: "sha1", 32: "md5"}[len(strongest)]
-            self.mark(role, ref, EntityKind.FILE, f"{algorithm}:{strongest}", name=label)
+            self.mark(role, ref, EntityKind.FILE, f"{_ALGORITHMS[len(strongest)]}:{strongest}", name=label)
         elif role:
             self.roles[(role, ref)] = None
         return ref
@@ -247,28 +262,33 @@ class Observables:
         role: str | None = None,
     ) -> str | None:
         """A process; ``key`` is (host id, vendor process GUID), or (host id, pid, start, image, native id) without."""
-        parts: dict[str, Any] = {
-            "pid": pid,
-            "command_line": command_line,
-            "cwd": cwd,
-            "created_time": created and values.clock_text(created),
-            "image_ref": self._known("file", image),  # a path without a name is only a directory
-            "parent_ref": self._known("process", parent),
-            "creator_user_ref": self._known("user-account", user),
-            "opened_connection_refs": [ref for ref in connections if self._known("network-traffic", ref)] or None,
-        }
-        level = _INTEGRITY.get((integrity or "").lower())
-        # stix2-validator 3.3.2 refuses this extension when integrity_level stands alone.
-        if level and owner_sid:
-            parts["extensions"] = {"windows-process-ext": {"integrity_level": level, "owner_sid": owner_sid}}
-        given = {name: value for name, value in parts.items() if value is not None}
-        # A time alone is no process to consumers (validator 3.3.2).
-        if not {"pid", "command_line", "image_ref", "cwd"} & given.keys():
+        given: dict[str, Any] = {}
+        if pid is not None:
+            given["pid"] = pid
+        if command_line is not None:
+            given["command_line"] = command_line
+        if cwd is not None:
+            given["cwd"] = cwd
+        if created is not None:
+            given["created_time"] = values.clock_text(created)
+        if image and self._known("file", image):  # a path without a name is only a directory
+            given["image_ref"] = image
+        if given.keys() <= _TIME_ALONE:
             return None
-        ref = self.scope.key.id("process", self.product, *("" if part is None else part for part in key))
-        if parent == ref:
-            given.pop("parent_ref", None)
-        self._keep("process", ref, {}, given)
+        ref = self.scope.key.id("process", self.product, *["" if part is None else part for part in key])
+        if parent and parent != ref and self._known("process", parent):
+            given["parent_ref"] = parent
+        if user and self._known("user-account", user):
+            given["creator_user_ref"] = user
+        if connections:
+            opened = [to for to in connections if self._known("network-traffic", to)]
+            if opened:
+                given["opened_connection_refs"] = opened
+        level = _INTEGRITY.get(integrity.lower()) if integrity and owner_sid else None
+        # stix2-validator 3.3.2 refuses this extension when integrity_level stands alone.
+        if level:
+            given["extensions"] = {"windows-process-ext": {"integrity_level": level, "owner_sid": owner_sid}}
+        self._keep("process", ref, _NONE, given)
         if role:
             self.mark(role, ref, EntityKind.PROCESS, ref.partition("--")[2], pid=None if pid is None else str(pid))
         return ref
@@ -277,8 +297,12 @@ class Observables:
         """A program or operating system."""
         if not name:
             return None
-        given = {"name": name, "version": version, "vendor": vendor}
-        return self._put("software", {key: value for key, value in given.items() if value})
+        given = {"name": name}
+        if version:
+            given["version"] = version
+        if vendor:
+            given["vendor"] = vendor
+        return self._put("software", given)
 
     def registry_key(
         self, key: str | None, *, name: str | None = None, data: str | None = None, data_type: str | None = None
@@ -328,7 +352,13 @@ class Observables:
             contributing["account_login"] = login
         if not (user_id or login):
             return None
-        rest = {"display_name": display_name, "is_privileged": privileged, "is_service_account": service}
+        rest: dict[str, Any] = {}
+        if display_name is not None:
+            rest["display_name"] = display_name
+        if privileged is not None:
+            rest["is_privileged"] = privileged
+        if service is not None:
+            rest["is_service_account"] = service
         ref = self._put("user-account", contributing, rest)
         name = (login or user_id or "").lower()
         self.mark(role, ref, EntityKind.ACCOUNT, name, uid=user_id, domain=domain, login=login)
@@ -356,25 +386,35 @@ class Observables:
         # ``address_id`` names an address that the mapping may not have made.
         source = source if source in self.scos else None
         destination = destination if destination in self.scos else None
-        ends = [ref for ref in (source, destination) if ref]
-        ports = [port for port in (source_port, destination_port) if port is not None and 0 <= port <= 65535]
-        if not ends or len(ports) < 2:
+        if not (source or destination) or not _is_port(source_port) or not _is_port(destination_port):
             return None
-        names = [values.protocol(text) for text in protocols if text]
-        layer = "ipv6" if any(ref.startswith("ipv6") for ref in ends) else "ipv4"
-        contributing: dict[str, Any] = {
-            "src_ref": source or None,
-            "dst_ref": destination or None,
-            "src_port": ports[0],
-            "dst_port": ports[1],
-            "protocols": list(dict.fromkeys([layer, *(name for name in names if name)])),
-            "start": start and values.clock_text(start),
-        }
+        names = [_layer(source, destination), *(values.protocol(text) for text in protocols if text)]
+        given: dict[str, Any] = {}
+        if source:
+            given["src_ref"] = source
+        if destination:
+            given["dst_ref"] = destination
+        given["src_port"] = source_port
+        given["dst_port"] = destination_port
+        given["protocols"] = list(dict.fromkeys(name for name in names if name))
+        if start is not None:
+            given["start"] = values.clock_text(start)
         if method and target:
             request: dict[str, Any] = {"request_method": method.lower(), "request_value": target}
             if user_agent:
                 request["request_header"] = {"User-Agent": [user_agent]}
-            contributing["extensions"] = {"http-request-ext": request}
-        given = {name: value for name, value in contributing.items() if value is not None}
-        counts = {"src_byte_count": bytes_out, "dst_byte_count": bytes_in}
-        return self._put("network-traffic", given, {name: n for name, n in counts.items() if n is not None and n >= 0})
+            given["extensions"] = {"http-request-ext": request}
+        counts: dict[str, int] = {}
+        if bytes_out is not None and bytes_out >= 0:
+            counts["src_byte_count"] = bytes_out
+        if bytes_in is not None and bytes_in >= 0:
+            counts["dst_byte_count"] = bytes_in
+        return self._put("network-traffic", given, counts)
+
+
+def _is_port(number: int | None) -> bool:
+    return number is not None and 0 <= number <= 65535
+
+
+def _layer(source: str | None, destination: str | None) -> str:
+    return "ipv6" if any(ref and ref.startswith("ipv6") for ref in (source, destination)) else "ipv4"
