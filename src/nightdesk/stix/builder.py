@@ -1,14 +1,15 @@
 """Builds everything of one alert that is not an observable: assets, verdicts, the incident, and what ties them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from nightdesk.sdk.case import Alert, EntityKind
 from nightdesk.sdk.errors import MappingError
 from nightdesk.stix import values
 from nightdesk.stix.header import Header
+from nightdesk.stix.ids import TenantKey
 from nightdesk.stix.intelligence import Intelligence
 from nightdesk.stix.scales import CRITICALITY, SEVERITY, STATUS, determination
 from nightdesk.stix.scope import EXTENSION, FIXED_CREATED, INCIDENT_CORE, Scope
@@ -24,7 +25,8 @@ _CERTAIN = 100
 _MOST_VENDOR_FIELDS = 64
 _LARGEST_CLASS = 999_999
 _MOST_OCCURRENCES = 10**9
-_SAID = ("native_parent_id", "native_type", "native_status", "native_severity", "native_verdict")
+_DAY = timedelta(days=1)
+_ALERT, _ASSET, _OBSERVATION = EXTENSION["alert"], EXTENSION["asset"], EXTENSION["observation"]
 # Without this key the table says nothing.
 _NEEDED = {"api": "operation", "cloud": "provider"}
 
@@ -79,14 +81,12 @@ class AlertBuilder(Intelligence):
                 facts["hostname"] = label
             if domain:
                 facts["domain"] = domain
-            given = {name: text for name, text in (cloud or {}).items() if text}
-            if "provider" in given:
-                facts["cloud"] = given
-            entry = self.scope.identity(ref, label or str(uid), "system")
+            if cloud and cloud.get("provider"):
+                facts["cloud"] = {name: text for name, text in cloud.items() if text}
+            entry = self.assets[ref] = self.scope.identity(ref, label or str(uid), "system")
             if uid:
                 entry["external_references"] = [{"source_name": self.product, "external_id": uid}]
-            entry["extensions"] = {EXTENSION["asset"]: facts}
-            self.assets[ref] = entry
+            entry["extensions"] = {_ASSET: facts}
         if label:
             short = label.split(".")[0].lower()
             where = values.address(address) if address else None
@@ -98,9 +98,11 @@ class AlertBuilder(Intelligence):
 
     def link(self, source: str | None, kind: str, target: str | None) -> None:
         """A relationship between two objects of the alert."""
-        ends = {source, target} & (self.scos.keys() | self.assets.keys() | self.shared.keys())
-        if source and target and len(ends) == 2:
+        if source and target and source != target and self._holds(source) and self._holds(target):
             self.links.append((source, kind, target))
+
+    def _holds(self, ref: str) -> bool:
+        return ref in self.scos or ref in self.assets or ref in self.shared
 
     def finish(self, header: Header) -> Finished:
         """All objects in bundle order, and what tells the facts a decision needs.
@@ -145,15 +147,21 @@ class AlertBuilder(Intelligence):
             facts["product_version"] = header.product_version
         facts["instance"] = made.instance
         facts["native_id"] = made.native_id
-        for name in _SAID:
-            value = getattr(header, name)
-            if value is not None:
-                facts[name] = value
+        if header.native_parent_id is not None:
+            facts["native_parent_id"] = header.native_parent_id
+        if header.native_type is not None:
+            facts["native_type"] = header.native_type
+        if header.native_status is not None:
+            facts["native_status"] = header.native_status
+        if header.native_severity is not None:
+            facts["native_severity"] = header.native_severity
+        if header.native_verdict is not None:
+            facts["native_verdict"] = header.native_verdict
         facts["severity_id"] = SEVERITY.get(header.severity or "", 0)
-        for name in ("disposition", "verdict"):
-            value = getattr(header, name)
-            if value is not None:
-                facts[name] = value
+        if header.disposition is not None:
+            facts["disposition"] = header.disposition
+        if header.verdict is not None:
+            facts["verdict"] = header.verdict
         if header.occurrences and 0 < header.occurrences < _MOST_OCCURRENCES:
             facts["occurrences"] = header.occurrences
         console = values.url(header.console_url) if header.console_url else None
@@ -208,10 +216,13 @@ class AlertBuilder(Intelligence):
         incident: dict[str, Any] = {
             "type": "incident",
             "id": made.incident_id,
-            **made.head,
+            "spec_version": "2.1",
+            "created_by_ref": self.scope.hub_ref,
+            "created": made.created_text,
+            "modified": made.modified_text,
             "name": header.title or f"Alert {made.native_id}",
             "external_references": references,
-            "extensions": {INCIDENT_CORE: core, EXTENSION["alert"]: extension},
+            "extensions": {INCIDENT_CORE: core, _ALERT: extension},
             "object_marking_refs": self._marks,
         }
         kinds = header.observation.get("event_category") or ()
@@ -239,56 +250,71 @@ class AlertBuilder(Intelligence):
         return {
             "type": "observed-data",
             "id": made.observed_id,
-            **made.head,
+            "spec_version": "2.1",
+            "created_by_ref": self.scope.hub_ref,
+            "created": made.created_text,
+            "modified": made.modified_text,
             "first_observed": made.first_text,
             "last_observed": made.last_text,
             "number_observed": count,
             "object_refs": list(self.scos),
-            "extensions": {EXTENSION["observation"]: facts},
+            "extensions": {_OBSERVATION: facts},
             "object_marking_refs": self._marks,
         }
 
     def _sightings(self, made: "_Made") -> list[dict[str, Any]]:
-        where = [self.scope.tenant_ref, made.sensor_ref]
-        observed, identify = [made.observed_id], self.scope.key.id
+        hub, identify = self.scope.hub_ref, self.scope.key.id
+        tenant, sensor, observed = self.scope.tenant_ref, made.sensor_ref, made.observed_id
         return [
             {
                 "type": "sighting",
-                "id": identify("sighting", target, made.observed_id, *where),
-                **made.head,
+                "id": identify("sighting", target, observed, tenant, sensor),
+                "spec_version": "2.1",
+                "created_by_ref": hub,
+                "created": made.created_text,
+                "modified": made.modified_text,
                 "sighting_of_ref": target,
-                "observed_data_refs": observed,
-                "where_sighted_refs": where,
+                "observed_data_refs": [observed],
+                "where_sighted_refs": [tenant, sensor],
                 "first_seen": made.first_text,
                 "last_seen": made.last_text,
                 "count": 1,
                 "object_marking_refs": self._marks,
             }
-            for target in (*self.seen, *(found.stix_id for found in self.techniques.values()))
+            for target in (*self.seen, *[found.stix_id for found in self.techniques.values()])
         ]
 
     def _relationships(self, made: "_Made") -> list[dict[str, Any]]:
-        incident, observed, identify = made.incident_id, made.observed_id, self.scope.key.id
+        incident, observed = made.incident_id, made.observed_id
         related = [observed] if self.scos else []
         related += self.assets
         related += self.flaws
         related += [ref for ref in self.seen if ref.startswith("malware")]
         related += [found.stix_id for found in self.techniques.values()]
-        links = dict.fromkeys((incident, "related-to", target) for target in related)
-        links.update(dict.fromkeys(self.links))
-        if self.scos:
-            links.update(dict.fromkeys((ref, "based-on", observed) for ref in self.seen if ref.startswith("indicator")))
-        # A relationship between shared things outlives the alert, so its ``created`` is fixed like theirs.
-        lasting = {**made.head, "created": FIXED_CREATED, "modified": made.shared_modified}
+        own = [(incident, "related-to", target) for target in dict.fromkeys(related)]
+        found = self._related(own, made.created_text, made.modified_text)
+        if self.links:
+            # A relationship between shared things outlives the alert, so its ``created`` is fixed like theirs.
+            found += self._related(dict.fromkeys(self.links), FIXED_CREATED, made.shared_modified)
+        if self.scos and self.seen:
+            based = [(ref, "based-on", observed) for ref in self.seen if ref.startswith("indicator")]
+            found += self._related(based, made.created_text, made.modified_text)
+        return found
+
+    def _related(self, links: Iterable[tuple[str, str, str]], created: str, modified: str) -> list[dict[str, Any]]:
+        hub, marks, identify = self.scope.hub_ref, self._marks, self.scope.key.id
         return [
             {
                 "type": "relationship",
                 "id": identify("relationship", source, kind, target),
-                **(made.head if source == incident or target in (observed, incident) else lasting),
+                "spec_version": "2.1",
+                "created_by_ref": hub,
+                "created": created,
+                "modified": modified,
                 "relationship_type": kind,
                 "source_ref": source,
                 "target_ref": target,
-                "object_marking_refs": self._marks,
+                "object_marking_refs": marks,
             }
             for source, kind, target in links
         ]
@@ -325,7 +351,7 @@ class AlertBuilder(Intelligence):
     def window(self, first: datetime | None, last: datetime | None, created: datetime) -> tuple[datetime, datetime]:
         """When it was seen; a time a day after the alert itself contradicts it and counts as wrong."""
         start = first or last or created
-        if start > created + timedelta(days=1):
+        if start > created + _DAY:
             self.problem("/", "an event time before the alert's own time", first)
             start = created
         return start, max(start, last or start)
@@ -338,21 +364,25 @@ class _Made:
         key = builder.scope.key
         self.native_id = native_id
         self.instance = header.instance or builder.product
-        self.created = created.replace(microsecond=created.microsecond // 1000 * 1000)
+        rest = created.microsecond % 1000
+        self.created = created - timedelta(microseconds=rest) if rest else created
         self.modified = max(self.created, header.modified or self.created)
         self.first, self.last = builder.window(header.first, header.last, created)
-        self.first_text, self.last_text = values.clock_text(self.first), values.clock_text(self.last)
-        changed = values.created_text(self.modified)
-        self.shared_modified = max(FIXED_CREATED, changed)
-        self.head = {
-            "spec_version": "2.1",
-            "created_by_ref": builder.scope.hub_ref,
-            "created": values.created_text(self.created),
-            "modified": changed,
-        }
+        self.first_text = values.clock_text(self.first)
+        self.last_text = self.first_text if self.last is self.first else values.clock_text(self.last)
+        self.created_text = values.created_text(self.created)
+        same = self.modified is self.created
+        self.modified_text = self.created_text if same else values.created_text(self.modified)
+        self.shared_modified = max(FIXED_CREATED, self.modified_text)
         self.incident_id = key.id("incident", "alert", self.instance, native_id)
         self.observed_id = key.id("observed-data", "alert", self.instance, native_id, 0)
-        self.sensor_ref = key.id("identity", "sensor", builder.product, self.instance)
+        self.sensor_ref = _sensor_ref(key, builder.product, self.instance)
+
+
+@lru_cache(maxsize=4096)
+def _sensor_ref(key: TenantKey, product: str, instance: str) -> str:
+    """A tenant has few sensors and every alert names one."""
+    return key.id("identity", "sensor", product, instance)
 
 
 def to_alert(facts: Mapping[str, Any], *, tenant: str, product: str, caution: tuple[str, ...], digest: str) -> Alert:
