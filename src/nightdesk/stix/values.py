@@ -29,6 +29,7 @@ __all__ = [
     "url",
 ]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 # What IDNA 2008 takes (STIX 2.1 section 6.4): no underscore, no two hyphens third and fourth but in an A-label.
@@ -42,6 +43,15 @@ _HASH_BY_LENGTH = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 128: "SHA-512"}
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]")
 _AUTHORITY = re.compile(r"^([^@]*@)?(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(:[0-9]*)?$")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# What stands in its one form already, which is nearly everything: nothing is taken apart to be put together again.
+_PLAIN_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?=[0-9])|$)){4}")
+_PLAIN_URL = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~-]+(?::[0-9]*)?"
+    r"(?:[/?](?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]+|%[0-9A-Fa-f]{2})*)?"
+    r"(?:#(?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]+|%[0-9A-Fa-f]{2})*)?"
+)
+_PLAIN_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
+_COUNT = re.compile(r"\d{9,19}(\.\d+)?")
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](\d+))?\s*(Z|[+-]\d\d:?\d\d)?$")
 # IANA service and protocol names that alerts really carry; stix2-validator refuses any other (272).
 _PROTOCOLS = {
@@ -55,6 +65,8 @@ _PROTOCOLS = {
 @lru_cache(maxsize=65536)
 def address(text: str) -> tuple[str, str] | None:
     """(``ipv4-addr`` | ``ipv6-addr``, RFC 5952 form); a zone index is dropped, an IPv4-mapped address is IPv4."""
+    if _PLAIN_IPV4.fullmatch(text):
+        return "ipv4-addr", text
     try:
         parsed = ipaddress.ip_address(text.strip().strip("[]").partition("%")[0])
     except ValueError:
@@ -95,6 +107,8 @@ def email(text: str) -> str | None:
 def url(text: str) -> str | None:
     """An absolute URL; what no URI may hold is percent-encoded."""
     value = text.strip()
+    if _PLAIN_URL.fullmatch(value):
+        return value
     if not _URL.match(value):
         return None
     scheme, _, rest = value.partition("://")
@@ -142,13 +156,16 @@ def split_path(path: str) -> tuple[str, str]:
 
 def moment(text: str) -> datetime | None:
     """An ISO 8601 time with a zone, cut to microseconds, between 2000 and 2100; None otherwise."""
-    match = _TIME.match(text.strip())
-    if match is None or match[3] is None:
-        return None
-    fraction = (match[2] or "")[:6].ljust(6, "0")
-    zone = "+00:00" if match[3] == "Z" else match[3]
     try:
-        value = datetime.fromisoformat(f"{match[1].replace(' ', 'T')}.{fraction}{zone}").astimezone(UTC)
+        if _PLAIN_TIME.fullmatch(text):
+            value = datetime.fromisoformat(text)
+        else:
+            match = _TIME.match(text.strip())
+            if match is None or match[3] is None:
+                return None
+            fraction = (match[2] or "")[:6].ljust(6, "0")
+            zone = "+00:00" if match[3] == "Z" else match[3]
+            value = datetime.fromisoformat(f"{match[1].replace(' ', 'T')}.{fraction}{zone}").astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     return value if _EARLIEST <= value < _LATEST else None
@@ -158,11 +175,11 @@ def epoch(number: float | str) -> datetime | None:
     """A count since 1970 in seconds, ms, µs or ns (told apart by its size: the years 2000 to 2100 do not overlap)."""
     text = str(number).strip()
     try:
-        if re.fullmatch(r"\d+", text):
+        if text.isdecimal():
             whole = int(text)
             scale = 10**9 if whole > 10**17 else 10**6 if whole > 10**14 else 10**3 if whole > 10**11 else 1
             seconds, rest = divmod(whole, scale)
-            value = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=rest * 10**6 // scale)
+            value = _EPOCH + timedelta(seconds=seconds, microseconds=rest * 10**6 // scale)
         else:
             whole_text, _, fraction = text.partition(".")
             value = datetime.fromtimestamp(int(whole_text), UTC).replace(microsecond=int(fraction[:6].ljust(6, "0")))
@@ -175,7 +192,7 @@ def epoch(number: float | str) -> datetime | None:
 def parse_time(text: str) -> datetime | None:
     """Either of the two: an ISO time with a zone, or a count since 1970."""
     found = moment(text)
-    if found is None and text[:1].isdigit() and re.fullmatch(r"\d{9,19}(\.\d+)?", text.strip()):
+    if found is None and text[:1].isdigit() and _COUNT.fullmatch(text.strip()):
         found = epoch(text)
     return found
 
