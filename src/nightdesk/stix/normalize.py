@@ -94,7 +94,10 @@ def parse(payload: bytes, *, source: str = "") -> tuple[Any, list[tuple[str, str
     except orjson.JSONDecodeError:
         return _parse_hard(payload, source)
     try:
-        keys = orjson.dumps(document).count(b'":')
+        again = orjson.dumps(document)
+        if again == payload:
+            return document, []
+        keys = again.count(b'":')
     except orjson.JSONEncodeError:
         keys = -1  # nested deeper than the encoder goes
     if payload.count(b'":') != keys and len(_KEY_END.findall(payload)) != keys:
