@@ -65,8 +65,9 @@ class Block:
                 self.hoist(f"{known} = {outer}.get({steps[-1]!r})")
             else:
                 pointer = self.pointer + pointer_of(steps[:-1])
-                walk = f"(None if {outer} is None else many({outer}, {steps[-1:]!r}, {pointer!r}, B))"
-                self.hoist(f"{known} = {outer}.get({steps[-1]!r}) if {outer}.__class__ is dict else {walk}")
+                there = f"{outer}.get({steps[-1]!r}) if {outer}.__class__ is dict"
+                walk = f"many({outer}, {steps[-1:]!r}, {pointer!r}, B)"
+                self.hoist(f"{known} = None if {outer} is None else {there} else {walk}")
         return known
 
     def many(self, path: tuple[str, ...], names: "Names") -> str:

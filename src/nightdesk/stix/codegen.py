@@ -5,6 +5,7 @@ identifiers. What is absent costs one look into a dictionary: an object whose es
 asked for, a list that is not there is never walked, and a value that the mapping computes twice is computed once.
 """
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,9 @@ from typing import Any, Final
 from nightdesk.stix.codeblock import Block, Names, pointer_of
 from nightdesk.stix.fields import ALERT_FIELDS, OBJECT_FIELDS, OBSERVATION_FIELDS
 from nightdesk.stix.functions import FUNCTIONS
+from nightdesk.stix.header import Header
 from nightdesk.stix.mapping import Alternative, Entry, Expression, Mapping_
-from nightdesk.stix.paths import LIST
+from nightdesk.stix.paths import LIST, Path_
 
 __all__ = ["source_of"]
 
@@ -58,6 +60,8 @@ class _Writer:
 
     def value(self, block: Block, expression: Expression, kind: str) -> str:
         """Emits code that leaves the expression's value in a fresh variable; returns its name."""
+        if len(expression) == 1 and expression[0].reference and kind not in _MANY:
+            return f"r_{expression[0].reference}"
         target = self.names.fresh("v")
         for number, alternative in enumerate(expression):
             depth = min(number, 1)
@@ -74,7 +78,8 @@ class _Writer:
             return [f"{target} = r_{found.reference}"]
         if found.literal is not None:
             literal: Any = [found.literal] if kind in _MANY else found.literal
-            return [f"{target} = {literal!r}", *self._coerce(target, kind, "/")]
+            plain = kind in {"text", "texts", "raw"} and found.literal.strip() not in {"", "-"}
+            return [f"{target} = {literal!r}", *([] if plain else self._coerce(target, kind, "/"))]
         if found not in self.again:
             return self._read(block, found, target, kind)
         known = self.root.known.get((f"memo {kind}", (repr(found),)))
@@ -89,17 +94,22 @@ class _Writer:
         pointer = home.pointer + pointer_of(found.path)
         if LIST in found.path or kind in _MANY:
             read = home.many(found.path, self.names) if found.path else f"[{self._element(home)}]"
-            lines = [f"{target} = {read}", *self._calls(found, target, "texts", pointer)]
-            if kind == "scalar":
-                lines.append(f"{target} = {target}[0] if len({target}) == 1 else {target} or None")
-            elif kind not in _MANY:
-                lines.append(f"{target} = {target}[0] if {target} else None")
-            return [*lines, *self._coerce(target, kind, pointer)]
-        if not found.path:
-            lines = [f"{target} = {self._element(home)}"]
+            lines = self._calls(found, target, "texts", pointer)
+            if kind in _MANY:
+                lines = [f"if {target}:", *_deeper([*lines, *self._coerce(target, kind, pointer)])]
+                return [f"{target} = {read}", *lines]
+            one = f"{target}[0] if len({target}) == 1 else {target} or None"  # a vendor field takes all
+            lines.append(f"{target} = {one if kind == 'scalar' else f'{target}[0] if {target} else None'}")
+            lines += self._coerce(target, kind, pointer)
+            return [f"{target} = {read}", f"if not {target}: {target} = None", "else:", *_deeper(lines)]
+        if found.path:
+            read = f"{home.strict(found.path[:-1], self.names)}.get({found.path[-1]!r})"
         else:
-            lines = [f"{target} = {home.strict(found.path[:-1], self.names)}.get({found.path[-1]!r})"]
-        return [*lines, *self._calls(found, target, kind, pointer), *self._coerce(target, kind, pointer)]
+            read = self._element(home)
+        if not found.calls:
+            return [f"{target} = {read}", *self._coerce(target, kind, pointer)]
+        lines = [*self._calls(found, target, kind, pointer), *self._coerce(target, kind, pointer)]
+        return [f"{target} = {read}", f"if {target} is not None:", *_deeper(lines)]
 
     @staticmethod
     def _element(home: Block) -> str:
@@ -121,7 +131,8 @@ class _Writer:
         for name, words in found.calls:
             head, tail = self._call(name, words, pointer)
             if kind == "texts":
-                lines.append(f"if {target}: {target} = each({target}, lambda x: {head}x{tail})")
+                read = self._each(target, name, words, pointer)
+                lines.append(f"if {target}: {target} = {read}" if lines else f"{target} = {read}")
                 continue
             if found.path and name in FUNCTIONS:
                 lines.append(f"if {target}.__class__ in COMPOUND: {target} = single({target}, {pointer!r}, B)")
@@ -130,13 +141,26 @@ class _Writer:
             lines.append(f"if {target} is not None and {target} != '': {target} = {head}{target}{tail}")
         return lines
 
+    def _each(self, items: str, name: str, words: tuple[str, ...], pointer: str) -> str:
+        """The call of a function on every element."""
+        if name != "scale" and name not in FUNCTIONS:
+            return f"each_called({items}, F[{name!r}], {words!r}, {pointer!r}, {name!r}, B)"
+        if not words:
+            return f"each({items}, {name})"
+        head, tail = self._call(name, words, pointer)
+        return f"each({items}, lambda x: {head}x{tail})"
+
     @staticmethod
     def _coerce(target: str, kind: str, pointer: str) -> list[str]:
         if kind in _MANY:
             return [f"if {target}: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]
         if kind in {"raw", "ref"}:
             return []
-        return [f"if {target} is not None: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]
+        test = f"{target} is not None"
+        if kind == "text":
+            # A text that begins with a letter, a digit or a slash is what ``as_text`` makes of it: not asked again.
+            test += f" and ({target}.__class__ is not str or not '.' <= {target} < '~')"
+        return [f"if {test}: {target} = {_COERCE[kind]}({target}, {pointer!r}, B)"]
 
     def lists(self, block: Block, expressions: tuple[Expression, ...], kind: str) -> str:
         """A list made of several expressions; each contributes all its values."""
@@ -176,7 +200,7 @@ class _Writer:
             for entry in together:
                 self.root.add(f"r_{entry.label} = None")
                 if entry.label in self.plural:
-                    self.root.add(f"all_{entry.label} = []")
+                    self.root.add(f"all_{entry.label} = {'[]' if each is None else '()'}")
             if each is None:
                 self._gated(together)
             else:
@@ -196,20 +220,30 @@ class _Writer:
         block, item, pointer = self.root, self.names.fresh("e"), pointer_of(each.path, "*")
         values = block.many(each.path, self.names) if each.path else "(doc,)"
         for name, words in each.calls:
-            values = f"each({values}, lambda x: called(F[{name!r}], x, {words!r}, {pointer!r}, {name!r}, B))"
-        block.add(f"for {item} in {values}:")
-        inner = Block(f"d{item}", 2, pointer)
-        otherwise = f"as_dict({item}, {pointer!r}, B)" if all(map(_needs_objects, entries)) else "EMPTY"
-        inner.hoist(f"d{item} = {item} if {item}.__class__ is dict else {otherwise}")
+            values = self._each(values, name, words, pointer)
+        if each.calls:
+            block.add(f"l{item} = {values}")
+            values = f"l{item}"
+        block.add(f"if {values}:")
+        inner = Block(f"d{item}", 3, pointer)
         self.looped = frozenset(entry.label for entry in entries) if len(entries) > 1 else frozenset()
         for entry in entries:
+            block.add(f"all_{entry.label} = []", 1)
             if len(entries) > 1:
                 inner.add(f"r_{entry.label} = None")
             self._entry(entry, inner)
         self.looped = frozenset()
-        block.lines += inner.text()
+        block.add(f"for {item} in {values}:", 1)
+        body = inner.text()
+        strict = all(map(_needs_objects, entries))
+        if strict or any(f"d{item}." in line for line in body):
+            otherwise = f"as_dict({item}, {pointer!r}, B)" if strict else "EMPTY"
+            block.add(f"d{item} = {item} if {item}.__class__ is dict else {otherwise}", 2)
+        block.lines += body
         for entry in entries:
-            block.add(f"r_{entry.label} = all_{entry.label}[-1] if all_{entry.label} else None")
+            block.add(f"if all_{entry.label}: r_{entry.label} = all_{entry.label}[-1]", 1)
+            if len(entries) > 1:
+                block.add(f"else: r_{entry.label} = None", 1)
 
     def _entry(self, entry: Entry, block: Block) -> None:
         if entry.when is None:
@@ -276,30 +310,61 @@ class _Writer:
             for expression in expressions:
                 found = self.value(block, expression, "texts")
                 block.add(f"for x in {found} or (): B.{group}(x)")
-        arguments: list[str] = []
-        rule: list[str] = []
-        for name, expression in mapping.alert.items():
-            found = self.value(block, expression, ALERT_FIELDS[name])
-            (rule if name in _RULE_FIELDS else arguments).append(
-                f"{name!r}: {found}" if name in _RULE_FIELDS else f"{name}={found}"
-            )
-        if mapping.timeless:
-            arguments.append("timeless=True")
-        arguments.append("rule={" + ", ".join(rule) + "}")
-        scores = [f"{name!r}: {self.value(block, item, 'number')}" for name, item in mapping.scores.items()]
-        arguments.append("scores={" + ", ".join(scores) + "}")
-        about = []
-        for name, value in mapping.observation.items():
-            kind = OBSERVATION_FIELDS.get(name, "texts_by_name")
-            text = self.argument(block, kind, value)
-            about.append(f"{name!r}: present({text})" if kind == "texts_by_name" else f"{name!r}: {text}")
-        arguments.append("observation={" + ", ".join(about) + "}")
-        extra = [f"{name!r}: {self.value(block, item, 'scalar')}" for name, item in mapping.vendor_fields.items()]
-        if mapping.open:
-            extra.append("**open_fields(doc, OPEN)")
-        arguments.append("vendor_fields={" + ", ".join(extra) + "}")
+        said = {
+            name: self.value(block, expression, ALERT_FIELDS[name]) for name, expression in mapping.alert.items()
+        }
+        said["rule"] = _table({name: said.pop(name) for name in mapping.alert if name in _RULE_FIELDS})
+        said["scores"] = _table({name: self.value(block, item, "number") for name, item in mapping.scores.items()})
+        said["observation"] = _table(
+            {name: self._observed(block, name, value) for name, value in mapping.observation.items()}
+        )
+        said |= {"raw": "raw", "vendor_fields": "X", "timeless": repr(mapping.timeless)}
+        self._vendor_fields()
         body = "\n".join(block.text())
-        return f"def read(doc, B, raw):\n{body}\n    return B.finish(Header(raw=raw, {', '.join(arguments)}))\n"
+        header = ", ".join(said.get(field.name, "None") for field in dataclasses.fields(Header))
+        return f"def read(doc, B, raw):\n{body}\n    return B.finish(Header({header}))\n"
+
+    def _observed(self, block: Block, name: str, value: Any) -> str:
+        if name in OBSERVATION_FIELDS:
+            return self.argument(block, OBSERVATION_FIELDS[name], value)
+        texts = {key: self.value(block, item, "text") for key, item in value.items()}
+        given = " or ".join(f"{text} is not None" for text in texts.values())
+        return f"present({_table(texts)}) if {given or 'False'} else None"
+
+    def _vendor_fields(self) -> None:
+        """Fills ``X`` with what there is; fields of one object that is not there cost one look together."""
+        self.root.add("X = {}")
+        for home, group in itertools.groupby(self.mapping.vendor_fields.items(), lambda item: _home(item[1])):
+            block = self.root.deeper() if home else self.root
+            for name, expression in group:
+                if home is None:
+                    value = self.value(block, expression, "scalar")
+                    block.add(f"if {value} is not None: X[{name!r}] = {value}")
+                    continue
+                block.add(f"x = {self.root.strict(home, self.names)}.get({expression[0].path[-1]!r})")
+                pointer = pointer_of(expression[0].path)
+                block.add(f"if x is not None: keep(X, {name!r}, x, {pointer!r}, B)")
+            if home:
+                self.root.add(f"if {self.root.strict(home, self.names)}:")
+                self.root.lines += block.lines
+        if self.mapping.open:
+            self.root.add("X.update(open_fields(doc, OPEN))")
+
+
+def _table(items: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{name!r}: {text}" for name, text in items.items()) + "}"
+
+
+def _deeper(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _home(expression: Expression) -> Path_ | None:
+    """Where the one plain value of an expression stands; None where there are several or a function reads it."""
+    found = expression[0] if len(expression) == 1 else None
+    if found is None or not found.path or found.reference or found.literal is not None or found.relative:
+        return None
+    return None if found.calls or LIST in found.path else found.path[:-1]
 
 
 def _gate(entry: Entry) -> tuple[str, ...]:

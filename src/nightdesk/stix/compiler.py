@@ -3,7 +3,7 @@
 The generated source is kept (``CompiledMapping.source``) so that a mapping author can read what runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,13 +62,28 @@ def _scaled(table: Mapping[str, str], value: Any, pointer: str, name: str, repor
     return found or None
 
 
-def _each(items: list[Any], function: Callable[[Any], Any]) -> list[Any]:
+def _each(items: Iterable[Any], function: Callable[[Any], Any]) -> list[Any]:
     flat: list[Any] = []
     for item in items:
-        singles = item if isinstance(item, list) else (item,)
-        for made in (function(single) for single in singles if single not in (None, "")):
-            flat.extend(made if isinstance(made, list) else () if made is None else (made,))
+        for single in item if item.__class__ is list else (item,):
+            if single is not None and single != "":
+                made = function(single)
+                if made.__class__ is list:
+                    flat += made
+                elif made is not None:
+                    flat.append(made)
     return flat
+
+
+def _each_called(  # a call, and what its report says
+    items: Iterable[Any],
+    function: Callable[..., Any],
+    words: tuple[str, ...],
+    pointer: str,
+    name: str,
+    report: AlertBuilder,
+) -> list[Any]:
+    return _each(items, lambda single: _called(function, single, words, pointer, name, report))
 
 
 def _called(
@@ -80,6 +95,12 @@ def _called(
     except (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError):
         report.problem(pointer, f"what {name} reads", value)
         return None
+
+
+def _keep(fields: dict[str, Any], name: str, value: Any, pointer: str, report: AlertBuilder) -> None:
+    found = reading.as_scalar(value, pointer, report)
+    if found is not None:
+        fields[name] = found
 
 
 def _present(pairs: dict[str, Any]) -> dict[str, Any] | None:
@@ -101,6 +122,8 @@ def compile_mapping(mapping: Mapping_, extra: Mapping[str, Callable[..., Any]] |
         "scaled": _scaled,
         "banded": _banded,
         "each": _each,
+        "each_called": _each_called,
+        "keep": _keep,
         "called": _called,
         "present": _present,
         "open_fields": open_fields,

@@ -30,6 +30,7 @@ __all__ = [
 COMPOUND = frozenset({list, dict})
 EMPTY: dict[str, Any] = {}
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
+_NEVER: tuple[Any, ...] = (None, [], {}, 0)
 _LARGEST = 2**53 - 1
 """STIX integers end here (section 2.8): a reader of JSON rounds what is larger."""
 _WHOLE = ((10, re.compile(r"-?[0-9]{1,16}")), (16, re.compile(r"0[xX][0-9a-fA-F]{1,14}")))
@@ -147,15 +148,18 @@ def as_flag(value: Any, pointer: str, report: Reports) -> bool | None:
 
 def as_time(value: Any, pointer: str, report: Reports) -> datetime | None:
     """A time with a zone, or a count since 1970 (0 is how vendors write *never*)."""
-    if value in (*_NOTHING, 0, "0"):
-        return None
-    if value.__class__ is list and len(value) == 1:
-        return as_time(value[0], pointer, report)
-    found = None
     if value.__class__ is str:
+        if not value or value == "0":
+            return None
         found = values.parse_time(value)
+    elif value in _NEVER:
+        return None
+    elif value.__class__ is list and len(value) == 1:
+        return as_time(value[0], pointer, report)
     elif value.__class__ is int or value.__class__ is float:
         found = values.epoch(repr(value))
+    else:
+        found = None
     if found is None:
         report.problem(pointer, "a time with a zone, 2000 to 2100", value)
     return found
@@ -174,11 +178,14 @@ def as_url(value: Any, pointer: str, report: Reports) -> str | None:
 
 def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | bool | None:
     """A scalar as it is; a list joined (each element once), an object as JSON: vendor fields are flat."""
+    if value.__class__ is str:
+        text: str = value
+        return text or None
+    if value.__class__ is bool:
+        found: bool = value
+        return found
     if value in _NOTHING:
         return None
-    if value.__class__ is str or value.__class__ is bool:
-        found: str | bool = value
-        return found
     if value.__class__ is float and math.isfinite(value):
         return float(value)
     if value.__class__ is int:
