@@ -147,16 +147,7 @@ class AlertBuilder(Intelligence):
             facts["product_version"] = header.product_version
         facts["instance"] = made.instance
         facts["native_id"] = made.native_id
-        if header.native_parent_id is not None:
-            facts["native_parent_id"] = header.native_parent_id
-        if header.native_type is not None:
-            facts["native_type"] = header.native_type
-        if header.native_status is not None:
-            facts["native_status"] = header.native_status
-        if header.native_severity is not None:
-            facts["native_severity"] = header.native_severity
-        if header.native_verdict is not None:
-            facts["native_verdict"] = header.native_verdict
+        _say(header, facts)
         facts["severity_id"] = SEVERITY.get(header.severity or "", 0)
         if header.disposition is not None:
             facts["disposition"] = header.disposition
@@ -355,6 +346,20 @@ class AlertBuilder(Intelligence):
             self.problem("/", "an event time before the alert's own time", first)
             start = created
         return start, max(start, last or start)
+
+
+def _say(header: Header, facts: dict[str, Any]) -> None:
+    """What the product itself says, in its own words."""
+    if header.native_parent_id is not None:
+        facts["native_parent_id"] = header.native_parent_id
+    if header.native_type is not None:
+        facts["native_type"] = header.native_type
+    if header.native_status is not None:
+        facts["native_status"] = header.native_status
+    if header.native_severity is not None:
+        facts["native_severity"] = header.native_severity
+    if header.native_verdict is not None:
+        facts["native_verdict"] = header.native_verdict
 
 
 class _Made:

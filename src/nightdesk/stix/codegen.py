@@ -127,7 +127,7 @@ class _Writer:
         return f"{name}(", "".join(f", {word!r}" for word in words) + ")"
 
     def _calls(self, found: Alternative, target: str, kind: str, pointer: str) -> list[str]:
-        lines = []
+        lines: list[str] = []
         for name, words in found.calls:
             head, tail = self._call(name, words, pointer)
             if kind == "texts":
@@ -310,9 +310,7 @@ class _Writer:
             for expression in expressions:
                 found = self.value(block, expression, "texts")
                 block.add(f"for x in {found} or (): B.{group}(x)")
-        said = {
-            name: self.value(block, expression, ALERT_FIELDS[name]) for name, expression in mapping.alert.items()
-        }
+        said = {name: self.value(block, expression, ALERT_FIELDS[name]) for name, expression in mapping.alert.items()}
         said["rule"] = _table({name: said.pop(name) for name in mapping.alert if name in _RULE_FIELDS})
         said["scores"] = _table({name: self.value(block, item, "number") for name, item in mapping.scores.items()})
         said["observation"] = _table(

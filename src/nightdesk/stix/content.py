@@ -1,4 +1,4 @@
-"""Builds the observables that carry other observables: mail messages and certificates."""
+"""Builds the observables with a content of their own: mail messages, certificates, registry keys."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,9 +10,17 @@ from nightdesk.stix.observables import Observables
 
 __all__ = ["Content"]
 
+_HIVES = {
+    "HKLM": "HKEY_LOCAL_MACHINE",
+    "HKCU": "HKEY_CURRENT_USER",
+    "HKCR": "HKEY_CLASSES_ROOT",
+    "HKU": "HKEY_USERS",
+    "HKCC": "HKEY_CURRENT_CONFIG",
+}
+
 
 class Content(Observables):
-    """Observables of one alert, mail and certificates among them."""
+    """Observables of one alert, mail, certificates and registry keys among them."""
 
     def message(  # a message has this many properties
         self,
@@ -75,3 +83,21 @@ class Content(Observables):
             "validity_not_after": not_after and values.clock_text(not_after),
         }
         return self._keep("x509-certificate", observable_id("x509-certificate", keyed), contributing, rest)
+
+    def registry_key(
+        self, key: str | None, *, name: str | None = None, data: str | None = None, data_type: str | None = None
+    ) -> str | None:
+        """A registry key with at most one value, its hive spelled out."""
+        if not key:
+            return None
+        hive, cut, rest = key.lstrip("\\").partition("\\")
+        contributing: dict[str, Any] = {"key": _HIVES.get(hive.upper(), hive) + cut + rest}
+        value = {
+            "name": name,
+            "data": data,
+            "data_type": data_type if data_type and data_type.startswith("REG_") else None,
+        }
+        given = {field: text for field, text in value.items() if text}
+        if name or data:
+            contributing["values"] = [given]
+        return self._put("windows-registry-key", contributing)

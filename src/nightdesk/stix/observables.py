@@ -15,13 +15,6 @@ from nightdesk.stix.scope import Scope
 
 __all__ = ["Observables"]
 
-_HIVES = {
-    "HKLM": "HKEY_LOCAL_MACHINE",
-    "HKCU": "HKEY_CURRENT_USER",
-    "HKCR": "HKEY_CLASSES_ROOT",
-    "HKU": "HKEY_USERS",
-    "HKCC": "HKEY_CURRENT_CONFIG",
-}
 SHARED = "shared"
 """The role of what stands for many (a company's own egress address): an observable, and no entity."""
 _HASHES = ("MD5", "SHA-1", "SHA-256", "SHA-512")
@@ -203,13 +196,7 @@ class Observables:
     ) -> str | None:
         """A file from its name or full path and any of its hashes (told apart by length)."""
         folder, last = values.split_path(path) if path else ("", "")
-        digests: dict[str, str] = {}
-        for text in hashes:
-            found = values.hash_name(text) if text else None
-            if found is not None:
-                digests.setdefault(*found)
-            elif text and text.strip("0"):
-                self.problem(pointer, "a hash", text)
+        digests = self._digests(hashes, pointer) if hashes else {}
         parent = self.directory(folder) if folder else None
         label = last or name
         if not label and not digests:
@@ -218,10 +205,9 @@ class Observables:
         contributing: dict[str, Any] = {}
         keyed: dict[str, Any] = {}
         if digests:
-            hashes_of = {key: digests[key] for key in _HASHES if key in digests} if len(digests) > 1 else digests
-            contributing["hashes"] = hashes_of
-            first = next(iter(hashes_of))
-            keyed["hashes"] = {first: hashes_of[first]}
+            contributing["hashes"] = digests
+            first = next(iter(digests))
+            keyed["hashes"] = {first: digests[first]}
         if label:
             contributing["name"] = keyed["name"] = label
         if parent:
@@ -231,12 +217,9 @@ class Observables:
             rest["size"] = size
         if mime_type and mime_type.lower() in _MEDIA:
             rest["mime_type"] = mime_type.lower()
-        if created:
-            rest["ctime"] = values.clock_text(created)
-        if modified:
-            rest["mtime"] = values.clock_text(modified)
-        if accessed:
-            rest["atime"] = values.clock_text(accessed)
+        for property_, moment in (("ctime", created), ("mtime", modified), ("atime", accessed)):
+            if moment is not None:
+                rest[property_] = values.clock_text(moment)
         ref = self._keep("file", observable_id("file", keyed), contributing, rest)
         strongest = digests and (digests.get("SHA-256") or digests.get("SHA-1") or digests.get("MD5"))
         if strongest:
@@ -244,6 +227,16 @@ class Observables:
         elif role:
             self.roles[(role, ref)] = None
         return ref
+
+    def _digests(self, hashes: Sequence[str | None], pointer: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for text in hashes:
+            named = values.hash_name(text) if text else None
+            if named is not None:
+                found.setdefault(*named)
+            elif text and text.strip("0"):
+                self.problem(pointer, "a hash", text)
+        return {name: found[name] for name in _HASHES if name in found} if len(found) > 1 else found
 
     def process(  # noqa: PLR0913  # a process has this many properties
         self,
@@ -280,14 +273,13 @@ class Observables:
             given["parent_ref"] = parent
         if user and self._known("user-account", user):
             given["creator_user_ref"] = user
-        if connections:
-            opened = [to for to in connections if self._known("network-traffic", to)]
-            if opened:
-                given["opened_connection_refs"] = opened
-        level = _INTEGRITY.get(integrity.lower()) if integrity and owner_sid else None
-        # stix2-validator 3.3.2 refuses this extension when integrity_level stands alone.
-        if level:
-            given["extensions"] = {"windows-process-ext": {"integrity_level": level, "owner_sid": owner_sid}}
+        opened = [to for to in connections if self._known("network-traffic", to)] if connections else None
+        if opened:
+            given["opened_connection_refs"] = opened
+        if integrity and owner_sid and integrity.lower() in _INTEGRITY:
+            # stix2-validator 3.3.2 refuses this extension when integrity_level stands alone.
+            level = {"integrity_level": _INTEGRITY[integrity.lower()], "owner_sid": owner_sid}
+            given["extensions"] = {"windows-process-ext": level}
         self._keep("process", ref, _NONE, given)
         if role:
             self.mark(role, ref, EntityKind.PROCESS, ref.partition("--")[2], pid=None if pid is None else str(pid))
@@ -303,24 +295,6 @@ class Observables:
         if vendor:
             given["vendor"] = vendor
         return self._put("software", given)
-
-    def registry_key(
-        self, key: str | None, *, name: str | None = None, data: str | None = None, data_type: str | None = None
-    ) -> str | None:
-        """A registry key with at most one value, its hive spelled out."""
-        if not key:
-            return None
-        hive, cut, rest = key.lstrip("\\").partition("\\")
-        contributing: dict[str, Any] = {"key": _HIVES.get(hive.upper(), hive) + cut + rest}
-        value = {
-            "name": name,
-            "data": data,
-            "data_type": data_type if data_type and data_type.startswith("REG_") else None,
-        }
-        given = {field: text for field, text in value.items() if text}
-        if name or data:
-            contributing["values"] = [given]
-        return self._put("windows-registry-key", contributing)
 
     # Accounts and traffic.
 
