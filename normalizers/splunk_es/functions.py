@@ -20,12 +20,18 @@ _SEEN: Final = ("tag", "orig_tag", "search_name", "rule_name", "source")
 
 
 def _listed(row: Any, *keys: str) -> list[str]:
-    given = [value for key in keys if (value := row.get(key)) is not None] if isinstance(row, dict) else []
-    if not given:
+    if not isinstance(row, dict):
         return []
-    items = (item for value in given for item in (value if isinstance(value, list) else (value,)))
-    texts = (item.strip() for item in items if isinstance(item, str))
-    return [text for text in texts if text.lower() not in _FILLERS]
+    found: list[str] = []
+    for key in keys:
+        value = row.get(key)
+        if value is None:
+            continue
+        for item in value if isinstance(value, list) else (value,):
+            text = item.strip() if isinstance(item, str) else ""
+            if text.lower() not in _FILLERS:
+                found.append(text)
+    return found
 
 
 def _short(name: str) -> str:
@@ -92,13 +98,16 @@ def far(row: Any) -> list[str]:
 
 def near(row: Any) -> list[str]:
     """All other addresses."""
-    away = far(row)
-    return [text for text in (*_addresses(row, "dest"), *_addresses(row, "src")) if text not in away]
+    every = [*_addresses(row, "dest"), *_addresses(row, "src")]
+    away = far(row) if every else []
+    return [text for text in every if text not in away]
 
 
 def flow(row: Any, end: str) -> str | None:
     """The address at one end of the connection; of several, the first of the family that both ends have."""
     ends = {name: _addresses(row, name) for name in ("src", "dest")}
+    if not ends[end]:
+        return None
     families = [{":" in text for text in found} for found in ends.values() if found]
     shared = set.intersection(*families) if families else set()
     return next((address_id(text) for text in ends[end] if (":" in text) in shared), None)
@@ -106,19 +115,22 @@ def flow(row: Any, end: str) -> str | None:
 
 def malware_names(row: Any) -> list[str]:
     """Signatures, where the row is about malware; elsewhere the same field names any kind of event."""
-    about = " ".join(_listed(row, *_SEEN)).lower()
-    return _listed(row, "signature") if "malware" in about else []
+    found = _listed(row, "signature")
+    return found if found and "malware" in " ".join(_listed(row, *_SEEN)).lower() else []
 
 
 def own_hashes(row: Any) -> list[str]:
     """The hashes of the file, where file and process are the same file."""
-    return _listed(row, "file_hash", "hash") if one_file(row) else []
+    found = _listed(row, "file_hash", "hash")
+    return found if found and one_file(row) else []
 
 
 def one_file(row: Any) -> bool | None:
     """Whether the row's file is the image of its process."""
-    paths, images = set(_listed(row, "file_path")), set(_listed(row, "process_path"))
-    names, programs = set(_listed(row, "file_name")), set(_listed(row, "process_name"))
+    paths, names = set(_listed(row, "file_path")), set(_listed(row, "file_name"))
+    if not paths and not names:
+        return None
+    images, programs = set(_listed(row, "process_path")), set(_listed(row, "process_name"))
     same = bool(paths & images) or (not paths and bool(names & programs))
     return True if same else None
 
