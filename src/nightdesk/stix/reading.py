@@ -31,6 +31,7 @@ COMPOUND = frozenset({list, dict})
 EMPTY: dict[str, Any] = {}
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _NEVER: tuple[Any, ...] = (None, [], {}, 0)
+_NESTED: frozenset[type] = frozenset({dict, list})
 _LARGEST = 2**53 - 1
 """STIX integers end here (section 2.8): a reader of JSON rounds what is larger."""
 _WHOLE = ((10, re.compile(r"-?[0-9]{1,16}")), (16, re.compile(r"0[xX][0-9a-fA-F]{1,14}")))
@@ -190,10 +191,10 @@ def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | 
         return float(value)
     if value.__class__ is int:
         return int(value) if -_LARGEST <= value <= _LARGEST else str(value)
-    if value.__class__ is list and any(item.__class__ is list for item in value):
+    if value.__class__ is list and list in {item.__class__ for item in value}:
         value = [inner for item in value for inner in (item if item.__class__ is list else (item,))]
     try:
-        if value.__class__ is list and not any(item.__class__ in {dict, list} for item in value):
+        if value.__class__ is list and _NESTED.isdisjoint([item.__class__ for item in value]):
             return ", ".join(dict.fromkeys(_word(item) for item in value if item not in _NOTHING)) or None
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
@@ -214,18 +215,24 @@ def many(node: Any, steps: tuple[str, ...], pointer: str, report: Reports) -> li
         for item in found:
             if step == "[]":
                 if item.__class__ is list:
-                    following.extend(item)
+                    following += item
                 else:
                     following.append(item)
-                continue
-            for inner in item if item.__class__ is list else (item,):
-                if inner.__class__ is dict:
-                    value = inner.get(step)
-                    if value is not None:
-                        following.append(value)
-                elif inner is not None and inner != "":
-                    before = "".join(f"/{'*' if step == '[]' else step}" for step in steps[:depth])
-                    report.problem(pointer + before, "an object", inner)
+            elif item.__class__ is dict:
+                value = item.get(step)
+                if value is not None:
+                    following.append(value)
+            else:
+                for inner in item if item.__class__ is list else (item,):
+                    if inner.__class__ is dict:
+                        value = inner.get(step)
+                        if value is not None:
+                            following.append(value)
+                    elif inner is not None and inner != "":
+                        before = "".join(f"/{'*' if passed == '[]' else passed}" for passed in steps[:depth])
+                        report.problem(pointer + before, "an object", inner)
+        if not following:
+            return following
         found = following
     return [item for item in found if item is not None and item != ""]
 
