@@ -98,7 +98,7 @@ def _called(
 
 
 def _keep(fields: dict[str, Any], name: str, value: Any, pointer: str, report: AlertBuilder) -> None:
-    found = reading.as_scalar(value, pointer, report)
+    found = (value or None) if value.__class__ is str else reading.as_scalar(value, pointer, report)
     if found is not None:
         fields[name] = found
 
