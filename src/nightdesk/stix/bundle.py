@@ -13,8 +13,8 @@ __all__ = ["Versions", "bundle_bytes", "merge"]
 
 
 def bundle_bytes(scope: Scope, objects: Sequence[Mapping[str, Any]]) -> bytes:
-    """A bundle; its id is made from the ids and versions it holds."""
-    content = sorted([str(entry["id"]), str(entry.get("modified", ""))] for entry in objects)
+    """A bundle; its id is made from the ids and versions it holds, in the order in which it holds them."""
+    content = "".join([entry["id"] + entry.get("modified", "") for entry in objects])
     ref = scope.key.id("bundle", content)
     return orjson.dumps({"type": "bundle", "id": ref, "objects": objects})
 
