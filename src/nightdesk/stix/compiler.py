@@ -5,7 +5,8 @@ The generated source is kept (``CompiledMapping.source``) so that a mapping auth
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 from nightdesk.stix import reading
 from nightdesk.stix.builder import AlertBuilder, Finished
@@ -22,14 +23,36 @@ __all__ = ["CompiledMapping", "compile_mapping"]
 
 @dataclass(frozen=True)
 class CompiledMapping:
-    """One mapping, ready to run. ``read(document, builder, raw)`` returns what ``AlertBuilder.finish`` returns."""
+    """One mapping, ready to run; its code is made when its first alert comes (one run meets few of all forms)."""
 
     mapping: Mapping_
-    read: Callable[[dict[str, Any], AlertBuilder, Mapping[str, Any]], Finished]
-    coverage: Coverage
-    source: str
+    functions: Mapping[str, Callable[..., Any]]
     recognises: Callable[[dict[str, Any]], bool]
     steps: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = ()
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """The paths that it reads or ignores."""
+        return Coverage.of(self.mapping)
+
+    @cached_property
+    def source(self) -> str:
+        """The Python of ``read``."""
+        return source_of(self.mapping)
+
+    @cached_property
+    def read(self) -> Callable[[dict[str, Any], AlertBuilder, Mapping[str, Any]], Finished]:
+        """``read(document, builder, raw)`` returns what ``AlertBuilder.finish`` returns."""
+        names: dict[str, Any] = {
+            **_RUNTIME,
+            "F": {**FUNCTIONS, **self.functions},
+            "S": self.mapping.scales,
+            "OPEN": self.coverage.open_parts(self.mapping.open),
+        }
+        file = f"<{self.mapping.product}/{self.mapping.stream}>"
+        exec(compile(self.source, file, "exec"), names)  # noqa: S102  # our own generated code
+        found: Callable[[dict[str, Any], AlertBuilder, Mapping[str, Any]], Finished] = names["read"]
+        return found
 
     def prepare(self, document: dict[str, Any]) -> dict[str, Any]:
         """The document in the shape the mapping's paths are written for."""
@@ -108,28 +131,26 @@ def _present(pairs: dict[str, Any]) -> dict[str, Any] | None:
     return given or None
 
 
+_RUNTIME: Final[Mapping[str, Any]] = {
+    **FUNCTIONS,
+    "UNREAD": object(),
+    "Header": Header,
+    "scaled": _scaled,
+    "banded": _banded,
+    "each": _each,
+    "each_called": _each_called,
+    "keep": _keep,
+    "called": _called,
+    "present": _present,
+    "open_fields": open_fields,
+    **{name: getattr(reading, name) for name in reading.__all__},
+}
+"""What generated code calls."""
+
+
 def compile_mapping(mapping: Mapping_, extra: Mapping[str, Callable[..., Any]] | None = None) -> CompiledMapping:
-    """The mapping as a function; ``extra`` are the functions of the product's own ``functions.py``."""
-    source = source_of(mapping)
-    functions = {**PREPARE, **FUNCTIONS, **(extra or {})}
-    coverage = Coverage.of(mapping)
-    names: dict[str, Any] = {
-        **FUNCTIONS,
-        "F": {**FUNCTIONS, **(extra or {})},
-        "UNREAD": object(),
-        "S": mapping.scales,
-        "Header": Header,
-        "scaled": _scaled,
-        "banded": _banded,
-        "each": _each,
-        "each_called": _each_called,
-        "keep": _keep,
-        "called": _called,
-        "present": _present,
-        "open_fields": open_fields,
-        "OPEN": coverage.open_parts(mapping.open),
-        **{name: getattr(reading, name) for name in reading.__all__},
-    }
-    exec(compile(source, f"<{mapping.product}/{mapping.stream}>", "exec"), names)  # noqa: S102  # our own generated code
+    """The mapping, ready to be compiled; ``extra`` are the functions of the product's own ``functions.py``."""
+    own = dict(extra or {})
+    functions = {**PREPARE, **FUNCTIONS, **own}
     steps = tuple((functions[name], words) for name, words in mapping.prepare)
-    return CompiledMapping(mapping, names["read"], coverage, source, recogniser(mapping), steps)
+    return CompiledMapping(mapping, own, recogniser(mapping), steps)
