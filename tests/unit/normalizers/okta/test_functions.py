@@ -48,7 +48,7 @@ def test_a_person_stands_once_and_the_actor_is_no_target_of_himself() -> None:
 
 
 def test_an_unknown_session_is_none_and_the_event_stays_as_it_was() -> None:
-    document = {"authenticationContext": {"externalSessionId": "unknown", "issuer": "i"}, "target": []}
+    document: dict[str, Any] = {"authenticationContext": {"externalSessionId": "unknown", "issuer": "i"}, "target": []}
     made = prepared(document)
     assert made["authenticationContext"] == {"externalSessionId": None, "issuer": "i"}
     assert document["authenticationContext"]["externalSessionId"] == "unknown"
