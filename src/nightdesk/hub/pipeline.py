@@ -28,7 +28,7 @@ from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import ConfigError, MappingError
-from nightdesk.stix.loss import DriftMonitor
+from nightdesk.stix.drift import DriftMonitor
 from nightdesk.stix.normalize import Normalized, Normalizer
 
 __all__ = ["Pipeline", "Progress"]

@@ -1,4 +1,4 @@
-"""What a mapping reads, deliberately ignores, and loses; and the alarm when a product's shape drifts.
+"""What a mapping reads, deliberately ignores, and loses.
 
 Coverage is known when the mapping is compiled, so a report costs one walk of the payload beside a tree of its paths.
 """
@@ -14,7 +14,7 @@ from nightdesk.stix.mapping import Mapping_
 from nightdesk.stix.paths import LIST, Path_
 from nightdesk.stix.reading import as_scalar, many
 
-__all__ = ["Coverage", "DriftMonitor", "LossReport", "leaves", "open_fields"]
+__all__ = ["Coverage", "LossReport", "leaves", "open_fields"]
 
 _DEEPEST = 64
 _DEEPEST_OPEN = 4
@@ -234,45 +234,3 @@ def _collect(value: Any, node: _Node | None, name: str, made: dict[str, Any], de
         if candidate not in made
     )
     made[free] = found
-
-
-class DriftMonitor:
-    """Learns which paths a stream carries and tells, once each, when one appears or vanishes.
-
-    ``learning`` alerts are watched in silence. Afterwards a lost path seen for the first time is *appeared*, and a path
-    that was in nearly every alert but in none of the last ``patience`` is *vanished*.
-    """
-
-    def __init__(self, *, learning: int = 200, patience: int = 100, common: float = 0.95) -> None:
-        self.learning = learning
-        self.patience = patience
-        self.common = common
-        self.seen = 0
-        self._counts: Counter[str] = Counter()
-        self._last: dict[str, int] = {}
-        self._known_lost: set[str] = set()
-        self._vanished: set[str] = set()
-
-    def watch(self, document: Mapping[str, Any], lost: tuple[str, ...]) -> list[str]:
-        """Sentences for people; empty most of the time."""
-        self.seen += 1
-        alarms: list[str] = []
-        for path in lost:
-            if path not in self._known_lost:
-                self._known_lost.add(path)
-                if self.seen > self.learning:
-                    alarms.append(f"a field never seen before: {path}")
-        for key, value in document.items():
-            if value is None:
-                continue
-            if self.seen <= self.learning:
-                self._counts[key] += 1
-            self._last[key] = self.seen
-            self._vanished.discard(key)
-        if self.seen > self.learning:
-            for key, count in self._counts.items():
-                silent = self.seen - self._last.get(key, 0)
-                if count >= self.common * self.learning and silent >= self.patience and key not in self._vanished:
-                    self._vanished.add(key)
-                    alarms.append(f"a field that was always there has not come for {silent} alerts: {key}")
-        return alarms
