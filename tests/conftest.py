@@ -1,6 +1,11 @@
 """Options of the whole suite."""
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's; a test shows what is right, a benchmark what is fast.
+settings.register_profile("nightdesk", deadline=None)
+settings.load_profile("nightdesk")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
