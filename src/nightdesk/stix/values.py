@@ -45,10 +45,11 @@ _AUTHORITY = re.compile(r"^([^@]*@)?(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(:[0-9]*)?$")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # What stands in its one form already, which is nearly everything: nothing is taken apart to be put together again.
 _PLAIN_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?=[0-9])|$)){4}")
+# Possessive throughout: what does not fit is given up at once, however it is written.
 _PLAIN_URL = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~-]+(?::[0-9]*)?"
-    r"(?:[/?](?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]+|%[0-9A-Fa-f]{2})*)?"
-    r"(?:#(?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]+|%[0-9A-Fa-f]{2})*)?"
+    r"[A-Za-z][A-Za-z0-9+.-]*+://[A-Za-z0-9._~-]++(?::[0-9]*+)?+"
+    r"(?:[/?](?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]|%[0-9A-Fa-f]{2})*+)?+"
+    r"(?:#(?:[A-Za-z0-9/?:@!$&'()*+,;=~._-]|%[0-9A-Fa-f]{2})*+)?+"
 )
 _PLAIN_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
 _COUNT = re.compile(r"\d{9,19}(\.\d+)?")

@@ -175,3 +175,20 @@ def test_protocols_are_iana_names() -> None:
     assert [values.protocol(text) for text in ("TCP", "17", " rdp ", "dns", "quic", "")] == [
         "tcp", "udp", "ms-wbt-server", "domain", None, None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\x00", " ", "%", "#a#", "é", "\\", "[", "^"])
+def test_a_url_that_is_not_plain_is_read_as_fast_as_one_that_is(end: str) -> None:
+    """A pattern that tries every way to part a text would not come back from these before the world ends."""
+    for text in ("https://example.com/" + "a/b=" * 5_000, "https://example.com/#" + "x" * 20_000, "a" * 20_000):
+        values.url(text + end)
+        values.url(text + end + text)
+
+
+def test_a_plain_url_keeps_its_letters_and_another_is_encoded() -> None:
+    assert (
+        values.url("https://example.com:8443//#/malop/11.47?x=%20&y=(1)")
+        == "https://example.com:8443//#/malop/11.47?x=%20&y=(1)"
+    )
+    assert values.url("https://example.com/a b\x00%zz") == "https://example.com/a%20b%00%25zz"
+    assert values.url("https://example.com") == "https://example.com"
