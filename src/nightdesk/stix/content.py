@@ -91,6 +91,9 @@ class Content(Observables):
         if not key:
             return None
         hive, cut, rest = key.lstrip("\\").partition("\\")
+        if not hive:
+            self.problem("/", "a registry key", key)
+            return None
         contributing: dict[str, Any] = {"key": _HIVES.get(hive.upper(), hive) + cut + rest}
         value = {
             "name": name,

@@ -324,3 +324,8 @@ def test_everything_ours_is_marked_with_the_tenants_tlp(builder: AlertBuilder) -
     own = [entry for entry in objects if entry["type"] not in {"marking-definition", "extension-definition"}][1:]
     assert len(own) > 6
     assert all(entry["object_marking_refs"] == ACME.marks for entry in own), json.dumps(own)
+
+
+def test_a_registry_key_of_nothing_but_marks_is_told_and_left_out(builder: AlertBuilder) -> None:
+    assert builder.registry_key("\\\\") is None
+    assert builder.problems == [("/", "a registry key", "str")]
