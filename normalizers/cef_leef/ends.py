@@ -1,10 +1,10 @@
 """The two ends of a line, which may be anybody's: which is inside, what it is called, and who attacks whom."""
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_inside, is_outside
 
 __all__ = [
     "at",
@@ -20,11 +20,6 @@ __all__ = [
     "unnamed_device",
 ]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # By side: where addresses, names and the IPv6 fields with their usual labels stand, in CEF's words and in LEEF's.
 _SIDES: Final = {
     "source": (("src", "Source IPv6 Address", "c6a2"), ("shost", "sourceHostName", "srcHostName", "srcHost")),
@@ -79,18 +74,6 @@ def address_of(record: Any, side: str) -> str | None:
     return next((pair[1] for pair in found if pair), None)
 
 
-def _inside(text: str | None) -> bool:
-    address = ipaddress.ip_address(text) if text else None
-    return address is not None and any(address in network for network in _INSIDE if network.version == address.version)
-
-
-def _outside(text: str | None) -> bool:
-    address = ipaddress.ip_address(text) if text else None
-    return not (
-        address is None or address.is_multicast or address.is_unspecified or text == "255.255.255.255" or _inside(text)
-    )
-
-
 def _attacker_side(record: Any) -> str | None:
     """The end outside, when the other is inside and the line is grave: one of low severity tells of mere traffic."""
     said = at(record, "cef", "severity") or at(record, "attributes", "sev")
@@ -100,7 +83,7 @@ def _attacker_side(record: Any) -> str | None:
         quiet = True
     ends = {side: address_of(record, side) for side in _SIDES}
     for side, other in (("source", "destination"), ("destination", "source")):
-        if not quiet and _outside(ends[side]) and _inside(ends[other]):
+        if not quiet and is_outside(ends[side]) and is_inside(ends[other]):
             return side
     return None
 
@@ -118,13 +101,13 @@ def suffers(record: Any, side: str) -> bool | None:
 def host(record: Any, side: str) -> str | None:
     """The name of this end, when it is a machine inside or one whose address the line does not give."""
     name = next((text for text in texts_at(record, _SIDES[side][1]) if not values.address(text)), None)
-    return None if name is None or _outside(address_of(record, side)) else name
+    return None if name is None or is_outside(address_of(record, side)) else name
 
 
 def site(record: Any, side: str) -> str | None:
     """The domain name of this end, when its address is outside."""
     name = next((text for text in texts_at(record, _SIDES[side][1]) if values.domain(text)), None)
-    return name if name and _outside(address_of(record, side)) else None
+    return name if name and is_outside(address_of(record, side)) else None
 
 
 def unnamed(record: Any, side: str) -> str | None:

@@ -1,12 +1,12 @@
 """Cybereason's malops: the crimes API's maps of values laid out, and what one field alone does not say."""
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_outside
 
 __all__ = ["FUNCTIONS"]
 
@@ -14,14 +14,6 @@ _NOTHING: Final = frozenset({"", "none", "null", "n/a", "-"})
 _CREATED: Final = "1"
 _ENDS: Final = re.compile(r"\[?([0-9A-Fa-f.:]+?)\]?:(\d{1,5})\s+>")
 _PATH: Final = re.compile(r"[A-Za-z]:\\.|\\\\.|/.")
-# Addresses of documentation count as public: an invented alert must be read like a real one.
-_OWN: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-        "0.0.0.0/8", "224.0.0.0/4", "fc00::/7", "fe80::/10", "::1/128", "::/128", "ff00::/8",
-    )
-)  # fmt: skip
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -163,10 +155,7 @@ def client_port(value: Any) -> str | None:
 def outside(value: Any) -> str | None:
     """The address, when it is not one of the company's own ranges."""
     found = values.address(_text(value))
-    if found is None:
-        return None
-    parsed = ipaddress.ip_address(found[1])
-    return None if any(parsed in network for network in _OWN if network.version == parsed.version) else found[1]
+    return found[1] if found and is_outside(found[1]) else None
 
 
 def stated(document: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,10 @@ from typing import Any, Final
 
 from nightdesk.normalizers.darktrace.evidence import observe, spread
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_outside
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # Behaviour categories under which nobody attacks anybody.
 _QUIET: Final = frozenset({"compliance", "informational"})
 _SAAS: Final = re.compile(r"\s*SaaS::([^:]{1,80}):\s*(.+)", re.DOTALL)
@@ -110,10 +106,7 @@ def plain_address(value: Any) -> str | None:
 def outside(value: Any) -> str | None:
     """A plain address that is nobody's own."""
     text = plain_address(value)
-    address = ipaddress.ip_address(text) if text else None
-    if address is None or address.is_multicast or address.is_unspecified or text == "255.255.255.255":
-        return None
-    return None if any(address in net for net in _INSIDE if net.version == address.version) else text
+    return text if is_outside(text) else None
 
 
 def machine(value: Any) -> str | None:

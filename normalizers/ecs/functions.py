@@ -1,20 +1,16 @@
 """What ECS says with several fields at once, and what of a document is not ECS at all."""
 
 import hashlib
-import ipaddress
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_inside, is_outside
+from nightdesk.stix.paths import value_at
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # The field sets of ECS 8 and 9, and what Elastic's own shippers put beside them.
 _ECS: Final = frozenset(
     {
@@ -30,12 +26,6 @@ _ECS: Final = frozenset(
 _GRADES: Final = {21: "low", 47: "medium", 73: "high", 99: "critical"}
 _ALERTS: Final = frozenset({"alert", "signal"})
 _LONGEST: Final = 200
-
-
-def _at(record: Any, *steps: str) -> Any:
-    for step in steps:
-        record = record.get(step) if isinstance(record, dict) else None
-    return record
 
 
 def set_apart(record: dict[str, Any]) -> dict[str, Any]:
@@ -68,34 +58,24 @@ def headline(message: Any) -> str | None:
 
 def stopped(event: Any) -> str | None:
     """``denied`` when the event is of that type and succeeded, as ECS defines it."""
-    kinds = _at(event, "type")
+    kinds = value_at(event, "type")
     denied = "denied" in (kinds if isinstance(kinds, list) else [kinds])
-    return "denied" if denied and _at(event, "outcome") != "failure" else None
+    return "denied" if denied and value_at(event, "outcome") != "failure" else None
 
 
 def warns(record: Any) -> bool | None:
     """Whether the document is an alert, and not only an event: then process and file are what it warns of."""
-    return True if _at(record, "event", "kind") in _ALERTS else None
+    return True if value_at(record, "event", "kind") in _ALERTS else None
 
 
 def _end(record: Any, *names: str) -> str | None:
     for name in names:
         for key in ("ip", "address"):
-            text = _at(record, name, key)
+            text = value_at(record, name, key)
             found = values.address(text) if isinstance(text, str) else None
             if found:
                 return found[1]
     return None
-
-
-def _inside(text: str | None) -> bool:
-    address = ipaddress.ip_address(text) if text else None
-    return address is not None and any(address in net for net in _INSIDE if net.version == address.version)
-
-
-def _outside(text: str | None) -> bool:
-    address = ipaddress.ip_address(text) if text else None
-    return address is not None and not (address.is_multicast or address.is_unspecified or _inside(text))
 
 
 def attacker(record: Any) -> str | None:
@@ -103,14 +83,14 @@ def attacker(record: Any) -> str | None:
     if not warns(record):
         return None
     source, target = _end(record, "source", "client"), _end(record, "destination", "server")
-    if _outside(source) and not _outside(target):
+    if is_outside(source) and not is_outside(target):
         return source
-    return target if _inside(source) and _outside(target) else None
+    return target if is_inside(source) and is_outside(target) else None
 
 
 def key_of(registry: Any) -> str | None:
     """Hive and key without the value's name, which ``registry.path`` holds too."""
-    hive, key, path = (_at(registry, name) for name in ("hive", "key", "path"))
+    hive, key, path = (value_at(registry, name) for name in ("hive", "key", "path"))
     if isinstance(hive, str) and isinstance(key, str) and hive and key:
         return f"{hive}\\{key}"
     return path if isinstance(path, str) else None

@@ -1,19 +1,14 @@
 """What Falco says through the form of a value: a missing one, a connection in a name, a tactic in a tag."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_outside
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 _MISSING: Final = frozenset({"<NA>", "N/A", ""})
 _CONNECTION: Final = re.compile(r"(\S{2,45}):(\d{1,5})->(\S{2,45}):(\d{1,5})")
 
@@ -56,10 +51,7 @@ def far_end(record: Any) -> str | None:
     """The far end of the connection, when it is outside private space."""
     text = _fields(record).get("fd.rip")
     found = values.address(text) if isinstance(text, str) else None
-    address = ipaddress.ip_address(found[1]) if found else None
-    if found is None or address is None or address.is_multicast or address.is_unspecified:
-        return None
-    return None if any(address in net for net in _INSIDE if net.version == address.version) else found[1]
+    return found[1] if found and is_outside(found[1]) else None
 
 
 def connection(record: Any) -> list[dict[str, Any]]:

@@ -3,19 +3,14 @@
 An event is taken apart: what becomes an object leaves a copy of it, and what then remains is carried as facts.
 """
 
-import ipaddress
 from typing import Any, Final
 
 from nightdesk.normalizers.google_secops.tree import copied, dicts, key_of, leaves, listed, part, take
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_outside
 
 __all__ = ["Holdings"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 _NOUNS: Final = ("principal", "src", "target", "observer", "intermediary", "about")
 _HASHES: Final = ("md5", "sha1", "sha256")
 _MALICIOUS: Final = ("SOFTWARE_MALICIOUS", "SOFTWARE_PUA")
@@ -37,11 +32,6 @@ _ON_MACHINE: Final = (
 
 def _malicious(category: Any) -> bool:
     return isinstance(category, list) and any(word in _MALICIOUS for word in category if isinstance(word, str))
-
-
-def _outside(address: str) -> bool:
-    parsed = ipaddress.ip_address(address)
-    return not any(parsed in network for network in _INSIDE if network.version == parsed.version)
 
 
 class Holdings:
@@ -153,7 +143,7 @@ class Holdings:
 
         def own(name: str) -> bool:
             end = ends.get(name, {})
-            inside = any(not _outside(address) for address in end.get("ips", ()))
+            inside = any(not is_outside(address) for address in end.get("ips", ()))
             named = bool(end.get("device") or end.get("hostname"))
             # A target's name in traffic is what was asked for (a web site), not a machine of the company.
             return inside or (
@@ -169,7 +159,7 @@ class Holdings:
                 role = "actor" if ours.get("target") and not (on_machine or answering) else "victim"
             elif name == "target" and ours[name] and not answering:
                 role = "victim"
-            address = next((text for text in end["ips"] if not _outside(text)), next(iter(end["ips"]), None))
+            address = next((text for text in end["ips"] if not is_outside(text)), next(iter(end["ips"]), None))
             if ours[name] and name != "result":
                 device = end["device"] or (None if end.get("hostname") else address)
                 self.put("hosts", {"role": role, "hostname": end.get("hostname"), "device": device, "address": address})

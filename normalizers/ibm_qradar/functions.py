@@ -1,18 +1,13 @@
 """What an offense says in several fields at once: whose side an address is on, what was counted, who works on it."""
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_inside
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # What the field source_network and destination_networks say of addresses outside the network hierarchy.
 _NO_NETWORK: Final = "other"
 _SEVERAL: Final = "multiple"
@@ -35,11 +30,6 @@ def _addresses(found: Any) -> list[str]:
     texts = found if isinstance(found, list) else [found]
     known = [values.address(text) for text in texts if isinstance(text, str)]
     return [item[1] for item in known if item]
-
-
-def _private(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    return any(address in network for network in _INSIDE if network.version == address.version)
 
 
 def line(value: Any) -> str | None:
@@ -72,7 +62,7 @@ def sources(record: Any, side: str) -> list[str]:
     made = []
     for text in dict.fromkeys(found):
         # A named network is the company's own, whatever its addresses look like.
-        outside = not _private(text) and network in {_NO_NETWORK, _SEVERAL, ""}
+        outside = not is_inside(text) and network in {_NO_NETWORK, _SEVERAL, ""}
         if outside == (side == "outside"):
             made.append(text)
     return made
@@ -85,7 +75,7 @@ def victims(record: Any) -> list[str]:
     remote = bool(named) and set(named) == {_NO_NETWORK}
     indexed = _word(_field(record, "offense_type")) in _TARGET_TYPES
     found = _addresses(_field(record, "offense_source")) if indexed else []
-    own = [text for text in found if _private(text) or not remote]
+    own = [text for text in found if is_inside(text) or not remote]
     return list(dict.fromkeys([*own, *_addresses(_field(record, "local_destination_address_ids"))]))
 
 

@@ -1,20 +1,15 @@
 """The events of an alarm in one shape: without the product's words for *nothing*, and with who is on which side."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
 from nightdesk.stix.functions import utc
+from nightdesk.stix.networks import is_inside
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # How the product writes a field that a log did not have: numbers of ids, ports and counts, texts of all others.
 _NOTHING: Final[tuple[Any, ...]] = (
     None,
@@ -92,11 +87,6 @@ def _key(value: Any) -> str:
         return f"#{id(value)}"
 
 
-def _private(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    return any(address in network for network in _INSIDE if network.version == address.version)
-
-
 def _side(event: Mapping[str, Any], prefix: str) -> tuple[str | None, str | None, bool]:
     """(host name, address, whether it is the company's own) of the origin or the impacted end."""
     texts = [event.get(prefix + name) for name in _NAMES]
@@ -107,7 +97,7 @@ def _side(event: Mapping[str, Any], prefix: str) -> tuple[str | None, str | None
     zones = {str(event.get(prefix + name)).lower() for name in ("Zone", "ZoneName")}
     listed = event.get(f"{prefix}HostId")
     own = bool(zones & {"internal", "dmz"}) or (isinstance(listed, int) and listed > 0)
-    guessed = _private(address) if address else host is not None
+    guessed = is_inside(address) if address else host is not None
     return host, address, own or ("external" not in zones and guessed)
 
 

@@ -9,17 +9,11 @@ import urllib.parse
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
+from nightdesk.stix import networks
+
 __all__ = ["facts_of", "flat_entity", "graph_evidence", "is_loopback", "is_outside", "joined_path"]
 
 Evidence = dict[str, Any]
-# An attacker's address, never the company's own: what is private is no one's to block.
-_OWN: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10",
-        "0.0.0.0/8", "::/128", "::1/128", "fc00::/7", "fe80::/10",
-    )
-)  # fmt: skip
 _JUDGED: Final = frozenset({"malicious", "suspicious"})
 _ATTACKING: Final = frozenset({"attacker", "commandandcontrol"})
 _ACTING: Final = frozenset({"attacker", "policyviolator"})
@@ -49,8 +43,7 @@ def is_outside(text: Any) -> bool:
             return False
         if str(text).lower() == "localhost":
             return False
-    found = _address(text)
-    return found is None or not any(found in network for network in _OWN if network.version == found.version)
+    return _address(text) is None or networks.is_outside(str(text))
 
 
 def joined_path(folder: Any, name: Any) -> str | None:

@@ -1,10 +1,10 @@
 """What the risks of Entra ID Protection need: times as it writes them, and when an address is the attacker's."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from nightdesk.stix.networks import is_outside
 from nightdesk.stix.prepare import PREPARE
 
 __all__ = ["FUNCTIONS"]
@@ -33,11 +33,7 @@ def attacking(risk: Any) -> str | None:
         return None
     kind = str(risk.get("riskEventType") or risk.get("riskType")).lower()
     text = risk.get("ipAddress")
-    try:
-        found = ipaddress.ip_address(str(text).strip())
-    except ValueError:
-        return None
-    return str(text) if kind in _HOSTILE and not (found.is_loopback or found.is_link_local) else None
+    return str(text) if kind in _HOSTILE and is_outside(str(text)) else None
 
 
 def user_of(record: Any) -> str | None:

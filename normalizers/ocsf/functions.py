@@ -1,21 +1,17 @@
 """What OCSF spreads over an event and its evidences, brought together; and what its numbers mean in which class."""
 
 import hashlib
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_inside, is_outside
+from nightdesk.stix.paths import value_at
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 _MOVED: Final = (
     "device", "actor", "user", "src_endpoint", "dst_endpoint", "process", "file", "tls", "query", "answers", "url",
     "http_request", "reg_key", "reg_value", "email", "api", "connection_info", "traffic",
@@ -34,12 +30,6 @@ _MAILBOX: Final = re.compile(r"[^<>\s\",;:]{1,64}@[^<>\s\",;]{1,255}")
 _VOLATILE: Final = frozenset({"logged_time", "processed_time", "sequence"})
 
 
-def _at(record: Any, *steps: str) -> Any:
-    for step in steps:
-        record = record.get(step) if isinstance(record, dict) else None
-    return record
-
-
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
@@ -47,16 +37,6 @@ def _listed(value: Any) -> list[Any]:
 def _address(value: Any) -> str | None:
     found = values.address(value) if isinstance(value, str) else None
     return found[1] if found else None
-
-
-def _inside(text: str | None) -> bool:
-    address = ipaddress.ip_address(text) if text else None
-    return address is not None and any(address in net for net in _INSIDE if net.version == address.version)
-
-
-def _outside(text: str | None) -> bool:
-    address = ipaddress.ip_address(text) if text else None
-    return address is not None and not (address.is_multicast or address.is_unspecified or _inside(text))
 
 
 def _warns(record: Mapping[str, Any]) -> bool:
@@ -68,30 +48,30 @@ def _warns(record: Mapping[str, Any]) -> bool:
 
 def _ends(part: Mapping[str, Any], *, warns: bool) -> dict[str, Any]:
     """Both endpoints of one event or evidence, the outer one marked when it is the attacker's."""
-    source, target = _at(part, "src_endpoint"), _at(part, "dst_endpoint")
-    first, second = _address(_at(source, "ip")), _address(_at(target, "ip"))
+    source, target = value_at(part, "src_endpoint"), value_at(part, "dst_endpoint")
+    first, second = _address(value_at(source, "ip")), _address(value_at(target, "ip"))
     made: dict[str, Any] = {}
     if isinstance(source, dict):
-        hostile = warns and _outside(first) and not (second and _outside(second))
+        hostile = warns and is_outside(first) and not (second and is_outside(second))
         made["src_endpoint"] = source | ({"attacks": True} if hostile else {})
     if isinstance(target, dict):
-        hostile = warns and _inside(first) and _outside(second)
+        hostile = warns and is_inside(first) and is_outside(second)
         made["dst_endpoint"] = target | ({"attacks": True} if hostile else {})
     return made
 
 
 def _connection(part: Mapping[str, Any]) -> dict[str, Any] | None:
-    source, target = _at(part, "src_endpoint"), _at(part, "dst_endpoint")
+    source, target = value_at(part, "src_endpoint"), value_at(part, "dst_endpoint")
     if not isinstance(source, dict) or not isinstance(target, dict):
         return None
-    request = _at(part, "http_request")
+    request = value_at(part, "http_request")
     return {
         "src": source.get("ip"), "dst": target.get("ip"), "src_port": source.get("port"),
         "dst_port": target.get("port"),
-        "protocol": _at(part, "connection_info", "protocol_name"), "application": _at(part, "app_name"),
-        "sent": _at(part, "traffic", "bytes_out"), "received": _at(part, "traffic", "bytes_in"),
-        "method": _at(request, "http_method"), "agent": _at(request, "user_agent"),
-        "target": _at(request, "url", "path") or _at(request, "url", "url_string"),
+        "protocol": value_at(part, "connection_info", "protocol_name"), "application": value_at(part, "app_name"),
+        "sent": value_at(part, "traffic", "bytes_out"), "received": value_at(part, "traffic", "bytes_in"),
+        "method": value_at(request, "http_method"), "agent": value_at(request, "user_agent"),
+        "target": value_at(request, "url", "path") or value_at(request, "url", "url_string"),
     }  # fmt: skip
 
 
@@ -101,7 +81,7 @@ def _processes(part: Mapping[str, Any], machine: Any, *, warns: bool) -> Iterato
         if isinstance(found, dict):
             yield found | {"device_uid": machine, "warns": warns}
     alone = warns and part.get("process") is None
-    for found in _listed(_at(part, "actor", "process")):
+    for found in _listed(value_at(part, "actor", "process")):
         if isinstance(found, dict):
             yield found | {"device_uid": machine, "warns": alone}
 
@@ -110,11 +90,11 @@ def _attacks(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """(technique ids, tactic ids or names) of the event, of its finding and of every kill chain in them."""
     techniques: list[Any] = []
     tactics: list[Any] = []
-    held = (record.get("attacks"), _at(record, "finding_info", "attacks"), _at(record, "finding", "attacks"))
+    held = (record.get("attacks"), value_at(record, "finding_info", "attacks"), value_at(record, "finding", "attacks"))
     for attack in (attack for found in held for attack in _listed(found)):
-        techniques += [_at(attack, "sub_technique", "uid"), _at(attack, "technique", "uid")]
-        named = (_at(attack, "tactic"), *_listed(_at(attack, "tactics")))
-        tactics += [_at(tactic, "uid") or _at(tactic, "name") for tactic in named]
+        techniques += [value_at(attack, "sub_technique", "uid"), value_at(attack, "technique", "uid")]
+        named = (value_at(attack, "tactic"), *_listed(value_at(attack, "tactics")))
+        tactics += [value_at(tactic, "uid") or value_at(tactic, "name") for tactic in named]
     return _texts(techniques), _texts(tactics)
 
 
@@ -130,7 +110,7 @@ def gather_evidence(record: dict[str, Any]) -> dict[str, Any]:
     evidences = record.get("evidences")
     extra = [part for part in _listed(evidences) if isinstance(part, dict)]
     parts = [record, *extra]
-    machine, warns = _at(record, "device", "uid") or _at(record, "device", "hostname"), _warns(record)
+    machine, warns = value_at(record, "device", "uid") or value_at(record, "device", "hostname"), _warns(record)
     every: dict[str, list[Any]] = {}
     for part in parts:
         held = {key: part[key] for key in _MOVED if part.get(key) is not None} | _ends(part, warns=warns)
@@ -160,11 +140,11 @@ def digest(record: Any) -> str:
 
 def finding_status(record: Any) -> str | None:
     """Where the work on a finding stands; an event of another class has no such status. Raises ValueError."""
-    if _at(record, "category_uid") != _FINDINGS:
+    if value_at(record, "category_uid") != _FINDINGS:
         return None
-    kind = _at(record, "class_uid")
+    kind = value_at(record, "class_uid")
     # Version 1.0 wrote the outcome of the event under status_id, and the state of the finding under state_id.
-    number = _at(record, "state_id" if kind == _SECURITY_FINDING else "status_id")
+    number = value_at(record, "state_id" if kind == _SECURITY_FINDING else "status_id")
     if number is None or isinstance(number, dict | list):
         return None
     if kind == _INCIDENT and str(number) == "3":
@@ -176,31 +156,31 @@ def finding_status(record: Any) -> str | None:
 
 def event_status(record: Any) -> str | None:
     """How an event that is no finding ended: its status_id."""
-    number = _at(record, "status_id")
-    return str(number) if isinstance(number, int) and _at(record, "category_uid") != _FINDINGS else None
+    number = value_at(record, "status_id")
+    return str(number) if isinstance(number, int) and value_at(record, "category_uid") != _FINDINGS else None
 
 
 def attacks(endpoint: Any) -> bool | None:
     """Whether the endpoint was marked as the attacker's."""
-    return True if _at(endpoint, "attacks") is True else None
+    return True if value_at(endpoint, "attacks") is True else None
 
 
 def is_host(endpoint: Any) -> bool | None:
     """Whether the endpoint is a machine of one's own: it has a name or an id, and an address inside."""
-    named = any(isinstance(_at(endpoint, key), str) for key in ("uid", "instance_uid", "hostname", "name"))
-    return True if named and _inside(_address(_at(endpoint, "ip"))) else None
+    named = any(isinstance(value_at(endpoint, key), str) for key in ("uid", "instance_uid", "hostname", "name"))
+    return True if named and is_inside(_address(value_at(endpoint, "ip"))) else None
 
 
 def observed(entry: Any, kind: str) -> bool | None:
     """Whether an observable is of that kind, and has a value."""
-    number, value = _at(entry, "type_id"), _at(entry, "value")
+    number, value = value_at(entry, "type_id"), value_at(entry, "value")
     fits = str(number) in _OBSERVED[kind] and isinstance(value, str) and bool(value.strip())
     return True if fits and (kind != "address" or _address(value)) else None
 
 
 def digest_of(entry: Any) -> str | None:
     """A hash of the four algorithms that STIX knows; others may be as long as one of them."""
-    number, value = _at(entry, "algorithm_id"), _at(entry, "value")
+    number, value = value_at(entry, "algorithm_id"), value_at(entry, "value")
     known = number is None or str(number) in {"1", "2", "3", "4"}
     return value if known and isinstance(value, str) and values.hash_name(value) else None
 

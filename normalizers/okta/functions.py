@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from nightdesk.stix.paths import value_at
+
 __all__ = ["FUNCTIONS"]
 
 _LARGEST: Final = 65_536
@@ -11,12 +13,6 @@ _PAIR = re.compile(r"([A-Za-z][A-Za-z0-9 _-]{0,60})=([^,}]{0,200})")
 # Events whose client is the one that Okta suspects; in others it may be the user who is at risk, or who reports.
 # https://developer.okta.com/docs/reference/api/event-types/
 _SUSPECTED: Final = frozenset({"security.threat.detected", "user.mfa.attempt_bypass"})
-
-
-def _inside(document: Any, *steps: str) -> Any:
-    for step in steps:
-        document = document.get(step) if isinstance(document, dict) else None
-    return document
 
 
 def pair(text: Any, name: str) -> str | None:
@@ -42,8 +38,8 @@ def positive(text: Any) -> list[str]:
 
 def detection(document: Any) -> bool | None:
     """Whether Okta itself says that the client is suspicious."""
-    kind = _inside(document, "eventType")
-    suspected = _inside(document, "debugContext", "debugData", "threatSuspected")
+    kind = value_at(document, "eventType")
+    suspected = value_at(document, "debugContext", "debugData", "threatSuspected")
     if suspected in (True, "true", "TRUE") or (isinstance(kind, str) and kind in _SUSPECTED):
         return True
     return None
@@ -51,14 +47,14 @@ def detection(document: Any) -> bool | None:
 
 def risk(document: Any) -> str | None:
     """The level of risk that Okta states, wherever the kind of event puts it."""
-    data = _inside(document, "debugContext", "debugData")
+    data = value_at(document, "debugContext", "debugData")
     for key in ("risk", "logOnlySecurityData"):
-        value = _inside(data, key)
-        nested = _inside(value, "risk") if isinstance(value, dict) else None
+        value = value_at(data, key)
+        nested = value_at(value, "risk") if isinstance(value, dict) else None
         found = pair(nested if nested is not None else value, "level")
         if found:
             return found.upper()
-    for found in (_inside(data, "riskLevel"), _inside(document, "securityContext", "risk", "level")):
+    for found in (value_at(data, "riskLevel"), value_at(document, "securityContext", "risk", "level")):
         if isinstance(found, str) and found:
             return found.upper()
     return None
@@ -66,7 +62,7 @@ def risk(document: Any) -> str | None:
 
 def people(targets: Any, actor: Any) -> list[dict[str, Any]]:
     """The people among the targets who are not the actor; one person may stand there as user and as app user."""
-    own = _inside(actor, "alternateId") if isinstance(actor, dict) else None
+    own = value_at(actor, "alternateId") if isinstance(actor, dict) else None
     made: dict[str, dict[str, Any]] = {}
     for item in targets if isinstance(targets, list) else [targets]:
         if not isinstance(item, dict) or item.get("type") not in ("User", "AppUser"):
@@ -83,7 +79,7 @@ def prepared(document: Any) -> Any:
     if not isinstance(document, dict):
         return document
     made = {**document, "people": people(document.get("target"), document.get("actor"))}
-    session = _inside(document, "authenticationContext", "externalSessionId")
+    session = value_at(document, "authenticationContext", "externalSessionId")
     if session == "unknown":
         made["authenticationContext"] = {**document["authenticationContext"], "externalSessionId": None}
     return made

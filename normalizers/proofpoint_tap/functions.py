@@ -1,21 +1,16 @@
 """What TAP's records leave to their reader: which of the mail's parts are condemned, and what a mail is called."""
 
 import hashlib
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_outside
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # What the SIEM API says of a threat: https://help.proofpoint.com/Threat_Insight_Dashboard/API_Documentation/SIEM_API
 _STATES: Final = {
     "active": "new", "malicious": "new", "cleared": "closed", "expired": "closed", "falsepositive": "closed",
@@ -175,12 +170,7 @@ def threat_mail(threat: Any) -> str | None:
 
 def outside(value: Any) -> str | None:
     """An address that is nobody's own."""
-    found = values.address(value) if isinstance(value, str) else None
-    if found is None:
-        return None
-    address = ipaddress.ip_address(found[1])
-    own = any(address in network for network in _INSIDE if network.version == address.version)
-    return None if own or address.is_multicast or address.is_unspecified else value
+    return value if isinstance(value, str) and is_outside(value) else None
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.paths import value_at
 
 __all__ = ["FUNCTIONS"]
 
@@ -16,14 +17,8 @@ _LONGEST: Final = 8192
 """Characters of a text that are searched; an agent cuts its own texts well below."""
 
 
-def _at(node: Any, *keys: str) -> Any:
-    for key in keys:
-        node = node.get(key) if isinstance(node, dict) else None
-    return node
-
-
 def _text(node: Any, *keys: str) -> str:
-    found = _at(node, *keys)
+    found = value_at(node, *keys)
     return found.strip() if isinstance(found, str) else ""
 
 
@@ -50,13 +45,13 @@ def stopped(record: Any) -> str | None:
     """
     if _text(record, "threatInfo", "mitigationStatus") != "mitigated":
         return None
-    listed = _at(record, "mitigationStatus")
+    listed = value_at(record, "mitigationStatus")
     done = {
         _text(element, "action")
         for element in (listed if isinstance(listed, list) else [])
         if _text(element, "status") == "success"
     }
-    if _at(record, "threatInfo", "mitigatedPreemptively") is True:
+    if value_at(record, "threatInfo", "mitigatedPreemptively") is True:
         return "prevented"
     if "quarantine" in done:
         return "quarantined"
@@ -70,7 +65,7 @@ def convicts(info: Any) -> bool | None:
     """
     if _text(info, "analystVerdict") == "false_positive":
         return None
-    listed = _at(info, "detectionEngines")
+    listed = value_at(info, "detectionEngines")
     engines = {_text(element, "key") for element in (listed if isinstance(listed, list) else [])}
     return True if _text(info, "cloudFilesHashVerdict") == "black" or engines & _CONVICTING else None
 
@@ -78,7 +73,7 @@ def convicts(info: Any) -> bool | None:
 def account_kind(record: Any) -> str | None:
     r"""The STIX type of the process' user: ``HOST\name`` with the machine's own name is a local account."""
     domain, cut, _ = _text(record, "threatInfo", "processUser").partition("\\")
-    live = _at(record, "agentRealtimeInfo")
+    live = value_at(record, "agentRealtimeInfo")
     host = _text(live, "agentComputerName")
     if cut:
         return "windows-local" if host and domain.partition(".")[0].lower() == host.partition(".")[0].lower() else None

@@ -1,6 +1,5 @@
 """What Snort's alerts leave to their reader: the parts of a line, their time, and who attacks whom."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -8,14 +7,10 @@ from typing import Any, Final
 
 from nightdesk.stix import values
 from nightdesk.stix.functions import utc
+from nightdesk.stix.networks import is_inside, is_outside
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # Classes (classification.config) under which nobody attacks anybody, by name and as the text that lines show.
 _QUIET: Final = frozenset(
     {
@@ -130,16 +125,6 @@ def level(priority: Any) -> str | None:
     return _PRIORITIES[number] or None
 
 
-def _inside(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    return any(address in network for network in _INSIDE if network.version == address.version)
-
-
-def _outside(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    return not (address.is_multicast or address.is_unspecified or text == "255.255.255.255" or _inside(text))
-
-
 def _ends(record: Any) -> tuple[str | None, str | None]:
     """(attacker, victim): what the rule says; else, unless the class is a quiet one, (outside, inside)."""
     found = [values.address(_text(record, key)) for key in ("src_addr", "dst_addr", "target")]
@@ -150,15 +135,15 @@ def _ends(record: Any) -> tuple[str | None, str | None]:
         return (target if said == source else source), said
     if _text(record, "class").strip().lower() in _QUIET:
         return None, None
-    if _outside(source) and _inside(target):
+    if is_outside(source) and is_inside(target):
         return source, target
-    return (target, source) if _inside(source) and _outside(target) else (None, None)
+    return (target, source) if is_inside(source) and is_outside(target) else (None, None)
 
 
 def attacker(record: Any) -> str | None:
     """The attacker's address, when it is outside; a machine of one's own is an actor, and nobody's to block."""
     found = _ends(record)[0]
-    return found if found and _outside(found) else None
+    return found if found and is_outside(found) else None
 
 
 def victim(record: Any) -> str | None:
@@ -169,7 +154,7 @@ def victim(record: Any) -> str | None:
 def actor(record: Any) -> str | None:
     """A machine inside that attacks, as the rule says."""
     found = _ends(record)[0]
-    return found if found and _inside(found) else None
+    return found if found and is_inside(found) else None
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {

@@ -1,18 +1,12 @@
 """What a case is about, out of the key by which the product gathers its alerts."""
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_inside
 
 __all__ = ["FUNCTIONS"]
-
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 
 
 def _parts(value: Any) -> list[str]:
@@ -39,9 +33,7 @@ def own(value: Any, kind: str) -> str | None:
     known = values.address(found) if found else None
     if known is None:
         return found
-    address = ipaddress.ip_address(known[1])
-    inside = any(address in network for network in _INSIDE if network.version == address.version)
-    return known[1] if inside else None
+    return known[1] if is_inside(known[1]) else None
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {

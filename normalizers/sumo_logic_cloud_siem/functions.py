@@ -1,20 +1,15 @@
 """Insights and signals in one shape: the records of all signals in one list, entities with their kind and place."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
 from nightdesk.stix.functions import utc
+from nightdesk.stix.networks import is_inside
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 _KIND: Final = re.compile(r"_([a-z]+)-")
 # What objects are made of; everything else a record says goes to the facts of all records together.
 _READ: Final = frozenset(
@@ -61,11 +56,6 @@ def _key(value: Any) -> str:
         return f"#{id(value)}"
 
 
-def _private(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    return any(address in network for network in _INSIDE if network.version == address.version)
-
-
 def _entity(raw: dict[str, Any], place: str) -> dict[str, Any]:
     """An entity with its kind and value; the kind stands again under its place: ``about`` the alert or ``beside``."""
     key = raw.get("id")
@@ -77,7 +67,7 @@ def _entity(raw: dict[str, Any], place: str) -> dict[str, Any]:
     made = {name: inner for name, inner in raw.items() if name not in {"id", "name", "value", "entityType", "ip"}}
     made |= {"kind": kind, "value": value, place: kind}
     known = values.address(value) if kind == "ip" and isinstance(value, str) else None
-    if known and place == "about" and _private(known[1]):
+    if known and place == "about" and is_inside(known[1]):
         made["own"] = known[1]
     return made
 

@@ -1,19 +1,15 @@
 """What an EVE alert says in several fields at once: its id, who attacks whom, the connection, the request's address."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_inside, is_outside
+from nightdesk.stix.paths import value_at
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # Classes of classification.config under which nobody attacks anybody.
 _QUIET: Final = frozenset(
     {
@@ -31,37 +27,20 @@ _MAILBOX: Final = re.compile(r"[^<>\s\",;:]{1,64}@[^<>\s\",;]{1,255}")
 _CVE: Final = re.compile(r"(?:CVE[-_ ]?)?(\d{4})[-_](\d{4,7})", re.IGNORECASE)
 
 
-def _at(record: Any, *steps: str) -> Any:
-    for step in steps:
-        record = record.get(step) if isinstance(record, dict) else None
-    return record
-
-
 def _address(value: Any) -> str | None:
     found = values.address(value) if isinstance(value, str) else None
     return found[1] if found else None
 
 
-def _inside(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    return any(address in network for network in _INSIDE if network.version == address.version)
-
-
-def _outside(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    unicast = not (address.is_multicast or address.is_unspecified or text == "255.255.255.255")
-    return unicast and not _inside(text)
-
-
 def alert_id(record: Any) -> str | None:
     """Flow, rule, packet time and transaction; without a flow the two ends stand for it."""
-    moment, sid = _at(record, "timestamp"), _at(record, "alert", "signature_id")
+    moment, sid = value_at(record, "timestamp"), value_at(record, "alert", "signature_id")
     if not isinstance(moment, str) or not isinstance(sid, int | str):
         return None
-    flow = _at(record, "flow_id")
-    ends = [_at(record, key) for key in ("src_ip", "src_port", "dest_ip", "dest_port")]
+    flow = value_at(record, "flow_id")
+    ends = [value_at(record, key) for key in ("src_ip", "src_port", "dest_ip", "dest_port")]
     parts = [flow] if isinstance(flow, int | str) else [part for part in ends if isinstance(part, int | str)]
-    parts += [_at(record, "alert", "gid"), sid, moment, _at(record, "tx_id")]
+    parts += [value_at(record, "alert", "gid"), sid, moment, value_at(record, "tx_id")]
     return ":".join(str(part) for part in parts if isinstance(part, int | str))
 
 
@@ -75,11 +54,14 @@ def level(priority: Any) -> str:
 
 def _said(record: Any) -> tuple[str | None, str | None]:
     """(attacker, target) as the rule itself names them: its keyword ``target``, or its metadata ``hostile``."""
-    source, target = _address(_at(record, "alert", "source", "ip")), _address(_at(record, "alert", "target", "ip"))
+    source, target = (
+        _address(value_at(record, "alert", "source", "ip")),
+        _address(value_at(record, "alert", "target", "ip")),
+    )
     if source or target:
         return source, target
-    ends = {"src_ip": _address(_at(record, "src_ip")), "dest_ip": _address(_at(record, "dest_ip"))}
-    hostile = _at(record, "alert", "metadata", "hostile")
+    ends = {"src_ip": _address(value_at(record, "src_ip")), "dest_ip": _address(value_at(record, "dest_ip"))}
+    hostile = value_at(record, "alert", "metadata", "hostile")
     named = hostile[0] if isinstance(hostile, list) and hostile else hostile
     if named in ("src_ip", "dest_ip"):
         return ends[named], ends["dest_ip" if named == "src_ip" else "src_ip"]
@@ -89,14 +71,14 @@ def _said(record: Any) -> tuple[str | None, str | None]:
 def _ends(record: Any) -> tuple[str | None, str | None]:
     """(attacker, victim): said by the rule; else, unless the class is a quiet one, (outside, inside)."""
     said = _said(record)
-    category, name = _at(record, "alert", "category"), _at(record, "alert", "signature")
+    category, name = value_at(record, "alert", "category"), value_at(record, "alert", "signature")
     quiet = isinstance(category, str) and category.strip().lower() in _QUIET
     if any(said) or quiet or (isinstance(name, str) and name.startswith(_REMARKS)):
         return said
-    source, target = _address(_at(record, "src_ip")), _address(_at(record, "dest_ip"))
-    if source and target and _outside(source) and _inside(target):
+    source, target = _address(value_at(record, "src_ip")), _address(value_at(record, "dest_ip"))
+    if source and target and is_outside(source) and is_inside(target):
         return source, target
-    if source and target and _inside(source) and _outside(target):
+    if source and target and is_inside(source) and is_outside(target):
         return target, source
     return None, None
 
@@ -104,7 +86,7 @@ def _ends(record: Any) -> tuple[str | None, str | None]:
 def attacker(record: Any) -> str | None:
     """The attacker's address, when it is outside; a machine of one's own is an actor, and nobody's to block."""
     found = _ends(record)[0]
-    return found if found and _outside(found) else None
+    return found if found and is_outside(found) else None
 
 
 def victim(record: Any) -> str | None:
@@ -115,17 +97,17 @@ def victim(record: Any) -> str | None:
 def actor(record: Any) -> str | None:
     """A machine inside that the rule itself names as the attacker."""
     found = _ends(record)[0]
-    return found if found and _inside(found) else None
+    return found if found and is_inside(found) else None
 
 
 def connection(record: Any) -> list[dict[str, Any]]:
     """The flow from client to server where EVE says who is which, else the packet's two ends without byte counts."""
-    flow, at = _at(record, "flow"), ("src_ip", "src_port", "dest_ip", "dest_port")
-    ends = [_at(flow, key) for key in at]
-    counts = [_at(flow, "bytes_toserver"), _at(flow, "bytes_toclient")]
+    flow, at = value_at(record, "flow"), ("src_ip", "src_port", "dest_ip", "dest_port")
+    ends = [value_at(flow, key) for key in at]
+    counts = [value_at(flow, "bytes_toserver"), value_at(flow, "bytes_toclient")]
     if None in ends:
-        ends = [_at(record, key) for key in at]
-        side = _at(record, "direction")
+        ends = [value_at(record, key) for key in at]
+        side = value_at(record, "direction")
         if side == "to_client":
             ends = [*ends[2:], *ends[:2]]
         elif side != "to_server":
@@ -138,15 +120,15 @@ def connection(record: Any) -> list[dict[str, Any]]:
 
 def request_url(record: Any) -> str | None:
     """The address that was asked for over plain HTTP, put together from the host and the request line."""
-    http = _at(record, "http")
-    host, path = _at(http, "hostname"), _at(http, "url")
+    http = value_at(record, "http")
+    host, path = value_at(http, "hostname"), value_at(http, "url")
     if not isinstance(path, str) or values.url(path):
         return path if isinstance(path, str) else None
     if not isinstance(host, str) or not path.startswith("/"):
         return None
-    port = _at(http, "http_port")
+    port = value_at(http, "http_port")
     where = f"{host}:{port}" if isinstance(port, int) and port != _HTTP_PORT and ":" not in host else host
-    scheme = "http" if _at(record, "tls") is None else "https"
+    scheme = "http" if value_at(record, "tls") is None else "https"
     return values.url(f"{scheme}://{where}{path}")
 
 
@@ -159,25 +141,25 @@ def _records(dns: Any, *keys: str) -> list[Any]:
     """The entries under these keys: version 2 has one ``query`` or ``answer``, version 3 lists of them."""
     found: list[Any] = []
     for key in keys:
-        held = _at(dns, key)
+        held = value_at(dns, key)
         found.extend(held if isinstance(held, list) else [] if held is None else [held])
     return found
 
 
 def questions(record: Any) -> list[str]:
     """The names that were asked for."""
-    dns = _at(record, "dns")
-    asked = [_at(entry, "rrname") for entry in (dns, *_records(dns, "query", "queries"))]
+    dns = value_at(record, "dns")
+    asked = [value_at(entry, "rrname") for entry in (dns, *_records(dns, "query", "queries"))]
     names = [values.domain(name) for name in asked if isinstance(name, str)]
     return list(dict.fromkeys(name for name in names if name))
 
 
 def answers(record: Any) -> list[str]:
     """What was answered: addresses and names."""
-    dns = _at(record, "dns")
-    entries = [*_records(dns, "answers"), *_records(_at(dns, "answer"), "answers")]
-    data = [_at(entry, "rdata") for entry in entries]
-    grouped = _at(dns, "grouped")
+    dns = value_at(record, "dns")
+    entries = [*_records(dns, "answers"), *_records(value_at(dns, "answer"), "answers")]
+    data = [value_at(entry, "rdata") for entry in entries]
+    grouped = value_at(dns, "grouped")
     data += [item for kind in ("A", "AAAA", "CNAME") for item in _records(grouped, kind)]
     return list(dict.fromkeys(text for text in data if isinstance(text, str)))
 

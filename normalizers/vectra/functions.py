@@ -1,21 +1,17 @@
 """What Vectra's records leave to their reader: details that differ by detection, names that are none, scores."""
 
 import hashlib
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_outside
+from nightdesk.stix.paths import value_at
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # Categories of behaviour whose far end, outside, is the attacker's.
 _HOSTILE: Final = ("command", "exfiltration", "botnet")
 _HALF: Final = 50
@@ -33,12 +29,6 @@ _LOCKS: Final = {"lock": "contained", "unlock": "released"}
 _NOBODY: Final = frozenset({"none", "null", "n/a", "unknown"})
 
 
-def _at(record: Any, *path: str) -> Any:
-    for step in path:
-        record = record.get(step) if isinstance(record, dict) else None
-    return record
-
-
 def _number(value: Any) -> float | None:
     try:
         found = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
@@ -49,7 +39,7 @@ def _number(value: Any) -> float | None:
 
 def _category(record: Any) -> str:
     for path in (("detection_category",), ("category",), ("extension", "cat")):
-        found = _at(record, *path)
+        found = value_at(record, *path)
         if isinstance(found, str) and found.strip():
             return found.strip().lower()
     return ""
@@ -64,7 +54,8 @@ def quadrant(record: Any) -> str | None:
         return "informational"
     for keys in (("threat", "certainty"), ("t_score", "c_score")):
         threat, certainty = (
-            _number(_at(record, key) if _at(record, key) is not None else _at(record, "custom", key)) for key in keys
+            _number(value_at(record, key) if value_at(record, key) is not None else value_at(record, "custom", key))
+            for key in keys
         )
         if threat is not None and certainty is not None:
             if threat >= _HALF:
@@ -76,7 +67,7 @@ def quadrant(record: Any) -> str | None:
 def scored(record: Any) -> str | None:
     """That severity, where there is a score at all: both 0 is how a detection without one is written."""
     found = quadrant(record)
-    given = any(_number(_at(record, key)) for key in ("threat", "certainty", "t_score", "c_score"))
+    given = any(_number(value_at(record, key)) for key in ("threat", "certainty", "t_score", "c_score"))
     return found if given or found == "informational" else None
 
 
@@ -151,11 +142,7 @@ def real(value: Any) -> Any:
 
 def outside(value: Any) -> str | None:
     """An address that is nobody's own."""
-    found = values.address(value) if isinstance(value, str) else None
-    address = ipaddress.ip_address(found[1]) if found else None
-    if address is None or address.is_multicast or address.is_unspecified or str(address) == "255.255.255.255":
-        return None
-    return None if any(address in network for network in _INSIDE if network.version == address.version) else value
+    return value if isinstance(value, str) and is_outside(value) else None
 
 
 def host_of(url: Any) -> str | None:
@@ -166,13 +153,17 @@ def host_of(url: Any) -> str | None:
 
 def line_id(record: Any) -> str | None:
     """What a line is called: a detection by its number, what tells of an entity by that and when; else a digest."""
-    stamp = _at(record, "vectra_timestamp") or _at(record, "extension", "end") or _at(record, "extension", "rt")
+    stamp = (
+        value_at(record, "vectra_timestamp")
+        or value_at(record, "extension", "end")
+        or value_at(record, "extension", "rt")
+    )
     kinds = (("campaign", "campaign_id"), ("host", "host_id"), ("account", "account_id"))
     for kind, key in kinds:
-        number = _at(record, key)
+        number = value_at(record, key)
         if isinstance(number, str | int) and number and isinstance(stamp, str | int) and stamp:
             return f"{kind}:{number}:{stamp}"
-    number, kind = _at(record, "extension", "externalId"), _at(record, "cef", "signature_id")
+    number, kind = value_at(record, "extension", "externalId"), value_at(record, "cef", "signature_id")
     if isinstance(number, str) and kind not in _ENTITIES:
         return number
     if isinstance(number, str) and isinstance(stamp, str):
@@ -184,23 +175,23 @@ def line_id(record: Any) -> str | None:
 def entity_title(record: Any) -> str:
     """What a change of an entity's score or lock is called."""
     what = _category(record).replace("_", " ").capitalize() or "Entity scoring"
-    names = (_at(record, key) for key in ("name", "host_name", "account_uid", "account_name"))
+    names = (value_at(record, key) for key in ("name", "host_name", "account_uid", "account_name"))
     who = next((name for name in names if isinstance(name, str) and name.strip()), None)
-    last = _at(record, "last_detection_type")
+    last = value_at(record, "last_detection_type")
     return what + (f" of {who}" if who else "") + (f": {last}" if isinstance(last, str) and last.strip() else "")
 
 
 def lock_done(record: Any) -> str | None:
     """What a lock did, where it succeeded."""
-    action = _at(record, "action") or _at(record, "custom", "action")
-    success = _at(record, "success") if _at(record, "action") else _at(record, "custom", "success")
+    action = value_at(record, "action") or value_at(record, "custom", "action")
+    success = value_at(record, "success") if value_at(record, "action") else value_at(record, "custom", "success")
     done = str(success).strip().lower() in {"true", "success"}
     return _LOCKS.get(action.strip().lower()) if isinstance(action, str) and done else None
 
 
 def of_kind(record: Any, key: str, kind: str) -> Any:
     """What stands under a key of an entity, when the entity is of that kind (``host``, ``account``)."""
-    return _at(record, key) if str(_at(record, "type")).lower() == kind else None
+    return value_at(record, key) if str(value_at(record, "type")).lower() == kind else None
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {

@@ -1,19 +1,15 @@
 """What Zeek's records say in several fields at once: their id, who did what to whom, and what a sighting means."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import values
+from nightdesk.stix.networks import is_inside, is_outside
+from nightdesk.stix.paths import value_at
 
 __all__ = ["FUNCTIONS"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-                 "fc00::/7", "fe80::/10", "::1/128")
-)  # fmt: skip
 # Notices whose ``src`` is the one who acts (the scripts that raise them fill it so), by module or by full name.
 _ACTED_BY_SOURCE: Final = frozenset(
     {
@@ -30,30 +26,14 @@ _SENT: Final = frozenset(
 )
 
 
-def _at(record: Any, *steps: str) -> Any:
-    for step in steps:
-        record = record.get(step) if isinstance(record, dict) else None
-    return record
-
-
 def _text(record: Any, *steps: str) -> str:
-    found = _at(record, *steps)
+    found = value_at(record, *steps)
     return str(found) if isinstance(found, str | int | float) else ""
 
 
 def _address(record: Any, *steps: str) -> str | None:
     found = values.address(_text(record, *steps))
     return found[1] if found else None
-
-
-def _inside(text: str | None) -> bool:
-    address = ipaddress.ip_address(text) if text else None
-    return address is not None and any(address in net for net in _INSIDE if net.version == address.version)
-
-
-def _outside(text: str | None) -> bool:
-    address = ipaddress.ip_address(text) if text else None
-    return address is not None and not (address.is_multicast or address.is_unspecified or _inside(text))
 
 
 def _joined(*parts: str) -> str | None:
@@ -82,13 +62,13 @@ def _source(record: Any) -> str | None:
 def attacker(record: Any) -> str | None:
     """Who acts, when that is outside."""
     found = _source(record)
-    return found if _outside(found) else None
+    return found if is_outside(found) else None
 
 
 def actor(record: Any) -> str | None:
     """Who acts, when that is a machine inside."""
     found = _source(record)
-    return found if _inside(found) else None
+    return found if is_inside(found) else None
 
 
 def victim(record: Any) -> str | None:
@@ -96,7 +76,7 @@ def victim(record: Any) -> str | None:
     if _text(record, "note").lower() in _REACHED:
         return _own(record)
     source, target = _source(record), _address(record, "dst") or _address(record, "id", "resp_h")
-    return target if source and source != target and _inside(target) else None
+    return target if source and source != target and is_inside(target) else None
 
 
 def machine(record: Any) -> str | None:
@@ -106,7 +86,7 @@ def machine(record: Any) -> str | None:
 
 def _own(record: Any) -> str | None:
     ends = (_address(record, "src"), _address(record, "id", "orig_h"), _address(record, "dst"))
-    return next((end for end in ends if end and _inside(end)), None)
+    return next((end for end in ends if end and is_inside(end)), None)
 
 
 def techniques_of(record: Any) -> list[str]:
@@ -159,7 +139,7 @@ def seen_at(record: Any) -> str | None:
     """The machine inside that took part in the connection, and is not itself what is looked for."""
     wanted = _address(record, "seen", "indicator")
     ends = (_address(record, "id", "orig_h"), _address(record, "id", "resp_h"))
-    return next((end for end in ends if end and end != wanted and _inside(end)), None)
+    return next((end for end in ends if end and end != wanted and is_inside(end)), None)
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {

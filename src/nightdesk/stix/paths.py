@@ -1,9 +1,9 @@
 """Paths into a payload: ``a.b.*.c`` as steps."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["LIST", "Path_", "parse_path"]
+__all__ = ["LIST", "Path_", "parse_path", "value_at"]
 
 LIST: Final = "[]"
 Path_ = tuple[str, ...]
@@ -23,3 +23,10 @@ def parse_path(text: str) -> Path_:
         steps.append(match[1] or (LIST if match[2] == "*" else match[2]))
         rest = rest[match.end() :]
     return tuple(steps)
+
+
+def value_at(node: Any, *steps: str) -> Any:
+    """What stands at a path through objects; None where there is nothing, or no object on the way."""
+    for step in steps:
+        node = node.get(step) if isinstance(node, dict) else None
+    return node

@@ -7,8 +7,10 @@ another tenant could read back (law 3): they map a text to its own normal form.
 import ipaddress
 import re
 import urllib.parse
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, wraps
+from typing import TypeVar
 
 import idna
 import orjson
@@ -30,6 +32,8 @@ __all__ = [
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_T = TypeVar("_T")
+_LONGEST_REMEMBERED = 256
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 # What IDNA 2008 takes (STIX 2.1 section 6.4): no underscore, no two hyphens third and fourth but in an A-label.
@@ -63,7 +67,22 @@ _PROTOCOLS = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=65536)
+def _remembered(most: int) -> Callable[[Callable[[str], _T]], Callable[[str], _T]]:
+    """Remembers results, but those of long texts: a text of a megabyte in each place would fill the memory."""
+
+    def remembering(function: Callable[[str], _T]) -> Callable[[str], _T]:
+        known = lru_cache(maxsize=most)(function)
+
+        @wraps(function)
+        def result(text: str) -> _T:
+            return known(text) if len(text) <= _LONGEST_REMEMBERED else function(text)
+
+        return result
+
+    return remembering
+
+
+@_remembered(65536)
 def address(text: str) -> tuple[str, str] | None:
     """(``ipv4-addr`` | ``ipv6-addr``, RFC 5952 form); a zone index is dropped, an IPv4-mapped address is IPv4."""
     if _PLAIN_IPV4.fullmatch(text):
@@ -77,7 +96,7 @@ def address(text: str) -> tuple[str, str] | None:
     return ("ipv4-addr" if parsed.version == 4 else "ipv6-addr"), str(parsed)
 
 
-@lru_cache(maxsize=65536)
+@_remembered(65536)
 def domain(text: str) -> str | None:
     """Lower case, A-label, no final dot."""
     value = text.strip().lower().removesuffix(".")
@@ -89,7 +108,7 @@ def domain(text: str) -> str | None:
     return value if _DOMAIN.match(value) else None
 
 
-@lru_cache(maxsize=16384)
+@_remembered(16384)
 def mac(text: str) -> str | None:
     """Lower case with colons."""
     digits = re.sub(r"[.:\-\s]", "", text).lower()
@@ -143,7 +162,7 @@ def protocol(text: str) -> str | None:
     return _PROTOCOLS.get(text.strip().lower())
 
 
-@lru_cache(maxsize=65536)
+@_remembered(65536)
 def split_path(path: str) -> tuple[str, str]:
     """(directory without a trailing separator, file name); either may be empty."""
     cut = max(path.rfind("\\"), path.rfind("/"))
@@ -189,7 +208,7 @@ def epoch(number: float | str) -> datetime | None:
     return value if _EARLIEST <= value < _LATEST else None
 
 
-@lru_cache(maxsize=65536)
+@_remembered(65536)
 def parse_time(text: str) -> datetime | None:
     """Either of the two: an ISO time with a zone, or a count since 1970."""
     found = moment(text)

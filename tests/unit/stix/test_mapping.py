@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.stix.conftest import ALERT, HEAD, Product
@@ -7,7 +8,7 @@ from tests.unit.stix.conftest import ALERT, HEAD, Product
 from nightdesk.sdk.errors import ConfigError, Problem
 from nightdesk.stix.mapping import Condition
 from nightdesk.stix.mapping_file import load_mapping
-from nightdesk.stix.paths import LIST, parse_path
+from nightdesk.stix.paths import LIST, parse_path, value_at
 
 
 def problems(product: Product) -> Sequence[Problem]:
@@ -155,3 +156,11 @@ def test_a_products_own_function_may_be_named(product: Product) -> None:
     product.write("techniques: [a > fly 3]\n")
     found = load_mapping(product.file, {"fly": lambda value, height: f"{value}{height}"})
     assert found.techniques[0][0].calls == (("fly", ("3",)),)
+
+
+@pytest.mark.parametrize(
+    ("node", "found"),
+    [({"a": {"b": 1}}, 1), ({"a": {}}, None), ({"a": 7}, None), ({"a": [{"b": 1}]}, None), (None, None)],
+)
+def test_a_value_is_found_through_objects_alone(node: Any, found: Any) -> None:
+    assert value_at(node, "a", "b") == found

@@ -192,3 +192,13 @@ def test_a_plain_url_keeps_its_letters_and_another_is_encoded() -> None:
     )
     assert values.url("https://example.com/a b\x00%zz") == "https://example.com/a%20b%00%25zz"
     assert values.url("https://example.com") == "https://example.com"
+
+
+def test_a_long_text_is_not_remembered() -> None:
+    before = values.domain.__closure__
+    assert before is not None
+    (known,) = (cell.cell_contents for cell in before if hasattr(cell.cell_contents, "cache_info"))
+    size = known.cache_info().currsize
+    assert values.domain("a" * 1_000_000) is None
+    assert values.domain("a-new-one.example.com") == "a-new-one.example.com"
+    assert known.cache_info().currsize == size + 1

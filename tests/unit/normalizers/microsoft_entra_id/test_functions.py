@@ -35,6 +35,7 @@ def test_an_address_that_the_detection_is_about_attacks() -> None:
         {"riskState": "confirmedSafe"},
         {"riskState": "dismissed"},
         {"ipAddress": "127.0.0.1"},
+        {"ipAddress": "10.4.0.7"},
         {"ipAddress": "fe80::1"},
         {"ipAddress": None},
         {"ipAddress": {"a": 1}},
