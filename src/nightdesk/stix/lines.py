@@ -1,6 +1,7 @@
 """One line of text to a document: CEF, LEEF, an alert as JSON behind a syslog header, or plain text.
 
-Sources: Common Event Format (implementation standard, rev. 25), Log Event Extended Format 1.0 and 2.0, RFC 5424, RFC 3164.
+Sources: Common Event Format (implementation standard, rev. 25), Log Event Extended Format 1.0 and 2.0, RFC 5424,
+RFC 3164.
 A reader of documents finds ``syslog`` (the header), and beside it ``cef`` and ``extension``, or ``leef`` and
 ``attributes``, or the JSON's own keys, or ``message``.
 """
