@@ -119,7 +119,7 @@ class Defend:
         late = self._faults.standing("late_effect", device_id=device.device_id)
         due = now + timedelta(seconds=float(late.options.get("seconds", 1)) if late else 0)
         failed = self._faults.standing("accepted_then_failed", device_id=device.device_id) is not None
-        order = Order(f"kill-{len(self._kills) + 1}", False, now, due, failed=failed)
+        order = Order(f"kill-{len(self._kills) + 1}", "kill", now, due, failed=failed)
         self._kills.append((device.device_id, order, parameters))
         self._settle()
         return order

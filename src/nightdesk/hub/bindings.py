@@ -13,11 +13,15 @@ from nightdesk.hub.config import HubSettings, InstanceSettings
 from nightdesk.hub.registry import Registry
 from nightdesk.sdk.context import Clock, Context, Sleep, utc_now
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
-from nightdesk.sdk.ports import FindsAssets
-from nightdesk.sdk.targets import AssetQuery, Target
+from nightdesk.sdk.ports import FindsAccounts, FindsAssets
+from nightdesk.sdk.targets import AccountQuery, AssetQuery, Target
 from nightdesk.sdk.verbs import TargetKind, verb
 
 __all__ = ["Bindings"]
+
+_ON_HOSTS = frozenset({"file.quarantine", "file.restore", "file.fetch"})
+"""Verbs on a file that is on one host; of the others a hash is its own id."""
+_OF_ACCOUNTS = frozenset({TargetKind.ACCOUNT, TargetKind.MEMBERSHIP, TargetKind.CREDENTIAL})
 
 
 class Bindings:
@@ -70,7 +74,7 @@ class Bindings:
                 raise PolicyError(f"{name} of {target.key}: nobody says which connector the alert came from")
             return self._route(tenant, source_instance, name, target.value)
         role = self._role(tenant, name, wanted.role)
-        native_id = await self._native_id(tenant, role, target)
+        native_id = await self._native_id(tenant, role, name, target)
         return self._route(tenant, role, name, native_id)
 
     async def route_to(self, tenant: str, instance: str, name: str, target: Target, native_id: str) -> Route:
@@ -94,19 +98,33 @@ class Bindings:
             port=self.connector(tenant, instance),
         )
 
-    async def _native_id(self, tenant: str, instance: str, target: Target) -> str:
-        """The vendor's id of a host, found and never guessed; other targets are their own id."""
-        owner = target if target.kind is TargetKind.HOST else None
-        if owner is None:
-            device = target.facts.get("device_id", "")
-            return device if target.kind is TargetKind.PROCESS else target.value
+    async def _native_id(self, tenant: str, instance: str, name: str, target: Target) -> str:
+        """The vendor's id of a host or an account, found and never guessed; other targets are their own id."""
         connector = self.connector(tenant, instance)
+        if target.kind is TargetKind.HOST or target.kind is TargetKind.PROCESS or name in _ON_HOSTS:
+            found = await self._assets(connector, instance, target)
+        elif target.kind in _OF_ACCOUNTS:
+            found = await self._accounts(connector, instance, target)
+        else:
+            return target.value
+        if len(found) != 1:
+            names = ", ".join(f"{label} ({native_id})" for native_id, label in found[:5]) or "none"
+            things = "accounts" if target.kind in _OF_ACCOUNTS else "hosts"
+            raise PolicyError(f"{target.key}: {instance} knows {len(found)} such {things} ({names}); one is needed")
+        return found[0][0]
+
+    async def _assets(self, connector: Any, instance: str, target: Target) -> list[tuple[str, str]]:
         if not isinstance(connector, FindsAssets):
             raise UnsupportedError(f"{instance}: cannot look up hosts, so {target.key} cannot be found there")
+        host = target.value if target.kind is TargetKind.HOST else target.facts.get("hostname", "")
+        if not host:
+            raise PolicyError(f"{target.key}: nobody says on which host it is")
         # A device id of another product means nothing here: the name and address are what vendors share.
-        query = AssetQuery.of(Target(target.kind, target.value, {**target.facts, "device_id": ""}))
-        found = list(await connector.find_asset(query))
-        if len(found) != 1:
-            names = ", ".join(f"{asset.hostname} ({asset.native_id})" for asset in found[:5]) or "none"
-            raise PolicyError(f"{target.key}: {instance} knows {len(found)} such hosts ({names}); one is needed")
-        return found[0].native_id
+        query = AssetQuery.of(Target(TargetKind.HOST, host, {**target.facts, "device_id": ""}))
+        return [(asset.native_id, asset.hostname) for asset in await connector.find_asset(query)]
+
+    async def _accounts(self, connector: Any, instance: str, target: Target) -> list[tuple[str, str]]:
+        if not isinstance(connector, FindsAccounts):
+            raise UnsupportedError(f"{instance}: cannot look up accounts, so {target.key} cannot be found there")
+        query = AccountQuery.of(Target(target.kind, target.value, {**target.facts, "account_id": ""}))
+        return [(account.native_id, account.name) for account in await connector.find_account(query)]

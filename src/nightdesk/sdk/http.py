@@ -17,13 +17,33 @@ import structlog
 
 from nightdesk import __version__
 from nightdesk.sdk.answers import WIRE_ERRORS, Answers, Setback
-from nightdesk.sdk.auth import Auth, BasicAuth, HeaderAuth, OAuth2ClientCredentials, Signer
+from nightdesk.sdk.auth import (
+    Auth,
+    BasicAuth,
+    ComputedAuth,
+    HeaderAuth,
+    LoginAuth,
+    OAuth2ClientCredentials,
+    OAuth2JwtBearer,
+    Signer,
+    TokenRequest,
+    token_url,
+)
 from nightdesk.sdk.context import Context, Network
 from nightdesk.sdk.errors import ConfigError, Problem, RejectedError, ResponseError, VendorError
 from nightdesk.sdk.redaction import Redactor
 from nightdesk.sdk.retry import MAX_ATTEMPTS, MAX_WAIT, RateBudget, backoff, http_date
 
-__all__ = ["Auth", "BasicAuth", "HeaderAuth", "HttpClient", "OAuth2ClientCredentials"]
+__all__ = [
+    "Auth",
+    "BasicAuth",
+    "ComputedAuth",
+    "HeaderAuth",
+    "HttpClient",
+    "LoginAuth",
+    "OAuth2ClientCredentials",
+    "OAuth2JwtBearer",
+]
 
 MAX_BODY = 64 * 1024 * 1024
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -71,9 +91,10 @@ class HttpClient:
         self._budget = RateBudget(requests_per_minute, context.clock, context.sleep) if requests_per_minute else None
         self._redactor = Redactor()
         self._token_url = self._base
-        if isinstance(auth, OAuth2ClientCredentials):
-            absolute = auth.token_url.startswith(("http://", "https://"))
-            self._token_url = _base(auth.token_url if absolute else _under(self._base, auth.token_url), "token_url")
+        where = token_url(auth)
+        if where is not None:
+            absolute = where.startswith(("http://", "https://"))
+            self._token_url = _base(where if absolute else _under(self._base, where), "token_url")
         self._signer = Signer(auth, context.clock, self._redactor, self._fetch_token)
         self._answers = Answers(vendor, _proxy_name(context.network, self._redactor), self._redactor)
         defaults = {"Accept": "application/json", "User-Agent": f"nightdesk/{__version__}"}
@@ -142,8 +163,8 @@ class HttpClient:
             raise self._answers.error(RejectedError, message, operation=operation)
         return url
 
-    async def _fetch_token(self, form: Mapping[str, str]) -> Any:
-        call = _Call("authenticate", "POST", self._token_url, True, {}, {"data": form}, token=True)
+    async def _fetch_token(self, request: TokenRequest) -> Any:
+        call = _Call("authenticate", "POST", self._token_url, True, request.headers, request.body, token=True)
         return self._answers.decoded(call.operation, await self._carry_out(call))
 
     async def _carry_out(self, call: _Call) -> httpx.Response:

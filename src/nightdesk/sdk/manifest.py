@@ -86,6 +86,7 @@ class Manifest(_Strict):
     writes_back: dict[str, Action] = {}
     reads_one: bool = False
     finds_assets: bool = False
+    finds_accounts: bool = False
     searches: bool = False
     checks_health: bool = True
     simulated: bool = True

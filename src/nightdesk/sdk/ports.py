@@ -10,14 +10,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from nightdesk.sdk.errors import UnsupportedError
 from nightdesk.sdk.records import Batch, Cursor, RawRecord
-from nightdesk.sdk.targets import Asset, AssetQuery, Target
+from nightdesk.sdk.targets import Account, AccountQuery, Asset, AssetQuery, Target
 
 __all__ = [
     "Acts",
     "ChecksHealth",
     "Command",
     "Effect",
+    "FindsAccounts",
     "FindsAssets",
     "Health",
     "Pulls",
@@ -45,9 +47,10 @@ class Effect(StrEnum):
 class Command:
     """One wanted change, free of vendor words.
 
-    ``native_id`` is the vendor's id of the target (device id of a host, id of an alert), resolved by the hub with
-    ``find_asset``; empty for targets that are their own id (hash, address). ``parameters`` hold only names that the
-    verb lists. ``requested_at`` is UTC: a read-back must be later.
+    ``native_id`` is the vendor's id of the target (device id of a host and of what is on it, account id, id of an
+    alert), resolved by the hub with ``find_asset`` or ``find_account``; the value itself for targets that are their own
+    id (hash, address). ``parameters`` hold only names that the verb lists. ``requested_at`` is UTC: a read-back must be
+    later.
     """
 
     tenant: str
@@ -61,6 +64,16 @@ class Command:
     reason: str = ""
     case_id: str = ""
     pre_state: Mapping[str, Any] = field(default_factory=dict)
+
+    def only(self, *known: str) -> None:
+        """Raises UnsupportedError for a parameter that is none of these: law 8, nothing is dropped in silence."""
+        strange = sorted(set(self.parameters) - set(known))
+        if strange:
+            raise UnsupportedError(f"{self.verb} has no parameter {', '.join(strange)} here")
+
+    def began_otherwise(self, name: str, wanted: Any) -> bool:
+        """True when the pre-state says that it was not so before the first try: what is so now is our own effect."""
+        return name in self.pre_state and self.pre_state[name] != wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +167,15 @@ class FindsAssets(Protocol):
 
     async def find_asset(self, query: AssetQuery) -> Sequence[Asset]:
         """Every match; none and several are both answers, never guessed away."""
+        ...
+
+
+@runtime_checkable
+class FindsAccounts(Protocol):
+    """Finds the accounts that a name, address or security identifier stands for."""
+
+    async def find_account(self, query: AccountQuery) -> Sequence[Account]:
+        """Every exact match; none and several are both answers, never guessed away."""
         ...
 
 

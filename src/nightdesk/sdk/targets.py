@@ -13,13 +13,14 @@ from typing import Any
 from nightdesk.sdk.errors import RejectedError
 from nightdesk.sdk.verbs import TargetKind
 
-__all__ = ["Asset", "AssetQuery", "Target"]
+__all__ = ["Account", "AccountQuery", "Asset", "AssetQuery", "Target"]
 
 _HASH_NAMES = {32: "md5", 40: "sha1", 64: "sha256"}
 _EVERYTHING = re.compile(r"^[\s*%?.]*$|^(all|any|none|null|true|false)$", re.IGNORECASE)
 _WILD = re.compile(r"[*?]")
 _NAMES = frozenset({TargetKind.HOST, TargetKind.DOMAIN, TargetKind.ACCOUNT, TargetKind.SENDER})
 _HEX = re.compile(r"^[0-9a-f]+$")
+_SID = re.compile(r"^S-1-\d+(-\d+)+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,27 @@ class Target:
 
     def __str__(self) -> str:
         return self.key
+
+    @property
+    def account(self) -> str:
+        """Whose membership or credential it is: what stands before the first slash, else all of it."""
+        return self.value.partition("/")[0]
+
+    @property
+    def group(self) -> str:
+        """The group of a membership ``ACCOUNT/GROUP``. Raises RejectedError for another target."""
+        return self._second(TargetKind.MEMBERSHIP, "membership:ACCOUNT/GROUP")
+
+    @property
+    def key_id(self) -> str:
+        """The id of a credential ``OWNER/KEY``, never its secret. Raises RejectedError for another target."""
+        return self._second(TargetKind.CREDENTIAL, "credential:OWNER/KEY")
+
+    def _second(self, kind: TargetKind, form: str) -> str:
+        second = self.value.partition("/")[2].strip()
+        if self.kind is not kind or not second:
+            raise RejectedError(f"target {self.key!r}: write {form}")
+        return second
 
     def openc2(self, name: str) -> dict[str, Any]:
         """The OpenC2 target object under its OpenC2 name (exactly one key)."""
@@ -101,6 +123,51 @@ class Asset:
     asset_type: str = "other"
     tags: tuple[str, ...] = ()
     online: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountQuery:
+    """What is known of an account when an identity provider is asked for it."""
+
+    name: str = ""
+    domain: str = ""
+    email: str = ""
+    sid: str = ""
+    native_id: str = ""
+
+    @classmethod
+    def of(cls, target: Target) -> "AccountQuery":
+        r"""The query that an account, membership or credential stands for.
+
+        Read are ``jdoe``, ``CORP\jdoe``, ``jdoe@corp.example.com`` and a SID; the target's facts say the rest.
+        """
+        if target.kind not in {TargetKind.ACCOUNT, TargetKind.MEMBERSHIP, TargetKind.CREDENTIAL}:
+            raise RejectedError(f"{target.key}: only an account has an owner at an identity provider")
+        text, facts = target.account, target.facts
+        domain, slash, name = text.rpartition("\\")
+        sid = text if _SID.match(text) else facts.get("sid", "")
+        email = text if "@" in text and not slash else facts.get("email", "")
+        return cls(
+            name="" if text == sid else (name if slash else text.partition("@")[0]),
+            domain=domain or facts.get("domain", ""),
+            email=email,
+            sid=sid,
+            native_id=facts.get("account_id", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account as one vendor knows it; ``native_id`` is the vendor's immutable id. None: the vendor does not say."""
+
+    native_id: str
+    name: str
+    domain: str = ""
+    email: str = ""
+    sid: str = ""
+    enabled: bool | None = None
+    privileged: bool | None = None
+    groups: tuple[str, ...] = ()
 
 
 def _normalise(kind: TargetKind, raw: str) -> str:

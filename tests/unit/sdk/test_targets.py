@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightdesk.sdk.errors import RejectedError
-from nightdesk.sdk.targets import AssetQuery, Target
+from nightdesk.sdk.targets import AccountQuery, AssetQuery, Target
 from nightdesk.sdk.verbs import TargetKind
 
 SHA256 = "ab" * 32
@@ -133,3 +133,39 @@ def test_a_host_is_looked_for_by_all_that_is_known(target: Target, query: AssetQ
 def test_only_a_host_has_an_asset() -> None:
     with pytest.raises(RejectedError, match="only a host"):
         AssetQuery.of(Target(TargetKind.URL, "https://bad.example/"))
+
+
+@pytest.mark.parametrize(
+    ("target", "query"),
+    [
+        (Target(TargetKind.ACCOUNT, "jdoe"), AccountQuery(name="jdoe")),
+        (Target(TargetKind.ACCOUNT, r"CORP\jdoe"), AccountQuery(name="jdoe", domain="CORP")),
+        (
+            Target(TargetKind.ACCOUNT, "jdoe@corp.example"),
+            AccountQuery(name="jdoe", email="jdoe@corp.example"),
+        ),
+        (Target(TargetKind.ACCOUNT, "S-1-5-21-1-2-3-500"), AccountQuery(sid="S-1-5-21-1-2-3-500")),
+        (
+            Target(TargetKind.MEMBERSHIP, "jdoe/Domain Admins", {"domain": "CORP", "account_id": "u-1"}),
+            AccountQuery(name="jdoe", domain="CORP", native_id="u-1"),
+        ),
+        (Target(TargetKind.CREDENTIAL, "svc-backup/AKIAEXAMPLE"), AccountQuery(name="svc-backup")),
+    ],
+)
+def test_an_account_is_looked_for_by_all_that_is_known(target: Target, query: AccountQuery) -> None:
+    assert AccountQuery.of(target) == query
+
+
+def test_only_an_account_is_asked_for_at_an_identity_provider() -> None:
+    with pytest.raises(RejectedError, match="only an account"):
+        AccountQuery.of(Target(TargetKind.HOST, "ws-1"))
+
+
+def test_a_membership_has_a_group_and_a_credential_a_key_and_neither_without_a_slash() -> None:
+    assert Target.parse("membership:jdoe/Admins/EMEA").group == "Admins/EMEA"
+    assert Target.parse("credential:svc/AKIA1").key_id == "AKIA1"
+    for target in (Target.parse("membership:jdoe"), Target.parse("membership:jdoe/ "), Target.parse("host:a/b")):
+        with pytest.raises(RejectedError, match="write membership:ACCOUNT/GROUP"):
+            _ = target.group
+    with pytest.raises(RejectedError, match="write credential:OWNER/KEY"):
+        _ = Target.parse("credential:svc").key_id

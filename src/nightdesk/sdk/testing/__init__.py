@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING, Any
 from nightdesk.sdk.testing.serve import Served, serve  # its module has its name: later it would hide the function
 
 if TYPE_CHECKING:
+    from nightdesk.sdk.testing.directory import Directory, Member
     from nightdesk.sdk.testing.estate import Device, Fleet
     from nightdesk.sdk.testing.faults import Fault, FaultPlan
     from nightdesk.sdk.testing.simulator import SeenRequest, Simulator
-    from nightdesk.sdk.testing.story import StoryAlert, StoryDevice
+    from nightdesk.sdk.testing.story import StoryAccount, StoryAlert, StoryDevice
 
 __all__ = [
     "Device",
+    "Directory",
     "Fault",
     "FaultPlan",
     "Fleet",
+    "Member",
     "SeenRequest",
     "Served",
     "Simulator",
+    "StoryAccount",
     "StoryAlert",
     "StoryDevice",
     "serve",
@@ -26,11 +30,14 @@ __all__ = [
 
 _HOMES = {
     "Device": "estate",
+    "Directory": "directory",
     "Fault": "faults",
     "FaultPlan": "faults",
     "Fleet": "estate",
+    "Member": "directory",
     "SeenRequest": "simulator",
     "Simulator": "simulator",
+    "StoryAccount": "story",
     "StoryAlert": "story",
     "StoryDevice": "story",
 }

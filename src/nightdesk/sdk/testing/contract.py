@@ -113,6 +113,11 @@ def test_actions_are_read_back_repeated_and_undone(ground: Ground, nightdesk_sub
     _prove(acting.effects, ground, nightdesk_subject, "acts")
 
 
+def test_what_cannot_be_undone_is_read_back_and_done_once(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``acting.one_way``."""
+    _prove(acting.one_way, ground, nightdesk_subject, "acts")
+
+
 def test_a_receipt_is_not_an_effect(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``acting.receipts_are_no_effects``."""
     _prove(acting.receipts_are_no_effects, ground, nightdesk_subject, "acts")
@@ -131,6 +136,11 @@ def test_a_closed_alert_is_closed_at_the_vendor_until_undone(ground: Ground, nig
 def test_a_host_is_found_and_never_guessed(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``acting.unknown_hosts``."""
     _prove(acting.unknown_hosts, ground, nightdesk_subject, "finds_assets")
+
+
+def test_an_account_is_found_and_never_guessed(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``acting.unknown_accounts``."""
+    _prove(acting.unknown_accounts, ground, nightdesk_subject, "finds_accounts")
 
 
 def test_two_tenants_share_nothing(ground: Ground, nightdesk_subject: Subject) -> None:

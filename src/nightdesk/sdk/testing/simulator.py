@@ -20,9 +20,10 @@ from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from nightdesk.sdk.context import Clock, utc_now
+from nightdesk.sdk.testing.directory import Directory
 from nightdesk.sdk.testing.estate import Fleet
 from nightdesk.sdk.testing.faults import Fault, FaultKind, FaultPlan
-from nightdesk.sdk.testing.story import StoryAlert, StoryDevice
+from nightdesk.sdk.testing.story import StoryAccount, StoryAlert, StoryDevice
 
 __all__ = ["SeenRequest", "Simulator"]
 
@@ -63,6 +64,7 @@ class Simulator:
         self.secret = secret or secrets.token_urlsafe(16)
         self.seen: list[SeenRequest] = []
         self.fleet = Fleet(self.now, self.faults)
+        self.directory = Directory(self.now, self.faults)
         self._starlette: Starlette | None = None
 
     # What a vendor defines.
@@ -93,6 +95,10 @@ class Simulator:
     def add_devices(self, devices: Iterable[StoryDevice]) -> None:
         """Enrols devices of a story."""
         self.fleet.add(devices)
+
+    def add_accounts(self, accounts: Iterable[StoryAccount]) -> None:
+        """Enrols accounts of a story."""
+        self.directory.add(accounts)
 
     def mutations(self) -> list[SeenRequest]:
         """The requests that could have changed something."""

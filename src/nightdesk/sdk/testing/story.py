@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["TACTIC_NAMES", "StoryAlert", "StoryDevice", "StoryProcess"]
+__all__ = ["TACTIC_NAMES", "StoryAccount", "StoryAlert", "StoryDevice", "StoryProcess"]
 
 TACTIC_NAMES: Mapping[str, str] = {
     "TA0001": "Initial Access",
@@ -27,17 +27,6 @@ TACTIC_NAMES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class StoryDevice:
-    """One device."""
-
-    device_id: str
-    hostname: str
-    addresses: tuple[str, ...]
-    asset_type: Literal["workstation", "server"] = "workstation"
-    platform: Literal["Windows", "Linux", "macOS"] = "Windows"
-
-
-@dataclass(frozen=True, slots=True)
 class StoryProcess:
     """The process an alert is about."""
 
@@ -48,6 +37,32 @@ class StoryProcess:
     sha256: str
     parent_name: str = ""
     parent_command_line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoryDevice:
+    """One device, and what runs on it; each process has its file."""
+
+    device_id: str
+    hostname: str
+    addresses: tuple[str, ...]
+    asset_type: Literal["workstation", "server"] = "workstation"
+    platform: Literal["Windows", "Linux", "macOS"] = "Windows"
+    processes: tuple[StoryProcess, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoryAccount:
+    """One account."""
+
+    account_id: str
+    name: str
+    email: str
+    domain: str = ""
+    sid: str = ""
+    groups: tuple[str, ...] = ()
+    key_ids: tuple[str, ...] = ()
+    privileged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,18 @@ from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.serve import serve
 from nightdesk.sdk.testing.simulator import Simulator
-from nightdesk.sdk.testing.story import StoryAlert, StoryDevice, StoryProcess
+from nightdesk.sdk.testing.story import StoryAccount, StoryAlert, StoryDevice, StoryProcess
 
-__all__ = ["DEVICE", "Bench", "Ground", "Subject", "an_alert"]
+__all__ = ["ACCOUNT", "DEVICE", "GROUP", "KEY", "PROCESS", "Bench", "Ground", "Subject", "an_alert"]
 
-DEVICE = StoryDevice("dev-0042", "WS-0042", ("192.0.2.42",))
 _HASH = "5f" * 32
+PROCESS = StoryProcess("powershell.exe", r"C:\Windows\powershell.exe", "powershell.exe -enc SQBF", 7720, _HASH)
+DEVICE = StoryDevice("dev-0042", "WS-0042", ("192.0.2.42",), processes=(PROCESS,))
+GROUP = "finance-approvers"
+KEY = "AKIA00000EXAMPLE0042"
+ACCOUNT = StoryAccount("acc-0042", "jdoe", "jdoe@corp.example.com", "CORP", "S-1-5-21-1-2-3-1042", (GROUP,), (KEY,))
+"""Fits every vendor: a member of GROUP that has the access key KEY."""
+
 _AGO = 30.0  # seconds: within the overlap of any vendor that reads late arrivals again
 
 
@@ -200,7 +206,7 @@ def an_alert(time: FakeTime, uid: str, *, seconds_ago: float = _AGO, happened_ag
         raised_at=now - timedelta(seconds=seconds_ago),
         device=DEVICE,
         user="jdoe",
-        process=StoryProcess("powershell.exe", r"C:\Windows\powershell.exe", "powershell.exe -enc SQBF", 7720, _HASH),
+        process=PROCESS,
         technique_ids=("T1059.001",),
         tactic_ids=("TA0002",),
     )

@@ -7,8 +7,8 @@ from typing import Any
 from nightdesk.sdk.errors import NightdeskError, RejectedError, UnsupportedError
 from nightdesk.sdk.manifest import Action
 from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
-from nightdesk.sdk.targets import AssetQuery, Target
-from nightdesk.sdk.testing.subject import DEVICE, Bench, Ground, Subject
+from nightdesk.sdk.targets import AccountQuery, AssetQuery, Target
+from nightdesk.sdk.testing.subject import ACCOUNT, DEVICE, GROUP, KEY, PROCESS, Bench, Ground, Subject
 from nightdesk.sdk.verbs import VERBS, Risk, TargetKind
 
 __all__ = [
@@ -16,18 +16,27 @@ __all__ = [
     "dispositions",
     "effects",
     "losses",
+    "one_way",
     "receipts_are_no_effects",
+    "unknown_accounts",
     "unknown_hosts",
 ]
 
 _STEP = 5.0
+_ON_HOST = {"hostname": DEVICE.hostname, "pid": str(PROCESS.pid), "path": PROCESS.path}
 _TARGETS = {
-    TargetKind.HOST: f"host:{DEVICE.hostname}",
-    TargetKind.FILE: f"file:sha256:{'c0de' * 16}",
-    TargetKind.ADDRESS: "address:203.0.113.77",
-    TargetKind.DOMAIN: "domain:bad.example.com",
-    TargetKind.URL: "url:https://bad.example.com/payload",
+    TargetKind.HOST: Target(TargetKind.HOST, DEVICE.hostname),
+    TargetKind.PROCESS: Target(TargetKind.PROCESS, PROCESS.name, _ON_HOST),
+    TargetKind.FILE: Target(TargetKind.FILE, f"sha256:{'c0de' * 16}"),
+    TargetKind.ADDRESS: Target(TargetKind.ADDRESS, "203.0.113.77"),
+    TargetKind.DOMAIN: Target(TargetKind.DOMAIN, "bad.example.com"),
+    TargetKind.URL: Target(TargetKind.URL, "https://bad.example.com/payload"),
+    TargetKind.ACCOUNT: Target(TargetKind.ACCOUNT, ACCOUNT.email, {"name": ACCOUNT.name}),
+    TargetKind.MEMBERSHIP: Target(TargetKind.MEMBERSHIP, f"{ACCOUNT.email}/{GROUP}"),
+    TargetKind.CREDENTIAL: Target(TargetKind.CREDENTIAL, f"{ACCOUNT.email}/{KEY}"),
 }
+_FILES_ON_HOSTS = frozenset({"file.quarantine", "file.restore", "file.fetch"})
+_OF_ACCOUNTS = frozenset({TargetKind.ACCOUNT, TargetKind.MEMBERSHIP, TargetKind.CREDENTIAL})
 _VALUES: dict[str, Any] = {
     "mode": "selective",
     "duration": 3600,
@@ -107,6 +116,25 @@ async def losses(ground: Ground, subject: Subject) -> None:
                 assert said, f"{name}: {parameter} is not declared, and was neither refused nor named as a loss"
 
 
+async def one_way(ground: Ground, subject: Subject) -> None:
+    """What cannot be undone is read back all the same, and the same command again is not carried out twice."""
+    for name, action in subject.manifest.acts.items():
+        if action.inverse or not action.read_back or VERBS[name].target not in _TARGETS or "script" in name:
+            continue
+        async with ground.bench(subject) as bench:
+            connector = bench.connect()
+            wish = await _command(bench, connector, name)
+            before = await connector.read_back(wish)
+            assert before.effect is not Effect.IN_EFFECT, f"{name}: {before.effect} before anything was asked"
+            bench.time.advance(1)
+            await connector.act(wish)
+            settled = await _until_settled(bench, connector, wish, action)
+            assert settled.effect is Effect.IN_EFFECT, f"{name}: {settled.effect}, no effect"
+            told = _orders(bench)
+            await connector.act(wish)
+            assert _orders(bench) == told, f"{name}: the same command again was carried out twice"
+
+
 async def dispositions(ground: Ground, subject: Subject) -> None:
     """A closed alert is closed at the vendor, read back so, and opened again by the undo."""
     if "alert.set_disposition" not in subject.manifest.writes_back:
@@ -158,6 +186,25 @@ async def unknown_hosts(ground: Ground, subject: Subject) -> None:
         assert not prefix, f"a part of a name is taken for {prefix}"
 
 
+async def unknown_accounts(ground: Ground, subject: Subject) -> None:
+    """An account that the vendor does not know is found nowhere; one it knows by its address and by its id alone."""
+    async with ground.bench(subject) as bench:
+        bench.simulator.add_accounts([ACCOUNT])
+        connector = bench.connect()
+        found = await connector.find_account(AccountQuery(name=ACCOUNT.name, email=ACCOUNT.email.upper()))
+        assert len(found) == 1, f"{ACCOUNT.email}: {len(found)} accounts, 1 is enrolled"
+        assert found[0].native_id, "the account has no native id"
+        again = await connector.find_account(AccountQuery(native_id=found[0].native_id))
+        assert [account.native_id for account in again] == [found[0].native_id], "it is not found by its own id"
+        for query in (
+            AccountQuery(name="nobody", email="nobody@corp.example.com"),
+            AccountQuery(name=ACCOUNT.name[:-1], email=ACCOUNT.email[1:]),
+            AccountQuery(),
+        ):
+            none = await connector.find_account(query)
+            assert not none, f"{query} finds {none}"
+
+
 def alert_command(
     bench: Bench,
     name: str,
@@ -192,12 +239,20 @@ def _provable(subject: Subject, kind: TargetKind | None = None) -> Iterator[tupl
 
 
 async def _command(bench: Bench, connector: Any, name: str, parameters: Mapping[str, Any] | None = None) -> Command:
-    target = Target.parse(_TARGETS[VERBS[name].target])
+    """A command on what the bench enrols for it, the target's id found as the hub finds it."""
+    kind = VERBS[name].target
+    target = _TARGETS[kind]
     native_id = target.value
-    if target.kind is TargetKind.HOST:
+    if name in _FILES_ON_HOSTS:
+        target = Target(kind, f"sha256:{PROCESS.sha256}", _ON_HOST)
+    if kind in {TargetKind.HOST, TargetKind.PROCESS} or name in _FILES_ON_HOSTS:
         bench.simulator.add_devices([DEVICE])
-        (asset,) = await connector.find_asset(AssetQuery.of(target))
+        (asset,) = await connector.find_asset(AssetQuery(hostname=DEVICE.hostname.lower()))
         native_id = asset.native_id
+    elif kind in _OF_ACCOUNTS:
+        bench.simulator.add_accounts([ACCOUNT])
+        (account,) = await connector.find_account(AccountQuery.of(target))
+        native_id = account.native_id
     return Command(
         bench.tenant,
         f"action-{name}",
@@ -223,8 +278,10 @@ async def _until_settled(bench: Bench, connector: Any, command: Command, action:
 
 
 def _orders(bench: Bench) -> int:
-    """Isolations and releases the fleet was told to make."""
-    return sum(len(device.orders) for device in bench.simulator.fleet.devices.values())
+    """What the fleet and the directory were told to do."""
+    simulator = bench.simulator
+    devices, members = simulator.fleet.devices.values(), simulator.directory.accounts.values()
+    return sum(len(device.orders) for device in devices) + sum(member.changes for member in members)
 
 
 def _needed(action: Action) -> dict[str, Any]:

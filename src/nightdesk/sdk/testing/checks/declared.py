@@ -44,6 +44,7 @@ async def implemented(ground: Ground, subject: Subject) -> None:
         ("writes_back", bool(manifest.writes_back), ports.WritesBack),
         ("reads_one", manifest.reads_one, ports.ReadsOne),
         ("finds_assets", manifest.finds_assets, ports.FindsAssets),
+        ("finds_accounts", manifest.finds_accounts, ports.FindsAccounts),
         ("searches", manifest.searches, ports.Searches),
         ("checks_health", manifest.checks_health, ports.ChecksHealth),
         ("read_back", _reads_back(manifest), ports.ReadsBack),
@@ -53,6 +54,8 @@ async def implemented(ground: Ground, subject: Subject) -> None:
     assert inspect.iscoroutinefunction(made.aclose), "a connector is closed with `await connector.aclose()`"
     on_hosts = [name for name in manifest.acts if verb(name).target is TargetKind.HOST]
     assert manifest.finds_assets or not on_hosts, f"{', '.join(on_hosts)} need finds_assets: a host is never guessed"
+    on_accounts = [name for name in manifest.acts if verb(name).target in {TargetKind.ACCOUNT, TargetKind.MEMBERSHIP}]
+    assert manifest.finds_accounts or not on_accounts, f"{', '.join(on_accounts)} need finds_accounts"
 
 
 async def settings(ground: Ground, subject: Subject) -> None:
