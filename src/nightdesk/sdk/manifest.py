@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from nightdesk.sdk.errors import ConfigError, Problem, UnsupportedError
 from nightdesk.sdk.secrets import Secret
-from nightdesk.sdk.verbs import VERBS, Risk
+from nightdesk.sdk.verbs import VERBS, Risk, TargetKind
 
 __all__ = ["Action", "Manifest", "Setting", "Stream", "load_manifest", "validate_settings"]
 
@@ -37,7 +37,7 @@ class Setting(_Strict):
 
 
 class Stream(_Strict):
-    """One kind of alert that can be pulled or received; ``product`` is the normaliser's slug."""
+    """One kind of alert (or of indicator) that comes in; ``product`` is the normaliser's slug."""
 
     product: str
     stability: Stability
@@ -82,11 +82,14 @@ class Manifest(_Strict):
     limits: Limits
     pulls: dict[str, Stream] = {}
     receives: dict[str, Stream] = {}
+    intel: dict[str, Stream] = {}
     acts: dict[str, Action] = {}
     writes_back: dict[str, Action] = {}
     reads_one: bool = False
     finds_assets: bool = False
     finds_accounts: bool = False
+    follows_cases: bool = False
+    enriches: tuple[TargetKind, ...] = ()
     searches: bool = False
     checks_health: bool = True
     simulated: bool = True
@@ -137,13 +140,21 @@ class Manifest(_Strict):
         return found
 
     def stream(self, name: str) -> Stream:
-        """The declared stream of that name, pulled or received. Raises UnsupportedError."""
-        found = self.pulls.get(name) or self.receives.get(name)
-        if found is None:
-            raise UnsupportedError(
-                f"{self.vendor}: no stream {name!r}; there are {', '.join(sorted({**self.pulls, **self.receives}))}"
-            )
-        return found
+        """The declared stream of that name. Raises UnsupportedError."""
+        there = {**self.feeds, **self.receives}
+        if name not in there:
+            raise UnsupportedError(f"{self.vendor}: no stream {name!r}; there are {', '.join(sorted(there))}")
+        return there[name]
+
+    @property
+    def feeds(self) -> dict[str, Stream]:
+        """Every stream that is pulled, of alerts or of indicators."""
+        return {**self.pulls, **self.intel}
+
+    @property
+    def remote(self) -> bool:
+        """True when it talks to a vendor's service, and does not only take what is sent or written to it."""
+        return self.checks_health and "base_url" in self.settings
 
     @property
     def verbs(self) -> tuple[str, ...]:

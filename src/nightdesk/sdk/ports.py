@@ -16,12 +16,18 @@ from nightdesk.sdk.targets import Account, AccountQuery, Asset, AssetQuery, Targ
 
 __all__ = [
     "Acts",
+    "CaseChange",
+    "CaseChanges",
+    "CaseComment",
     "ChecksHealth",
     "Command",
     "Effect",
+    "Enriches",
     "FindsAccounts",
     "FindsAssets",
+    "FollowsCases",
     "Health",
+    "Opinion",
     "Pulls",
     "Reading",
     "ReadsBack",
@@ -107,9 +113,63 @@ class Health:
     latency: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CaseComment:
+    """One comment on a ticket; ``ours`` when it carries the marker of one of our commands."""
+
+    comment_id: str
+    text: str
+    author: str = ""
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CaseChange:
+    """A ticket as it is after somebody changed it; ``case_id`` is the case that it was opened for, empty if none was.
+
+    ``version`` names this state of it; ``status`` is ``open`` or ``closed``.
+    """
+
+    native_id: str
+    version: str
+    status: str
+    case_id: str = ""
+    title: str = ""
+    comments: tuple[CaseComment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CaseChanges:
+    """One page of them, and the cursor that is valid once they are stored."""
+
+    changes: Sequence[CaseChange]
+    cursor: Cursor | None
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a source of intelligence thinks of one thing.
+
+    ``verdict`` is ``malicious``, ``suspicious``, ``benign`` or ``unknown``; ``score`` 0 to 100, None when the source
+    gives none; ``evidence`` is what it is based on, in the source's words.
+    """
+
+    source: str
+    verdict: str
+    observed_at: datetime
+    score: int | None = None
+    labels: tuple[str, ...] = ()
+    link: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Pulls(Protocol):
-    """Fetches alerts, oldest first, from a cursor on; the cursor of a batch is valid once the batch is stored."""
+    """Fetches alerts (or indicators, of ``intel`` streams) from a cursor on, oldest first.
+
+    The cursor of a batch is valid once the batch is stored.
+    """
 
     def pull(self, stream: str, cursor: Cursor | None, *, limit: int) -> AsyncIterator[Batch]:
         """Pages until the window is drained. ``cursor`` None: from the configured start. ``limit``: records a page."""
@@ -176,6 +236,24 @@ class FindsAccounts(Protocol):
 
     async def find_account(self, query: AccountQuery) -> Sequence[Account]:
         """Every exact match; none and several are both answers, never guessed away."""
+        ...
+
+
+@runtime_checkable
+class FollowsCases(Protocol):
+    """Tells what people changed on the tickets that the hub opened."""
+
+    def follow_cases(self, cursor: Cursor | None, *, limit: int) -> AsyncIterator[CaseChanges]:
+        """Pages until nothing newer is there. ``cursor`` None: from now on."""
+        ...
+
+
+@runtime_checkable
+class Enriches(Protocol):
+    """Says what is known of an address, a domain, a URL or a file."""
+
+    async def enrich(self, target: Target) -> Sequence[Opinion]:
+        """Empty when the source does not know it. Raises UnsupportedError for a kind that the manifest lacks."""
         ...
 
 

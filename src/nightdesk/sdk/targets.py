@@ -67,6 +67,13 @@ class Target:
         """The id of a credential ``OWNER/KEY``, never its secret. Raises RejectedError for another target."""
         return self._second(TargetKind.CREDENTIAL, "credential:OWNER/KEY")
 
+    @property
+    def observable(self) -> "Target":
+        """What an indicator is about: ``indicator:domain:bad.example.com``. Raises RejectedError for another target."""
+        if self.kind is not TargetKind.INDICATOR:
+            raise RejectedError(f"target {self.key!r}: write indicator:KIND:VALUE")
+        return Target.parse(self.value)
+
     def _second(self, kind: TargetKind, form: str) -> str:
         second = self.value.partition("/")[2].strip()
         if self.kind is not kind or not second:

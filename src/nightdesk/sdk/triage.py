@@ -1,5 +1,6 @@
 """What a write-back wants of a vendor's alert, in our words, and how those words and the vendor's fit together."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -7,7 +8,7 @@ from hashlib import sha256
 from nightdesk.sdk.errors import RejectedError
 from nightdesk.sdk.ports import Command
 
-__all__ = ["DISPOSITIONS", "Verdicts", "Wish", "marker"]
+__all__ = ["DISPOSITIONS", "Verdicts", "Wish", "is_ours", "marker"]
 
 DISPOSITIONS = (
     "true-positive",
@@ -21,6 +22,7 @@ DISPOSITIONS = (
 )
 """Our words for what an alert turned out to be."""
 
+_MARKER = re.compile(r"\[nightdesk [0-9a-f]{16}\]")
 _STATUSES = ("open", "closed")
 _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "alert.set_disposition": ("status", "disposition", "comment"),
@@ -31,6 +33,11 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {
 def marker(command: Command) -> str:
     """What every text of this command ends with, so that a repeat finds it: no vendor's comments are idempotent."""
     return f"[nightdesk {sha256(command.idempotency_key.encode()).hexdigest()[:16]}]"
+
+
+def is_ours(text: str) -> bool:
+    """Whether a text at a vendor was written by a command of ours: what we said is no news (no echo)."""
+    return _MARKER.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,49 +5,12 @@ Source: the project's action vocabulary; OpenC2 Language Specification 1.0; D3FE
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
 from nightdesk.sdk.errors import UnsupportedError
+from nightdesk.sdk.kinds import Risk, TargetKind
 
 __all__ = ["VERBS", "Risk", "TargetKind", "Verb", "verb"]
-
-
-class Risk(IntEnum):
-    """How much an action can hurt; a deterministic gate reads it."""
-
-    R0 = 0
-    """Read or note."""
-    R1 = 1
-    """Reversible, no user feels it."""
-    R2 = 2
-    """Reversible, one user or host feels it."""
-    R3 = 3
-    """Wide or hard to reverse."""
-    R4 = 4
-    """Never without a human."""
-
-
-class TargetKind(StrEnum):
-    """What an action is done to."""
-
-    HOST = "host"
-    PROCESS = "process"
-    FILE = "file"
-    ADDRESS = "address"
-    DOMAIN = "domain"
-    URL = "url"
-    ACCOUNT = "account"
-    MEMBERSHIP = "membership"
-    CREDENTIAL = "credential"
-    EMAIL = "email"
-    SENDER = "sender"
-    ARTIFACT = "artifact"
-    INDICATOR = "indicator"
-    SEARCH = "search"
-    ALERT = "alert"
-    CASE = "case"
-    PERSON = "person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +235,14 @@ _TABLE: tuple[tuple[Verb, ...], ...] = (
         )
     ),
     _pair(
-        Verb("indicator.publish", TargetKind.INDICATOR, Risk.R3, ("create", "x-nightdesk:indicator"), role="intel"),
+        Verb(
+            "indicator.publish",
+            TargetKind.INDICATOR,
+            Risk.R3,
+            ("create", "x-nightdesk:indicator"),
+            parameters=("name", "description", "valid_until", "confidence", "tlp"),
+            role="intel",
+        ),
         Verb("indicator.withdraw", TargetKind.INDICATOR, Risk.R3, ("delete", "x-nightdesk:indicator"), role="intel"),
     ),
     _one(
@@ -315,6 +285,7 @@ _TABLE: tuple[tuple[Verb, ...], ...] = (
             Risk.R0,
             ("create", "x-nightdesk:case"),
             inverse="case.close",
+            parameters=("title", "description", "severity", "labels"),
             role="ticketing",
         )
     ),
@@ -325,6 +296,7 @@ _TABLE: tuple[tuple[Verb, ...], ...] = (
             Risk.R0,
             ("update", "x-nightdesk:case"),
             no_inverse="comments are append-only",
+            parameters=("comment",),
             role="ticketing",
         )
     ),
@@ -335,12 +307,27 @@ _TABLE: tuple[tuple[Verb, ...], ...] = (
             Risk.R1,
             ("update", "x-nightdesk:case"),
             inverse="case.update",
+            parameters=("title", "description", "severity"),
             role="ticketing",
         )
     ),
     _pair(
-        Verb("case.close", TargetKind.CASE, Risk.R1, ("update", "x-nightdesk:case"), role="ticketing"),
-        Verb("case.reopen", TargetKind.CASE, Risk.R1, ("update", "x-nightdesk:case"), role="ticketing"),
+        Verb(
+            "case.close",
+            TargetKind.CASE,
+            Risk.R1,
+            ("update", "x-nightdesk:case"),
+            parameters=("disposition", "comment"),
+            role="ticketing",
+        ),
+        Verb(
+            "case.reopen",
+            TargetKind.CASE,
+            Risk.R1,
+            ("update", "x-nightdesk:case"),
+            parameters=("comment",),
+            role="ticketing",
+        ),
     ),
     _one(
         Verb(
@@ -349,6 +336,7 @@ _TABLE: tuple[tuple[Verb, ...], ...] = (
             Risk.R0,
             ("create", "x-nightdesk:message"),
             no_inverse="a message is read once sent",
+            parameters=("title", "text", "severity", "link"),
             role="chat",
         )
     ),
@@ -359,6 +347,7 @@ _TABLE: tuple[tuple[Verb, ...], ...] = (
             Risk.R0,
             ("create", "x-nightdesk:message"),
             no_inverse="a message is read once sent",
+            parameters=("title", "text", "options", "link"),
             role="chat",
         )
     ),

@@ -169,3 +169,10 @@ def test_a_membership_has_a_group_and_a_credential_a_key_and_neither_without_a_s
             _ = target.group
     with pytest.raises(RejectedError, match="write credential:OWNER/KEY"):
         _ = Target.parse("credential:svc").key_id
+
+
+def test_an_indicator_is_about_something_observable() -> None:
+    assert Target.parse("indicator:domain:Bad.Example.com").observable == Target(TargetKind.DOMAIN, "bad.example.com")
+    for target in (Target.parse("domain:bad.example.com"), Target.parse("indicator:rule-7")):
+        with pytest.raises(RejectedError, match="write"):
+            _ = target.observable

@@ -6,7 +6,7 @@ from nightdesk.sdk.errors import RejectedError, UnsupportedError
 from nightdesk.sdk.ports import Command
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing.fake_time import FakeTime
-from nightdesk.sdk.triage import DISPOSITIONS, Verdicts, Wish, marker
+from nightdesk.sdk.triage import DISPOSITIONS, Verdicts, Wish, is_ours, marker
 from nightdesk.sdk.verbs import TargetKind
 
 _VERDICTS = Verdicts(
@@ -75,3 +75,8 @@ def test_a_repeat_is_told_from_somebody_elses_work_by_the_pre_state(
 ) -> None:
     wanted = command(before=before, **parameters)
     assert _VERDICTS.repeated(wanted, Wish.of(wanted)) is ours
+
+
+def test_what_we_wrote_is_known_as_ours_wherever_it_stands() -> None:
+    assert is_ours(f"closed\n{Wish.of(command('alert.comment', comment='x')).comment}, says the bot")
+    assert not is_ours("[nightdesk] is down [nightdesk 12]")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.sdk.testing.checks import acting, apart, declared, failing, pulling
+from nightdesk.sdk.testing.checks import acting, apart, declared, failing, pulling, telling
 from nightdesk.sdk.testing.subject import Ground, Subject
 
 Check = Callable[[Ground, Subject], Coroutine[Any, Any, None]]
@@ -53,17 +53,17 @@ def test_it_does_not_print_its_secrets(ground: Ground, nightdesk_subject: Subjec
 
 def test_a_burst_of_one_instant_comes_out_in_any_page_size(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``pulling.any_page_size``."""
-    _prove(pulling.any_page_size, ground, nightdesk_subject, "pulls")
+    _prove(pulling.any_page_size, ground, nightdesk_subject, "feeds")
 
 
 def test_killed_after_any_page_it_goes_on_without_a_loss(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``pulling.resumes_anywhere``."""
-    _prove(pulling.resumes_anywhere, ground, nightdesk_subject, "pulls")
+    _prove(pulling.resumes_anywhere, ground, nightdesk_subject, "feeds")
 
 
 def test_late_arrivals_are_not_passed_over(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``pulling.late_arrivals``."""
-    _prove(pulling.late_arrivals, ground, nightdesk_subject, "pulls")
+    _prove(pulling.late_arrivals, ground, nightdesk_subject, "feeds")
 
 
 def test_a_changed_alert_comes_again_under_a_new_key(ground: Ground, nightdesk_subject: Subject) -> None:
@@ -80,27 +80,27 @@ def test_one_alert_is_read_by_its_id(ground: Ground, nightdesk_subject: Subject)
 
 def test_a_fault_of_a_moment_costs_no_alert(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``failing.a_blip_costs_nothing``."""
-    _prove(failing.a_blip_costs_nothing, ground, nightdesk_subject, "pulls")
+    _prove(failing.a_blip_costs_nothing, ground, nightdesk_subject, "feeds")
 
 
 def test_a_lasting_fault_is_the_error_that_says_what_to_do(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``failing.errors``."""
-    _prove(failing.errors, ground, nightdesk_subject, "pulls")
+    _prove(failing.errors, ground, nightdesk_subject, "remote")
 
 
 def test_wrong_credentials_stop_it_at_once(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``failing.wrong_credentials``."""
-    _prove(failing.wrong_credentials, ground, nightdesk_subject, "pulls")
+    _prove(failing.wrong_credentials, ground, nightdesk_subject, "remote")
 
 
 def test_a_redirect_to_another_host_is_refused(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``failing.redirects``."""
-    _prove(failing.redirects, ground, nightdesk_subject, "pulls")
+    _prove(failing.redirects, ground, nightdesk_subject, "remote")
 
 
 def test_no_error_or_log_line_holds_a_secret(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``failing.secrets_in_errors``."""
-    _prove(failing.secrets_in_errors, ground, nightdesk_subject, "pulls")
+    _prove(failing.secrets_in_errors, ground, nightdesk_subject, "remote")
 
 
 def test_the_health_check_tells_the_truth(ground: Ground, nightdesk_subject: Subject) -> None:
@@ -143,9 +143,29 @@ def test_an_account_is_found_and_never_guessed(ground: Ground, nightdesk_subject
     _prove(acting.unknown_accounts, ground, nightdesk_subject, "finds_accounts")
 
 
+def test_a_case_has_one_ticket_that_follows_it(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``telling.cases``."""
+    _prove(telling.cases, ground, nightdesk_subject, "acts")
+
+
+def test_what_people_do_to_a_ticket_is_told_once_and_without_echo(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``telling.case_changes``."""
+    _prove(telling.case_changes, ground, nightdesk_subject, "follows_cases")
+
+
+def test_a_message_arrives_once(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``telling.messages``."""
+    _prove(telling.messages, ground, nightdesk_subject, "acts")
+
+
+def test_an_opinion_says_what_the_source_knows(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``telling.opinions``."""
+    _prove(telling.opinions, ground, nightdesk_subject, "enriches")
+
+
 def test_two_tenants_share_nothing(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``apart.tenants``."""
-    _prove(apart.tenants, ground, nightdesk_subject, "pulls")
+    _prove(apart.tenants, ground, nightdesk_subject, "feeds")
 
 
 def test_a_push_without_its_token_is_refused(ground: Ground, nightdesk_subject: Subject) -> None:

@@ -7,7 +7,7 @@ injected here; faults of meaning (offline host, late effect, drifted field) are 
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from nightdesk.sdk.context import Clock, utc_now
+from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing.directory import Directory
 from nightdesk.sdk.testing.estate import Fleet
 from nightdesk.sdk.testing.faults import Fault, FaultKind, FaultPlan
@@ -78,11 +79,27 @@ class Simulator:
         raise NotImplementedError
 
     def add(self, alert: StoryAlert) -> str:
-        """Raises one alert of a story in this vendor's shape; returns the vendor's native id."""
+        """Raises one alert of a story in this vendor's shape (or shares one indicator); returns its native id."""
         raise NotImplementedError
 
     def alert_state(self, native_id: str) -> Mapping[str, Any]:
         """``{"status": "open" | "closed", "disposition": …, "comments": [...]}`` of an alert, in our words."""
+        raise NotImplementedError
+
+    def case_states(self) -> Mapping[str, Mapping[str, Any]]:
+        """Every ticket by its native id: ``{"status": "open" | "closed", "title": …, "comments": [...]}``."""
+        raise NotImplementedError
+
+    def edit_case(self, native_id: str, *, status: str = "", comment: str = "") -> None:
+        """What a person does to a ticket: closes or re-opens it, comments on it."""
+        raise NotImplementedError
+
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        """Every message that arrived, oldest first: ``{"to": …, "text": …}``."""
+        raise NotImplementedError
+
+    def judge(self, target: Target, verdict: str) -> None:
+        """Makes a source of intelligence know a thing, as ``malicious`` or ``benign``."""
         raise NotImplementedError
 
     # What every vendor shares.

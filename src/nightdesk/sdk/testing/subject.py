@@ -14,14 +14,29 @@ from starlette.types import Receive, Scope, Send
 from nightdesk.sdk.context import Context, Network, Settings
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.manifest import Manifest, load_manifest, validate_settings
+from nightdesk.sdk.ports import Command
 from nightdesk.sdk.records import Cursor, RawRecord
 from nightdesk.sdk.secrets import Secret
+from nightdesk.sdk.targets import AccountQuery, AssetQuery, Target
 from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.serve import serve
 from nightdesk.sdk.testing.simulator import Simulator
 from nightdesk.sdk.testing.story import StoryAccount, StoryAlert, StoryDevice, StoryProcess
+from nightdesk.sdk.verbs import VERBS, TargetKind
 
-__all__ = ["ACCOUNT", "DEVICE", "GROUP", "KEY", "PROCESS", "Bench", "Ground", "Subject", "an_alert"]
+__all__ = [
+    "ACCOUNT",
+    "DEVICE",
+    "GROUP",
+    "KEY",
+    "OBSERVABLES",
+    "PROCESS",
+    "Bench",
+    "Ground",
+    "Subject",
+    "an_alert",
+    "plain_command",
+]
 
 _HASH = "5f" * 32
 PROCESS = StoryProcess("powershell.exe", r"C:\Windows\powershell.exe", "powershell.exe -enc SQBF", 7720, _HASH)
@@ -32,6 +47,27 @@ ACCOUNT = StoryAccount("acc-0042", "jdoe", "jdoe@corp.example.com", "CORP", "S-1
 """Fits every vendor: a member of GROUP that has the access key KEY."""
 
 _AGO = 30.0  # seconds: within the overlap of any vendor that reads late arrivals again
+
+
+OBSERVABLES: Mapping[TargetKind, Target] = {
+    TargetKind.FILE: Target(TargetKind.FILE, f"sha256:{'c0de' * 16}"),
+    TargetKind.ADDRESS: Target(TargetKind.ADDRESS, "203.0.113.77"),
+    TargetKind.DOMAIN: Target(TargetKind.DOMAIN, "bad.example.com"),
+    TargetKind.URL: Target(TargetKind.URL, "https://bad.example.com/payload"),
+}
+"""What is its own id at every vendor."""
+_PLAIN: Mapping[TargetKind, Target] = {
+    TargetKind.INDICATOR: Target(TargetKind.INDICATOR, "domain:bad.example.com"),
+    TargetKind.CASE: Target(TargetKind.CASE, "case-0042"),
+    TargetKind.PERSON: Target(TargetKind.PERSON, "soc-alerts"),
+}
+_SAYS: Mapping[str, Mapping[str, Any]] = {
+    "case.open": {"title": "Encoded script on WS-0042 <b>& co</b>", "description": "Two\nlines", "severity": "high"},
+    "case.comment": {"comment": "seen by the contract suite"},
+    "case.close": {"comment": "done by the contract suite"},
+    "notify.send": {"title": "WS-0042", "text": "An *alert* <b>& co</b> at hxxp://bad.example.com"},
+    "approval.request": {"title": "Isolate WS-0042?", "text": "It beacons", "options": ["approve", "reject"]},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +179,7 @@ class Bench:
     @property
     def streams(self) -> tuple[str, ...]:
         """What can be pulled."""
-        return tuple(self.subject.manifest.pulls)
+        return tuple(self.subject.manifest.feeds)
 
     def validated(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings as the manifest wants them."""
@@ -185,13 +221,48 @@ class Bench:
                 reached[stream] = batch.cursor or reached.get(stream)
         return records, reached
 
-    async def trouble(self, connector: Any) -> NightdeskError:
-        """What a pull (or, without streams, the health check's problem) fails with."""
-        try:
+    async def exercise(self, connector: Any) -> None:
+        """One thing of its normal operation that talks to the vendor: a drain, else its first other call."""
+        manifest = self.subject.manifest
+        if self.streams:
             await self.drain(connector)
+        elif manifest.follows_cases:
+            async for _ in connector.follow_cases(None, limit=10):
+                pass
+        elif manifest.finds_accounts:
+            await connector.find_account(AccountQuery(name=ACCOUNT.name, email=ACCOUNT.email))
+        elif manifest.finds_assets:
+            await connector.find_asset(AssetQuery(hostname=DEVICE.hostname))
+        elif manifest.enriches:
+            await connector.enrich(OBSERVABLES[manifest.enriches[0]])
+        else:
+            await connector.act(plain_command(self, next(iter(manifest.acts))))
+
+    async def trouble(self, connector: Any) -> NightdeskError:
+        """What its normal operation fails with."""
+        try:
+            await self.exercise(connector)
         except NightdeskError as error:
             return error
-        raise AssertionError(f"{self.subject.name}: the pull succeeded against a vendor that does not work")
+        raise AssertionError(f"{self.subject.name}: the call succeeded against a vendor that does not work")
+
+
+def plain_command(bench: Bench, name: str, parameters: Mapping[str, Any] | None = None, *, key: str = "key") -> Command:
+    """A command on what needs no looking up: something observable, an indicator, a case, a person."""
+    kind = VERBS[name].target
+    target = _PLAIN.get(kind) or OBSERVABLES[kind]
+    return Command(
+        bench.tenant,
+        f"action-{name}-{key}",
+        name,
+        target,
+        f"idempotency-{name}-{key}",
+        bench.time.clock(),
+        native_id="" if kind is TargetKind.CASE else target.value,
+        parameters=dict(_SAYS.get(name, {})) if parameters is None else parameters,
+        reason="contract",
+        case_id="case-0042",
+    )
 
 
 def an_alert(time: FakeTime, uid: str, *, seconds_ago: float = _AGO, happened_ago: float = _AGO) -> StoryAlert:

@@ -8,7 +8,7 @@ from nightdesk.sdk.errors import NightdeskError, RejectedError, UnsupportedError
 from nightdesk.sdk.manifest import Action
 from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
 from nightdesk.sdk.targets import AccountQuery, AssetQuery, Target
-from nightdesk.sdk.testing.subject import ACCOUNT, DEVICE, GROUP, KEY, PROCESS, Bench, Ground, Subject
+from nightdesk.sdk.testing.subject import ACCOUNT, DEVICE, GROUP, KEY, OBSERVABLES, PROCESS, Bench, Ground, Subject
 from nightdesk.sdk.verbs import VERBS, Risk, TargetKind
 
 __all__ = [
@@ -27,10 +27,8 @@ _ON_HOST = {"hostname": DEVICE.hostname, "pid": str(PROCESS.pid), "path": PROCES
 _TARGETS = {
     TargetKind.HOST: Target(TargetKind.HOST, DEVICE.hostname),
     TargetKind.PROCESS: Target(TargetKind.PROCESS, PROCESS.name, _ON_HOST),
-    TargetKind.FILE: Target(TargetKind.FILE, f"sha256:{'c0de' * 16}"),
-    TargetKind.ADDRESS: Target(TargetKind.ADDRESS, "203.0.113.77"),
-    TargetKind.DOMAIN: Target(TargetKind.DOMAIN, "bad.example.com"),
-    TargetKind.URL: Target(TargetKind.URL, "https://bad.example.com/payload"),
+    **OBSERVABLES,
+    TargetKind.INDICATOR: Target(TargetKind.INDICATOR, "domain:bad.example.com"),
     TargetKind.ACCOUNT: Target(TargetKind.ACCOUNT, ACCOUNT.email, {"name": ACCOUNT.name}),
     TargetKind.MEMBERSHIP: Target(TargetKind.MEMBERSHIP, f"{ACCOUNT.email}/{GROUP}"),
     TargetKind.CREDENTIAL: Target(TargetKind.CREDENTIAL, f"{ACCOUNT.email}/{KEY}"),
@@ -48,6 +46,11 @@ _VALUES: dict[str, Any] = {
     "comment": "seen by the contract suite",
     "limit": 10,
     "script": "hostname",
+    "name": "contract",
+    "description": "seen by the contract suite",
+    "valid_until": "2027-01-01T00:00:00Z",
+    "confidence": 80,
+    "tlp": "amber",
 }
 
 

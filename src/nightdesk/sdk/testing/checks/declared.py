@@ -38,13 +38,15 @@ async def implemented(ground: Ground, subject: Subject) -> None:
     async with ground.bench(subject) as bench:
         made = bench.connect()
     declared: tuple[tuple[str, bool, type], ...] = (
-        ("pulls", bool(manifest.pulls), ports.Pulls),
+        ("pulls", bool(manifest.feeds), ports.Pulls),
         ("receives", bool(manifest.receives), ports.Receives),
         ("acts", bool(manifest.acts), ports.Acts),
         ("writes_back", bool(manifest.writes_back), ports.WritesBack),
         ("reads_one", manifest.reads_one, ports.ReadsOne),
         ("finds_assets", manifest.finds_assets, ports.FindsAssets),
         ("finds_accounts", manifest.finds_accounts, ports.FindsAccounts),
+        ("follows_cases", manifest.follows_cases, ports.FollowsCases),
+        ("enriches", bool(manifest.enriches), ports.Enriches),
         ("searches", manifest.searches, ports.Searches),
         ("checks_health", manifest.checks_health, ports.ChecksHealth),
         ("read_back", _reads_back(manifest), ports.ReadsBack),

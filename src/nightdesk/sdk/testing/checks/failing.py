@@ -60,9 +60,9 @@ async def a_blip_costs_nothing(ground: Ground, subject: Subject) -> None:
 async def errors(ground: Ground, subject: Subject) -> None:
     """A fault that lasts is the error that says what to do; a missing scope is named."""
     async with ground.bench(subject) as bench:
-        bench.burst(3)
+        _alerts(bench, 3)
         connector = bench.connect()
-        await bench.drain(connector)  # signed in: what follows hits the alerts' own endpoint
+        await bench.exercise(connector)  # signed in: what follows hits the alerts' own endpoint
         for kind, expected in _LASTING:
             bench.simulator.faults.clear()
             bench.simulator.faults.add(kind)
@@ -74,13 +74,13 @@ async def errors(ground: Ground, subject: Subject) -> None:
                 assert _names_scope(subject, error), f"nothing says which scope to grant: {error}"
             connector = bench.connect()
             bench.simulator.faults.clear()
-            await bench.drain(connector)
+            await bench.exercise(connector)
 
 
 async def wrong_credentials(ground: Ground, subject: Subject) -> None:
     """Another tenant's credentials are refused as what they are."""
     async with ground.bench(subject) as bench:
-        bench.burst(1)
+        _alerts(bench, 1)
         stranger = subject.simulator(secret="somebody-elses-credential")  # noqa: S106  # as made up as it says
         wrong = bench.validated(stranger.settings(bench.url))
         error = await bench.trouble(bench.connect(**wrong))
@@ -95,7 +95,7 @@ async def redirects(ground: Ground, subject: Subject) -> None:
     async with ground.bench(subject) as bench:
         with ground.host(elsewhere) as url:
             connector = bench.connect()
-            await bench.drain(connector)
+            await bench.exercise(connector)
             bench.simulator.faults.add("redirect", options={"to": f"{url}/collect"})
             for made in (connector, bench.connect()):
                 await bench.trouble(made)
@@ -105,7 +105,7 @@ async def redirects(ground: Ground, subject: Subject) -> None:
 async def secrets_in_errors(ground: Ground, subject: Subject) -> None:
     """No error, problem or log line holds a secret, whatever went wrong."""
     async with ground.bench(subject) as bench:
-        bench.burst(2)
+        _alerts(bench, 2)
         with _listening() as said:
             for kind, _ in _LASTING:
                 bench.simulator.faults.clear()
@@ -114,7 +114,7 @@ async def secrets_in_errors(ground: Ground, subject: Subject) -> None:
                 if subject.manifest.checks_health:
                     said.append(repr(await bench.connect().check_health()))
             bench.simulator.faults.clear()
-            await bench.drain(bench.connect())
+            await bench.exercise(bench.connect())
         shown = [text for text in said if any(secret in text for secret in bench.secrets())]
         assert not shown, f"a secret is shown in: {shown[0][:60]}…"
 
@@ -141,6 +141,11 @@ async def health(ground: Ground, subject: Subject) -> None:
         assert dead.problems, "nobody listens: the check does not say so"
 
 
+def _alerts(bench: Bench, count: int) -> None:
+    if bench.streams:
+        bench.burst(count)
+
+
 async def _persist(bench: Bench) -> set[str]:
     """Polls again from the last stored cursor, as a feed does."""
     cursors: dict[str, Cursor | None] = {}
@@ -161,7 +166,10 @@ async def _persist(bench: Bench) -> set[str]:
 
 def _names_scope(subject: Subject, error: VendorError) -> bool:
     """The scope itself, or the manifest's entry for the named operation."""
-    scopes = {word for stream in subject.manifest.pulls.values() for word in _words(stream.scope)}
+    manifest = subject.manifest
+    declared = [stream.scope for stream in manifest.feeds.values()]
+    declared += [action.scope for action in (*manifest.acts.values(), *manifest.writes_back.values())]
+    scopes = {word for scope in declared for word in _words(scope)}
     return bool(scopes & _words(str(error))) or f"the manifest names for {error.operation}" in str(error)
 
 
