@@ -110,6 +110,16 @@ class Engine:
         """Keeps a leased action longer. Raises PolicyError when nothing is leased or the same person does it twice."""
         return self._leases.renew(action, until, actor)
 
+    def repeat(self, action: Action, *, actor: str, reason: str) -> Action:
+        """The same wish at the connector that is bound today, for what is left of its lease; the first stays as it is.
+
+        For handing over after a swap: once the new one is in effect, ``undo`` the first. Raises PolicyError when
+        nothing is in force.
+        """
+        if action.state not in IN_FORCE:
+            raise PolicyError(f"{action.action_id} is {action.state}: nothing is in force that could be handed over")
+        return self._proposals.repeat(action, reason, actor=actor)
+
     def contradict(self, action: Action, evidence: str, *, actor: str) -> Action:
         """A second source saw that it is not so: journalled, and a person is called."""
         if action.state not in _CONTRADICTABLE:

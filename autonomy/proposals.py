@@ -133,8 +133,11 @@ class Proposals:
             raise PolicyError(f"{action.action_id} is {action.state}: it was sent already; undo it instead")
         return self._ledger.move(action, _S.CANCELLED, reason, actor=by, error=reason)
 
-    def repeat(self, action: Action, reason: str) -> Action:
-        """The same wish again as a new generation, because something older undid it; its approval carries over."""
+    def repeat(self, action: Action, reason: str, *, actor: str = ENGINE) -> Action:
+        """The same wish again as a new generation; its approval and what is left of its lease carry over.
+
+        It goes to whoever is bound by then, which may be another connector than the first one's.
+        """
         wanted = verb(action.verb)
         journal, now = self._ledger.journal, self._ledger.clock()
         generation = journal.next_generation(action.tenant, action.target.key, wanted.family)
@@ -151,6 +154,8 @@ class Proposals:
             created_at=now,
             updated_at=now,
             reason=reason,
+            instance=action.instance if wanted.role == "source" else "",
+            native_id="",
             pre_state={},
             result={**kept, "repeats": action.action_id},
             losses=(),
@@ -162,7 +167,7 @@ class Proposals:
             deadline=None,
             lease_until=None,
         )
-        return self.start(journal.create(copy, actor=ENGINE))
+        return self.start(journal.create(copy, actor=actor))
 
     def _standing(
         self, tenant: str, wanted: Verb, target: Target, case_id: str, decision_id: str, given: Mapping[str, Any]

@@ -67,7 +67,8 @@ class Reversal:
         """Undo requested: look, ask, read back."""
         sent = int(action.result.get("undo_attempts", 0))
         if not sent:
-            rivals = self._ledger.rivals(action)
+            # What another connector does to the target holds nothing up at this one: after a swap both may act.
+            rivals = [other for other in self._ledger.rivals(action) if other.instance in {"", action.instance}]
             newer = [other for other in rivals if age(other) > age(action)]
             if any(other.state in {_S.APPROVED, _S.UNDO_REQUESTED} for other in newer) or any(
                 self._ledger.in_flight(other) for other in rivals

@@ -19,7 +19,7 @@ from nightdesk.hub.protection import never_touch
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
-from nightdesk.sdk.context import Clock, utc_now
+from nightdesk.sdk.context import Clock, Sleep, utc_now
 from nightdesk.sdk.errors import NightdeskError
 
 __all__ = ["Hub"]
@@ -32,13 +32,20 @@ class Hub:
     """One process. ``run`` works until ``stop``; ``once`` does what there is to do and returns."""
 
     def __init__(
-        self, settings: HubSettings, registry: Registry, store: Store, *, clock: Clock = utc_now, idle: float = _IDLE
+        self,
+        settings: HubSettings,
+        registry: Registry,
+        store: Store,
+        *,
+        clock: Clock = utc_now,
+        sleep: Sleep = asyncio.sleep,
+        idle: float = _IDLE,
     ) -> None:
         self.settings = settings
         self.registry = registry
         self.store = store
         self.clock = clock
-        self.bindings = Bindings(settings, registry, clock=clock)
+        self.bindings = Bindings(settings, registry, clock=clock, sleep=sleep)
         self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock)
         self.journal = SqlJournal(store)
         guards = (never_touch(settings.tenants),)

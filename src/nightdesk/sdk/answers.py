@@ -28,7 +28,14 @@ __all__ = ["WIRE_ERRORS", "Answers", "Setback"]
 WIRE_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError, TimeoutError)
 """All that can come out of one exchange."""
 
-_REQUEST_ID_HEADERS = ("x-request-id", "x-cs-traceid", "request-id", "x-correlation-id")
+_REQUEST_ID_HEADERS = (
+    "x-request-id",
+    "x-cs-traceid",
+    "request-id",
+    "x-correlation-id",
+    "x-okta-request-id",
+    "x-amzn-requestid",
+)
 _READABLE = 1_048_576  # bytes; a longer error page is not searched for a message
 _PRIVATE_CA = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: self-signed, or its issuer is unknown
 
@@ -265,6 +272,7 @@ def _vendor_text(body: Any) -> str:
         ("messages", 0, "text"),
         ("message",),
         ("detail",),
+        ("errorCauses", 0, "errorSummary"),
         ("errorSummary",),
         ("reason",),
         ("error",),

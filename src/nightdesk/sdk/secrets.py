@@ -44,7 +44,8 @@ class Secret:
             text = Path(name).read_text(encoding="utf-8-sig")  # some editors write a mark before the first letter
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([Problem(name, "", f"secret file cannot be read: {type(error).__name__}")]) from error
-        value = text.partition("\n")[0].rstrip("\r")
+        # The first line, as editors end files with a break; a key in PEM is several lines.
+        value = text.strip() if text.lstrip().startswith("-----BEGIN ") else text.partition("\n")[0].rstrip("\r")
         if not value:
             raise ConfigError([Problem(name, "", "secret file is empty")])
         return value

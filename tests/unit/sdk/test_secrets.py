@@ -68,3 +68,10 @@ def test_secrets_are_equal_when_they_lead_to_the_same_place() -> None:
     assert Secret.literal("a") != Secret.literal("b")
     assert len({Secret("env:A"), Secret("env:A"), Secret.literal("a")}) == 2
     assert Secret("env:A") != "env:A"
+
+
+def test_a_key_in_pem_is_read_whole(tmp_path: Path) -> None:
+    pem = "-----BEGIN PRIVATE KEY-----\nMIIB\nAAAA\n-----END PRIVATE KEY-----"
+    file = tmp_path / "key.pem"
+    file.write_text(f"{pem}\n", encoding="utf-8")
+    assert Secret(f"file:{file}").reveal() == pem
