@@ -35,6 +35,8 @@ _REQUEST_ID_HEADERS = (
     "x-correlation-id",
     "x-okta-request-id",
     "x-amzn-requestid",
+    "x-ms-correlation-request-id",
+    "x-ms-request-id",
 )
 _READABLE = 1_048_576  # bytes; a longer error page is not searched for a message
 _PRIVATE_CA = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: self-signed, or its issuer is unknown
