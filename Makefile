@@ -54,7 +54,7 @@ lock:                             # newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --all-extras -o requirements/run.txt
 	$(COMPILE) --group pyproject.toml:build -o requirements/build.txt
 	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements/dev.txt
-	for file in tests/consumers/opencti tests/consumers/misp tests/consumers/taxii benchmarks/peer/requirements; do \
+	for file in $(basename $(wildcard tests/consumers/*.in tests/clients/*.in)) benchmarks/peer/requirements; do \
 	  $(COMPILE) --no-annotate $$file.in -o $$file.txt; done
 
 clean:
