@@ -1,10 +1,14 @@
-"""A connector's quality tier, computed from its ``quality.yaml``: a tier needs every rule of it and of those below."""
+"""The quality scale: what each rule asks of a connector, and the tier that its ``quality.yaml`` claims.
+
+A tier needs every rule of it and of those below. ``nightdesk.hub.grading`` proves what a machine can prove of them.
+"""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-__all__ = ["RULES", "tier_of"]
+__all__ = ["RULES", "TIERS", "claims", "tier_of", "tier_reached"]
 
 RULES: dict[str, tuple[str, ...]] = {
     "bronze": (
@@ -23,16 +27,28 @@ RULES: dict[str, tuple[str, ...]] = {
     "platinum": ("verified-live", "api-version-pinned-and-watched", "fuzzed-normaliser"),
 }  # fmt: skip
 
+TIERS = ("none", *RULES)
 
-def tier_of(folder: Path) -> str:
-    """The highest tier whose rules are all done or exempt with a reason; ``none`` without any."""
+
+def claims(folder: Path) -> dict[str, Any]:
+    """What the connector says of each rule: ``done``, ``todo`` or ``{exempt: true, comment: why}``."""
     path = folder / "quality.yaml"
     if not path.exists():
-        return "none"
-    rules = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("rules", {})
+        return {}
+    found = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("rules", {})
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def tier_of(folder: Path) -> str:
+    """The tier that the file claims; ``none`` without any."""
+    return tier_reached({name for name, value in claims(folder).items() if _met(value)})
+
+
+def tier_reached(met: set[str]) -> str:
+    """The highest tier whose rules, and those below it, are all met."""
     reached = "none"
     for tier, names in RULES.items():
-        if not all(_met(rules.get(name)) for name in names):
+        if not met.issuperset(names):
             break
         reached = tier
     return reached

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from nightdesk.sdk.errors import ConfigError, Problem, UnsupportedError
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.verbs import VERBS, Risk, TargetKind
 
-__all__ = ["Action", "Manifest", "Setting", "Stream", "load_manifest", "validate_settings"]
+__all__ = ["Action", "Manifest", "Setting", "Stream", "Sunset", "load_manifest", "validate_settings"]
 
 Stability = Literal["alpha", "beta", "stable"]
 _SLUG = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -68,6 +69,15 @@ class Limits(_Strict):
     source: str
 
 
+class Sunset(_Strict):
+    """The announced end of a vendor's API that this connector uses."""
+
+    api: str
+    on: date
+    docs: str
+    instead: str = ""
+
+
 class Manifest(_Strict):
     """One vendor."""
 
@@ -94,6 +104,8 @@ class Manifest(_Strict):
     checks_health: bool = True
     simulated: bool = True
     known_limits: tuple[str, ...] = ()
+    api_versions: tuple[str, ...] = ()
+    sunsets: tuple[Sunset, ...] = ()
 
     @field_validator("vendor")
     @classmethod
@@ -154,7 +166,7 @@ class Manifest(_Strict):
     @property
     def remote(self) -> bool:
         """True when it talks to a vendor's service, and does not only take what is sent or written to it."""
-        return self.checks_health and "base_url" in self.settings
+        return self.checks_health and any(setting.type == "url" for setting in self.settings.values())
 
     @property
     def verbs(self) -> tuple[str, ...]:

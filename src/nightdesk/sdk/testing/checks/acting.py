@@ -8,7 +8,18 @@ from nightdesk.sdk.errors import NightdeskError, RejectedError, UnsupportedError
 from nightdesk.sdk.manifest import Action
 from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
 from nightdesk.sdk.targets import AccountQuery, AssetQuery, Target
-from nightdesk.sdk.testing.subject import ACCOUNT, DEVICE, GROUP, KEY, OBSERVABLES, PROCESS, Bench, Ground, Subject
+from nightdesk.sdk.testing.subject import (
+    ACCOUNT,
+    DEVICE,
+    GROUP,
+    KEY,
+    OBSERVABLES,
+    PROCESS,
+    Bench,
+    Ground,
+    Subject,
+    an_alert,
+)
 from nightdesk.sdk.verbs import VERBS, Risk, TargetKind
 
 __all__ = [
@@ -250,6 +261,8 @@ async def _command(bench: Bench, connector: Any, name: str, parameters: Mapping[
         target = Target(kind, f"sha256:{PROCESS.sha256}", _ON_HOST)
     if kind in {TargetKind.HOST, TargetKind.PROCESS} or name in _FILES_ON_HOSTS:
         bench.simulator.add_devices([DEVICE])
+        if kind is not TargetKind.HOST and bench.streams:  # some vendors reach only what they have detected
+            bench.simulator.add(an_alert(bench.time, f"about-{name}"))
         (asset,) = await connector.find_asset(AssetQuery(hostname=DEVICE.hostname.lower()))
         native_id = asset.native_id
     elif kind in _OF_ACCOUNTS:
