@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ from nightdesk.autonomy.guardrails import AssetFacts, Limits
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
 from nightdesk.hub.registry import Registry
+from nightdesk.hub.routes import Route
 from nightdesk.sdk.context import Network, Settings
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
 from nightdesk.sdk.manifest import Manifest, validate_settings
@@ -46,13 +47,24 @@ class NetworkConfig(_Strict):
     timeout: Annotated[float, Field(gt=0)] = 30.0
 
 
-class InstanceConfig(_Strict):
-    """One account at one vendor."""
+class RouteConfig(_Strict):
+    """Which tenant an alert of a shared account is for."""
 
-    vendor: str
+    path: Annotated[str, Field(min_length=1)]
+    values: Annotated[list[str], Field(min_length=1)]
+    tenant: str
+
+
+class InstanceConfig(_Strict):
+    """One account at one vendor; or a part of another tenant's account (``shared: TENANT/CONNECTOR``)."""
+
+    vendor: str = ""
+    shared: str = ""
     settings: dict[str, Any] = {}
     pulls: list[str] | None = None
     poll_seconds: Annotated[float, Field(gt=0)] = 10.0
+    silent_after_seconds: Annotated[float, Field(ge=0)] = 86400.0
+    routes: list[RouteConfig] = []
 
 
 class TokenConfig(_Strict):
@@ -99,6 +111,12 @@ class InstanceSettings:
     settings: Settings
     pulls: tuple[str, ...]
     poll: timedelta
+    silent_after: timedelta = timedelta(days=1)
+    """How long no alert may come before people are told; 0: for ever."""
+    routes: tuple[Route, ...] = ()
+    """Of an account that serves several tenants: who each alert is for."""
+    shared: tuple[str, str] | None = None
+    """The tenant and connector whose account this is a part of; then it has no feed of its own and no role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +182,8 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
             ]
         ) from error
     reader = _Reader(file, path.resolve().parent, registry)
-    tenants = {slug: reader.tenant(slug, tenant) for slug, tenant in config.tenants.items()}
+    tenants = {slug: reader.tenant(slug, tenant, config) for slug, tenant in config.tenants.items()}
+    reader.check_routes(config)
     if reader.problems:
         raise ConfigError(reader.problems)
     return HubSettings(
@@ -214,7 +233,7 @@ class _Reader:
             return None
         return secret
 
-    def tenant(self, slug: str, config: TenantConfig) -> TenantSettings | None:
+    def tenant(self, slug: str, config: TenantConfig, whole: HubConfig) -> TenantSettings | None:
         """One tenant, or None after noting what is wrong."""
         key, before = f"tenants.{slug}", len(self.problems)
         if not slug.replace("-", "").replace("_", "").isalnum() or slug != slug.lower():
@@ -225,11 +244,14 @@ class _Reader:
         instances = {
             name: made
             for name, instance in config.connectors.items()
-            if (made := self.instance(f"{key}.connectors.{name}", name, instance)) is not None
+            if (made := self.instance(f"{key}.connectors.{name}", name, instance, whole)) is not None
         }
         for role, name in config.roles.items():
             if name not in config.connectors:
                 self.wrong(f"{key}.roles.{role}", f"no connector {name!r}; there are {', '.join(config.connectors)}")
+                continue
+            if config.connectors[name].shared:
+                self.wrong(f"{key}.roles.{role}", f"{name} is a part of a shared account: its hosts are not told apart")
                 continue
             manifest = self.registry.manifests.get(config.connectors[name].vendor)
             if manifest is not None and role not in manifest.roles:
@@ -310,8 +332,10 @@ class _Reader:
         }
         return Limits(**values)
 
-    def instance(self, key: str, name: str, config: InstanceConfig) -> InstanceSettings | None:
-        """One connector's settings against its manifest."""
+    def instance(self, key: str, name: str, config: InstanceConfig, whole: HubConfig) -> InstanceSettings | None:
+        """One connector's settings against its manifest; of a part of a shared account the owner's."""
+        if config.shared:
+            return self._part(key, name, config, whole)
         try:
             manifest = self.registry.manifest(config.vendor)
         except NightdeskError as error:
@@ -332,4 +356,41 @@ class _Reader:
         except ConfigError as error:
             self.problems += error.problems
             return None
-        return InstanceSettings(name, manifest, Settings(values), pulls, timedelta(seconds=config.poll_seconds))
+        return InstanceSettings(
+            name,
+            manifest,
+            Settings(values),
+            pulls,
+            timedelta(seconds=config.poll_seconds),
+            timedelta(seconds=config.silent_after_seconds),
+            tuple(Route(route.path, tuple(route.values), route.tenant) for route in config.routes),
+        )
+
+    def _part(self, key: str, name: str, config: InstanceConfig, whole: HubConfig) -> InstanceSettings | None:
+        owner, _, account = config.shared.partition("/")
+        found = whole.tenants[owner].connectors.get(account) if owner in whole.tenants else None
+        if found is None or found.shared or not found.routes:
+            self.wrong(f"{key}.shared", f"{config.shared!r} is no account with routes; write TENANT/CONNECTOR of one")
+            return None
+        if config.vendor or config.settings or config.routes or config.pulls is not None:
+            self.wrong(key, "a part of a shared account says nothing but `shared`: the rest is the owner's")
+            return None
+        before = len(self.problems)
+        made = self.instance(f"tenants.{owner}.connectors.{account}", name, found, whole)
+        del self.problems[before:]  # they are the owner's, and told there
+        return None if made is None else replace(made, pulls=(), routes=(), shared=(owner, account))
+
+    def check_routes(self, config: HubConfig) -> None:
+        """Every tenant that a route names must have its part of that account."""
+        for slug, tenant in config.tenants.items():
+            for name, instance in tenant.connectors.items():
+                for number, route in enumerate(instance.routes):
+                    other = config.tenants.get(route.tenant)
+                    parts = (
+                        [one for one in other.connectors.values() if one.shared == f"{slug}/{name}"] if other else []
+                    )
+                    if len(parts) != 1 and route.tenant != slug:
+                        self.wrong(
+                            f"tenants.{slug}.connectors.{name}.routes.{number}.tenant",
+                            f"{route.tenant!r} has no connector with `shared: {slug}/{name}`; give it one",
+                        )

@@ -4,14 +4,16 @@ One feed's trouble stays its own: it is named in ``FeedState``, shown by /health
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import InstanceSettings
+from nightdesk.hub.routes import sort_out
 from nightdesk.hub.store import Store, intake
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import (
@@ -23,6 +25,7 @@ from nightdesk.sdk.errors import (
     UnsupportedError,
 )
 from nightdesk.sdk.ports import Pulls
+from nightdesk.sdk.records import Batch
 
 __all__ = ["Feed", "FeedState"]
 
@@ -30,6 +33,8 @@ _log = structlog.get_logger(__name__)
 _PAGE = 500
 _BACKOFF_MOST = 300.0
 _STOPPED = 900.0
+_EXPIRED_MOST = 3
+"""Times in a row that a vendor may call our place expired before the feed begins anew."""
 
 
 @dataclass(slots=True)
@@ -44,6 +49,7 @@ class FeedState:
     failures: int = 0
     received: int = 0
     last_page_at: datetime | None = None
+    last_alert_at: datetime | None = None
 
 
 class Feed:
@@ -59,13 +65,21 @@ class Feed:
         store: Store,
         clock: Clock,
         wake: Callable[[], None],
+        parts: Mapping[str, str] | None = None,
     ) -> None:
+        """``parts``: by tenant the name of the connector that is its part of this account."""
         self.state = FeedState(tenant, instance.name, stream)
+        self._parts = dict(parts or {})
         self._instance = instance
         self._bindings = bindings
         self._store = store
         self._clock = clock
         self._wake = wake
+
+    @property
+    def silent_after(self) -> timedelta:
+        """How long no alert may come before people are told."""
+        return self._instance.silent_after
 
     async def drain(self) -> int:
         """Pulls until the vendor has nothing more; returns the records received. Raises NightdeskError."""
@@ -73,31 +87,45 @@ class Feed:
         connector = self._bindings.connector(state.tenant, state.instance)
         if not isinstance(connector, Pulls):
             raise UnsupportedError(f"{state.instance}: {state.stream} is declared, but the connector does not pull")
-        product = self._instance.manifest.pulls[state.stream].product
         with self._store.read() as conn:
             cursor = intake.cursor(conn, state.tenant, state.instance, state.stream)
         count = 0
         async for batch in connector.pull(state.stream, cursor, limit=_PAGE):
-
-            def keep(batch: object = batch) -> intake.PageStored:
-                with self._store.begin() as conn:
-                    return intake.store_page(
-                        conn,
-                        tenant=state.tenant,
-                        instance=state.instance,
-                        stream=state.stream,
-                        product=product,
-                        batch=batch,  # type: ignore[arg-type]  # bound early on purpose
-                        received_at=self._clock(),
-                    )
-
-            stored = await asyncio.to_thread(keep)
+            stored = await asyncio.to_thread(self._keep, batch)
             count += stored.received
             state.received += stored.received
             state.last_page_at = self._clock()
+            if stored.received > stored.duplicate:
+                state.last_alert_at = state.last_page_at
             if stored.waiting:
                 self._wake()
         return count
+
+    def _keep(self, batch: Batch) -> intake.PageStored:
+        """Stores the page and moves the cursor in one transaction; of a shared account, each part at its tenant."""
+        if not self._instance.routes:
+            with self._store.begin() as conn:
+                return self._store_at(conn, self.state.tenant, self.state.instance, batch)
+        routed = sort_out(batch, self._instance.routes)
+        with self._store.begin() as conn:
+            stored = [
+                self._store_at(conn, self.state.tenant, self.state.instance, Batch((), batch.cursor, routed.nobodys))
+            ]
+            for tenant, records in routed.by_tenant.items():
+                part = self._parts.get(tenant, self.state.instance)
+                stored.append(self._store_at(conn, tenant, part, Batch(records, None)))
+        return intake.PageStored(*map(sum, zip(*stored, strict=True)))
+
+    def _store_at(self, conn: Connection, tenant: str, instance: str, batch: Batch) -> intake.PageStored:
+        return intake.store_page(
+            conn,
+            tenant=tenant,
+            instance=instance,
+            stream=self.state.stream,
+            product=self._instance.manifest.pulls[self.state.stream].product,
+            batch=batch,
+            received_at=self._clock(),
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Drains, waits, drains again, until stopped."""
@@ -135,5 +163,16 @@ class Feed:
             # A person must act; asking often would only lock the account.
             return _STOPPED
         if isinstance(error, CursorExpiredError):
+            if self.state.failures >= _EXPIRED_MOST:
+                self._begin_anew()
             return 1.0
         return min(_BACKOFF_MOST, max(1.0, 2.0**self.state.failures))
+
+    def _begin_anew(self) -> None:
+        """A cursor that stays unreadable would stop the feed for ever: what is known already counts as duplicate."""
+        state = self.state
+        with self._store.begin() as conn:
+            intake.reset_cursor(conn, state.tenant, state.instance, state.stream)
+        state.problem = f"{state.problem}; the feed begins again at its start"
+        state.failures = 0
+        _log.warning("cursor reset", tenant=state.tenant, instance=state.instance, stream=state.stream)

@@ -14,6 +14,7 @@ from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
+from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.protection import never_touch
 from nightdesk.hub.registry import Registry
@@ -26,6 +27,7 @@ __all__ = ["Hub"]
 
 _log = structlog.get_logger(__name__)
 _IDLE = 0.05
+_WATCH = 60.0  # seconds between two looks at what nobody reports
 
 
 class Hub:
@@ -46,17 +48,28 @@ class Hub:
         self.store = store
         self.clock = clock
         self.bindings = Bindings(settings, registry, clock=clock, sleep=sleep)
-        self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock)
+        self.notices = Notices(store, clock)
+        self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock, on_drift=self._drifted)
         self.journal = SqlJournal(store)
         guards = (never_touch(settings.tenants),)
         self.engine = Engine(self.journal, self.bindings, clock, guards=guards, on_attention=self._attention)
         self.feeds = [
-            Feed(slug, instance, stream, bindings=self.bindings, store=store, clock=clock, wake=self.wake)
+            Feed(
+                slug,
+                instance,
+                stream,
+                bindings=self.bindings,
+                store=store,
+                clock=clock,
+                wake=self.wake,
+                parts=_parts(settings, slug, instance.name),
+            )
             for slug, tenant in settings.tenants.items()
             for instance in tenant.instances.values()
             for stream in instance.pulls
         ]
         self._idle = idle
+        self._begun = clock()
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work = asyncio.Event()
@@ -104,6 +117,10 @@ class Hub:
                 for feed in self.feeds
             ],
             "left_out": dict(self.registry.broken),
+            "notices": [
+                {"tenant": one.tenant, "kind": one.kind, "about": one.about, "text": one.text, "since": one.since}
+                for one in self.notices.standing()
+            ],
         }
 
     def wake(self) -> None:
@@ -134,7 +151,7 @@ class Hub:
         """Works until ``stop``."""
         self._loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
-        tasks += [asyncio.create_task(self._pipeline()), asyncio.create_task(self._engine())]
+        tasks += [asyncio.create_task(work) for work in (self._pipeline(), self._engine(), self._watch())]
         try:
             await self._stop.wait()
         finally:
@@ -164,6 +181,32 @@ class Hub:
             if not moved:
                 await asyncio.sleep(self._idle)
 
+    async def _watch(self) -> None:
+        while not self._stop.is_set():
+            await self._safely("watch", asyncio.to_thread(self.watch))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH):
+                    await self._stop.wait()
+
+    def watch(self) -> None:
+        """Tells what fell silent since the last look, and which vendor's API is about to end."""
+        now = self.clock()
+        for feed in self.feeds:
+            state = feed.state
+            about = f"{state.instance}/{state.stream}"
+            text = silence(state.last_alert_at or self._begun, now, feed.silent_after) if state.ok else ""
+            if text:
+                self.notices.tell(state.tenant, "silent", about, text)
+            else:
+                self.notices.over(state.tenant, "silent", about)
+        for slug, tenant in self.settings.tenants.items():
+            for instance in tenant.instances.values():
+                for text in sunset_warnings(instance.manifest, now.date()):
+                    self.notices.tell(slug, "sunset", instance.name, text)
+
+    def _drifted(self, tenant: str, instance: str, alarm: str) -> None:
+        self.notices.tell(tenant, "drift", instance, alarm)
+
     async def _safely(self, what: str, work: Any) -> Any:
         # Isolation point: one bad page or one bad action is logged and tried again; the rest of the hub goes on.
         try:
@@ -182,3 +225,13 @@ class Hub:
                 conn, tenant=action.tenant, at=self.clock(), actor="engine", event="action.attention", detail=detail
             )
         )
+
+
+def _parts(settings: HubSettings, owner: str, account: str) -> dict[str, str]:
+    """By tenant the connector that is its part of this account."""
+    return {
+        slug: name
+        for slug, tenant in settings.tenants.items()
+        for name, instance in tenant.instances.items()
+        if instance.shared == (owner, account)
+    }

@@ -263,6 +263,9 @@ def _error_body(response: httpx.Response) -> Any:
 
 def _vendor_text(body: Any) -> str:
     """The message in an error envelope; the shapes are those that REST APIs of security products share."""
+    parts = [text for name in ("err_msg", "err_extra") if isinstance(text := _at(body, "reply", name), str)]
+    if any(text.strip() for text in parts):
+        return ": ".join(text for text in parts if text.strip())
     places: tuple[tuple[str | int, ...], ...] = (
         ("errors", 0, "message"),
         ("errors", 0, "detail"),

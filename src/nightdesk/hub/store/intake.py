@@ -82,8 +82,11 @@ def store_page(
     product: str,
     batch: Batch,
     received_at: datetime,
+    cursor_of: str = "",
 ) -> PageStored:
     """Stores the records that are new, sets failures aside, counts the rest as duplicates, and moves the cursor.
+
+    ``cursor_of`` names another cursor than the stream's own: a backfill's, which leaves the live one alone.
 
     A record without key is known by its bytes. A failure is a duplicate only of the same bytes: a whole record that
     comes later under its key is not one.
@@ -116,7 +119,7 @@ def store_page(
     duplicate = len(items) - len(rows)
     _count(conn, tenant, instance, stream, received=len(items), duplicate=duplicate)
     if batch.cursor is not None:
-        _move_cursor(conn, tenant, instance, stream, batch.cursor, received_at)
+        _move_cursor(conn, tenant, instance, cursor_of or stream, batch.cursor, received_at)
     return PageStored(len(items), duplicate, len(failures), len(rows) - len(failures))
 
 
