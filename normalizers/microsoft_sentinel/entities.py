@@ -15,6 +15,7 @@ from nightdesk.normalizers.microsoft_sentinel.names import Entity, host_name, id
 __all__ = ["flat", "folded"]
 
 _SEPARATORS: Final = re.compile(r"[^a-z0-9$]")
+_NESTED: Final = frozenset({dict, list})
 _OPEN: Final = frozenset({"additionaldata", "extendedproperties"})  # bags of fields that customers name
 _RENAMED: Final = {
     "accountname": "name", "filename": "name", "malwarename": "name", "appname": "name", "valuename": "name",
@@ -49,7 +50,8 @@ _MARKS: Final = {
 
 
 def _fold(name: str) -> str:
-    return _SEPARATORS.sub("", name.lower())
+    lower = name.lower()
+    return lower if lower.isascii() and lower.isalnum() else _SEPARATORS.sub("", lower)
 
 
 def folded(value: Any, depth: int = 0) -> Any:
@@ -61,7 +63,9 @@ def folded(value: Any, depth: int = 0) -> Any:
     made: Entity = {}
     for name, inner in value.items():
         key = _fold(str(name))
-        made[key if key not in made else str(name)] = inner if key in _OPEN else folded(inner, depth + 1)
+        if inner.__class__ in _NESTED and key not in _OPEN:
+            inner = folded(inner, depth + 1)  # noqa: PLW2901
+        made[key if key not in made else str(name)] = inner
     return made
 
 
@@ -110,8 +114,8 @@ def flat(raw: list[Any]) -> tuple[list[Entity], list[Any]]:
             others += [item] if entity is None else []
             continue
         key = str(entity.pop("$id", "") or f"n{len(found)}").lower()
-        for name, kind in _LINKS.items():
-            if name not in entity or not any(isinstance(part, dict) for part in _parts(entity[name])):
+        for name in [name for name in _LINKS if name in entity]:
+            if not any(isinstance(part, dict) for part in _parts(entity[name])):
                 continue
             pointers: list[str] = []
             for part in _parts(entity[name]):
@@ -120,7 +124,7 @@ def flat(raw: list[Any]) -> tuple[list[Entity], list[Any]]:
                 if "$ref" in part:
                     pointers.append(_last(part["$ref"]))
                     continue
-                inner = {"type": kind, **folded(part)}
+                inner = {"type": _LINKS[name], **part}
                 inner["$id"] = str(inner.get("$id") or f"{key}.{name}.{len(pointers)}").lower()
                 pointers.append(inner["$id"])
                 waiting.append(inner)
@@ -142,8 +146,9 @@ def _judge(entity: Entity, found: Mapping[str, Entity]) -> None:
         entity["hostile"] = entity["type"]
     for mark, names in _MARKS.items():
         for name in names:
-            for part in linked(entity, name, found):
-                part[mark] = True
+            if name in entity:
+                for part in linked(entity, name, found):
+                    part[mark] = True
     if entity["type"] == "malware":
         for part in (*linked(entity, "files", found), *linked(entity, "processes", found)):
             part["hostile"] = part["type"]
@@ -152,10 +157,10 @@ def _judge(entity: Entity, found: Mapping[str, Entity]) -> None:
 def _linked(entity: Entity, found: Mapping[str, Entity]) -> Entity:
     """The entity with what it points at in place, and its own names put together."""
     made = dict(entity)
-    for name, target in _LINKS.items():
-        if not isinstance(entity.get(name), dict):
+    for name in [name for name in _LINKS if name in entity]:
+        if not isinstance(entity[name], dict):
             continue
-        parts = linked(entity, name, found)
+        target, parts = _LINKS[name], linked(entity, name, found)
         if len(parts) < len(entity[name]["pointers"]):
             made["dangling"] = [pointer for pointer in entity[name]["pointers"] if pointer not in found]
         if target in _TOLD_BY:

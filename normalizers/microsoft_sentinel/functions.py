@@ -86,10 +86,10 @@ def _facts(elements: list[dict[str, Any]], names: Iterable[str], kept: Collectio
     """All that the elements say under these names, each value once; it leaves them but where it is kept."""
     made: dict[str, dict[str, Any]] = {}
     for element in elements:
-        for name in names:
-            value = element.get(name) if name in kept else element.pop(name, None)
+        for name in [name for name in names if name in element]:
+            value = element[name] if name in kept else element.pop(name)
             for part in value if isinstance(value, list) else (value,):
-                if part not in (None, "", [], {}):
+                if part or part not in (None, "", [], {}):
                     made.setdefault(name, {}).setdefault(repr(part), part)
     return {name: list(values.values()) for name, values in made.items()}
 
