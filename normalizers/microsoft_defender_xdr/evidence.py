@@ -148,4 +148,6 @@ def facts_of(elements: Iterable[Any], names: Iterable[str]) -> Mapping[str, list
 
 def without(element: Any, names: Collection[str]) -> Any:
     """A copy of an element without what these names say; what is no object is itself."""
-    return {name: value for name, value in element.items() if name not in names} if isinstance(element, dict) else element
+    if not isinstance(element, dict):
+        return element
+    return {name: value for name, value in element.items() if name not in names}

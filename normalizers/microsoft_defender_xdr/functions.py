@@ -26,7 +26,8 @@ _EVIDENCE_FACTS: Final = (
     "threatDetectionMethods", "networkMessageId", "url", "publisher", "clusterBy", "securityGroupName",
     "azureAdDeviceId", "aadDeviceId", "category",
 )  # fmt: skip
-_EVIDENCE_LEAVING: Final = frozenset(_EVIDENCE_FACTS) - {"url", "azureAdDeviceId", "aadDeviceId", "category", "location"}
+_READ_TOO: Final = frozenset({"url", "azureAdDeviceId", "aadDeviceId", "category", "location"})
+_EVIDENCE_LEAVING: Final = frozenset(_EVIDENCE_FACTS) - _READ_TOO
 _ALERT_FACTS: Final = (
     "id", "providerAlertId", "title", "description", "severity", "status", "classification", "determination",
     "serviceSource", "detectionSource", "productName", "category", "detectorId", "alertWebUrl", "actorDisplayName",
