@@ -50,8 +50,12 @@ def _said(results: list[dict[str, Any]]) -> tuple[dict[str, list[Any]], dict[str
     for result in results:
         rest = dict(result)
         for name in [name for name in _SAID if name in rest]:
+            found = rest.pop(name)
+            if isinstance(found, str):
+                spread(found, name, said)
+                continue
             told: dict[str, dict[Hashable, Any]] = {}
-            spread(rest.pop(name), name, told)
+            spread(found, name, told)
             for path, known in told.items():
                 into = (said if path == name else other).setdefault(path, {})
                 for key, value in known.items():

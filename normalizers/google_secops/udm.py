@@ -141,6 +141,8 @@ class Holdings:
 
     @staticmethod
     def _file(raw: dict[str, Any]) -> dict[str, Any]:
+        if not raw:
+            return {}
         taken = take(raw, "fullPath", "size", "mimeType", "createTime", "lastModificationTime", "lastAccessTime")
         names = listed(raw, "names", bool)
         known = [name for name in _HASHES if isinstance(raw.get(name), str) and values.hash_name(raw[name])]
@@ -209,7 +211,7 @@ class Holdings:
         acted = kind in {"PROCESS_LAUNCH", "PROCESS_INJECTION", "PROCESS_OPEN", "PROCESS_MODULE_LOAD"} and bool(target)
         above = copied(principal) if kind == "PROCESS_LAUNCH" and not part(target, "parentProcess") else {}
         for name, raw in (("target", target), ("src", part(part(event, "src"), "process")), ("principal", principal)):
-            chain = self._chain(raw, above if name == "target" else {})
+            chain = self._chain(raw, above if name == "target" else {}) if raw else {}
             deciding = name == ("target" if acted else "principal")
             if chain:
                 self.put("chains", {**chain, **ran, **({"malicious": True} if deciding else {})})
@@ -226,8 +228,9 @@ class Holdings:
         request = {**http, "url": target["url"]} if http.get("method") and target.get("url") else {}
         if None not in ports.values() and (near or far):
             self.put("flows", {**counts, **request, **ports, "from": near, "to": far, "start": time})
+        said = {**http, **counts}
         for name in ("method", "userAgent", "ipProtocol", "applicationProtocol"):
-            self.put(name, {**http, **counts}.get(name))
+            self.put(name, said.get(name))
         for name, port in ports.items():
             self.put(name, port)
         dns = part(network, "dns")
@@ -238,7 +241,10 @@ class Holdings:
             data = item.get("data")
             if isinstance(data, str) and values.address(data):
                 self.put("addresses", item.pop("data"))
-        email = part(network, "email")
+        if "email" in network:
+            self._mail(part(network, "email"))
+
+    def _mail(self, email: dict[str, Any]) -> None:
         mail: dict[str, Any] = take(email, "from", "mailId")
         mail |= {name: listed(email, name, bool) for name in ("to", "cc", "subject") if email.get(name)}
         self.put("mails", mail)

@@ -5,7 +5,7 @@ by ``entityType``.
 """
 
 import urllib.parse
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, Final
 
 from nightdesk.stix import networks, values
@@ -57,7 +57,7 @@ def _bare(value: Any, depth: int = 0) -> Any:
     return {
         name: _bare(inner, depth + 1) if inner.__class__ in _NESTED else inner
         for name, inner in value.items()
-        if "@odata." not in str(name)
+        if "@odata." not in name
     }
 
 
@@ -136,13 +136,13 @@ def _judge(made: Evidence, kind: str, seen: Any) -> None:
 
 def facts_of(elements: Iterable[Any], names: Iterable[str]) -> Mapping[str, list[Any]]:
     """All that the elements say under these names, each value once."""
-    made: dict[str, dict[str, Any]] = {}
+    made: dict[str, dict[Hashable, Any]] = {}
     for element in elements:
         for name in [name for name in names if name in element] if isinstance(element, dict) else ():
             value = element[name]
             for part in value if isinstance(value, list) else (value,):
                 if part or part not in (None, "", [], {}):
-                    made.setdefault(name, {}).setdefault(repr(part), part)
+                    made.setdefault(name, {}).setdefault(part if part.__class__ is str else (repr(part),), part)
     return {name: list(known.values()) for name, known in made.items()}
 
 

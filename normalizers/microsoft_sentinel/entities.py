@@ -50,8 +50,7 @@ _MARKS: Final = {
 
 
 def _fold(name: str) -> str:
-    lower = name.lower()
-    return lower if lower.isascii() and lower.isalnum() else _SEPARATORS.sub("", lower)
+    return _SEPARATORS.sub("", name.lower())
 
 
 def folded(value: Any, depth: int = 0) -> Any:
@@ -62,10 +61,12 @@ def folded(value: Any, depth: int = 0) -> Any:
         return value
     made: Entity = {}
     for name, inner in value.items():
-        key = _fold(str(name))
+        key = name.lower()
+        if not (key.isalnum() and key.isascii()):
+            key = _SEPARATORS.sub("", key)
         if inner.__class__ in _NESTED and key not in _OPEN:
             inner = folded(inner, depth + 1)  # noqa: PLW2901
-        made[key if key not in made else str(name)] = inner
+        made[key if key not in made else name] = inner
     return made
 
 
@@ -88,7 +89,7 @@ def _opened(raw: Any) -> Entity | None:
     made: Entity = {}
     for name, value in entity.items():
         key = _RENAMED.get(name, name)
-        if name.endswith(("entityid", "entityids")):
+        if "entityid" in name and name.endswith(("entityid", "entityids")):
             key = name.removesuffix("s").removesuffix("entityid")
             key = {"filehash": "filehashes", "file": "files", "process": "processes"}.get(key, key)
             every = value if isinstance(value, list) else [value]
@@ -110,7 +111,7 @@ def flat(raw: list[Any]) -> tuple[list[Entity], list[Any]]:
     while waiting:
         item = waiting.pop()
         entity = _opened(item)
-        if entity is None or set(entity) <= {"$ref", "type"}:
+        if entity is None or entity.keys() <= {"$ref", "type"}:
             others += [item] if entity is None else []
             continue
         key = str(entity.pop("$id", "") or f"n{len(found)}").lower()
@@ -141,9 +142,10 @@ def flat(raw: list[Any]) -> tuple[list[Entity], list[Any]]:
 
 def _judge(entity: Entity, found: Mapping[str, Entity]) -> None:
     """What the product itself holds to be bad, and what other entities already say."""
-    words = (entity.get("lastverdict"), entity.get("suspicionlevel"), entity.get("verdict"))
-    if any(isinstance(word, str) and word.lower() in _VERDICTS for word in words):
-        entity["hostile"] = entity["type"]
+    for name in ("lastverdict", "suspicionlevel", "verdict"):
+        word = entity.get(name)
+        if isinstance(word, str) and word.lower() in _VERDICTS:
+            entity["hostile"] = entity["type"]
     for mark, names in _MARKS.items():
         for name in names:
             if name in entity:
