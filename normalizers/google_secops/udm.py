@@ -64,7 +64,7 @@ class Holdings:
             self.times.append(time)
         results = dicts(event.get("securityResult"))
         bad = any(result.get("threatName") and _malicious(result.get("category")) for result in results)
-        present = [name for name in _NOUNS if name in event]
+        present: list[str] = [name for name in _NOUNS if name in event]
         ends = {name: self._noun(noun, name, bad=bad) for name in present for noun in dicts(event[name])}
         self._sides(ends, kind)
         self._processes(event, ends, kind)

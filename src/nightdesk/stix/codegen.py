@@ -237,6 +237,8 @@ class _Writer:
             otherwise = f"as_dict({item}, {pointer!r}, B)" if strict else "EMPTY"
             block.add(f"d{item} = {item} if {item}.__class__ is dict else {otherwise}", 2)
         block.lines += body
+        if not body:
+            block.add("pass", 2)  # nothing of these objects can be made
         for label in asked:
             block.add(f"if all_{label}: r_{label} = all_{label}[-1]", 1)
             if len(entries) > 1:
