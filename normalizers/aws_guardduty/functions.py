@@ -32,7 +32,8 @@ def _renamed(node: Any, depth: int = 0) -> Any:
     made: dict[str, Any] = {}
     for key, value in node.items():
         name = key[:1].lower() + key[1:]
-        made.setdefault(_NAMES.get(name, name), _renamed(value, depth + 1))
+        nested = value.__class__ is dict or value.__class__ is list
+        made.setdefault(_NAMES.get(name, name), _renamed(value, depth + 1) if nested else value)
     return made
 
 

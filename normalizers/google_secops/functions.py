@@ -1,12 +1,12 @@
 """Detections and events as lists of what they hold, with the words of their security results beside."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 import orjson
 
-from nightdesk.normalizers.google_secops.tree import dicts, key_of, leaves
+from nightdesk.normalizers.google_secops.tree import dicts, key_of, spread
 from nightdesk.normalizers.google_secops.udm import Holdings
 
 __all__ = ["FUNCTIONS"]
@@ -18,22 +18,18 @@ _SAID: Final = (
     "actionDetails", "category", "categoryDetails", "threatName", "threatId", "threatStatus", "confidence",
     "confidenceScore", "riskScore", "urlBackToProduct", "alertState",
 )  # fmt: skip
-_META: Final = (
-    "eventType",
-    "productName",
-    "vendorName",
-    "logType",
-    "productEventType",
-    "productVersion",
-    "description",
-    "productLogId",
-    "id",
-)
+_META: Final = {
+    f"metadata.{name}": name
+    for name in (
+        "eventType", "productName", "vendorName", "logType", "productEventType", "productVersion", "description",
+        "productLogId", "id",
+    )
+}  # fmt: skip
 
 
 def _pairs(found: Any) -> dict[str, list[Any]]:
     """A list of ``{key, value}`` by key, each value once."""
-    made: dict[str, dict[str, Any]] = {}
+    made: dict[str, dict[Hashable, Any]] = {}
     for item in dicts(found):
         key = item.get("key")
         value = item.get("value", item.get("source"))
@@ -48,26 +44,34 @@ def _single(names: Mapping[str, list[Any]]) -> dict[str, Any]:
 
 def _said(results: list[dict[str, Any]]) -> tuple[dict[str, list[Any]], dict[str, list[Any]], dict[str, Any]]:
     """(what has a field of its own, detection fields by key, all else by path) of security results."""
-    said: dict[str, dict[str, Any]] = {}
+    said: dict[str, dict[Hashable, Any]] = {}
     fields: dict[str, list[Any]] = {}
-    other: dict[str, dict[str, Any]] = {}
+    other: dict[str, dict[Hashable, Any]] = {}
     for result in results:
         rest = dict(result)
-        for name in _SAID:
-            for path, value in leaves(rest.pop(name, None), name):
-                (said if path == name else other).setdefault(path, {}).setdefault(key_of(value), value)
+        for name in [name for name in _SAID if name in rest]:
+            found = rest.pop(name)
+            if isinstance(found, str):
+                spread(found, name, said)
+                continue
+            told: dict[str, dict[Hashable, Any]] = {}
+            spread(found, name, told)
+            for path, known in told.items():
+                into = (said if path == name else other).setdefault(path, {})
+                for key, value in known.items():
+                    into.setdefault(key, value)
         found = rest.pop("detectionFields", None)
-        for key, known in _pairs(found).items():
-            fields.setdefault(key, []).extend(value for value in known if value not in fields[key])
-        if found and not _pairs(found):
+        pairs = _pairs(found) if found else {}
+        for label, every in pairs.items():
+            fields.setdefault(label, []).extend(value for value in every if value not in fields[label])
+        if found and not pairs:
             rest["detectionFields"] = found
         attack = rest.pop("attackDetails", None)
         if not isinstance(attack, dict | None):
             rest["attackDetails"] = attack
-        for path, value in leaves(attack if isinstance(attack, dict) else None):
-            said.setdefault(path, {}).setdefault(key_of(value), value)
-        for path, value in leaves(rest):
-            other.setdefault(path, {}).setdefault(key_of(value), value)
+        if isinstance(attack, dict):
+            spread(attack, "", said)
+        spread(rest, "", other)
     return (
         {name: list(known.values()) for name, known in said.items()},
         fields,
@@ -95,7 +99,7 @@ def _holding(events: list[dict[str, Any]]) -> dict[str, Any]:
     known = {key_of(text): text for text in said.get("severity", ())}.values()
     worst = next((word for word in _RANK if word in known), next(iter(known), None))
     rest = {path: list(found.values()) for path, found in holdings.rest.items()}
-    meta = {name: rest.pop(f"metadata.{name}") for name in _META if f"metadata.{name}" in rest}
+    meta = {name: rest.pop(path) for path, name in _META.items() if path in rest}
     rest.pop("metadata.eventTimestamp", None)
     rest.pop("metadata.ingestedTimestamp", None)
     additional = {
@@ -123,6 +127,14 @@ def _holding(events: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in made.items() if value not in (None, [], {})}
 
 
+def _digest(udm: dict[str, Any]) -> str:
+    try:
+        content = orjson.dumps(udm, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # nested deeper, or a number longer, than the encoder takes
+        content = str(sorted(udm)).encode()
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
 def event_held(document: dict[str, Any]) -> dict[str, Any]:
     """One event of a search as what it holds, with an id: its own, its product's, or that of its content."""
     outer = document.get("event")
@@ -134,26 +146,29 @@ def event_held(document: dict[str, Any]) -> dict[str, Any]:
     own = next(
         (text for name in ("id", "productLogId") if isinstance(text := (meta or {}).get(name), str) and text), None
     )
-    try:
-        content = orjson.dumps(udm, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # nested deeper, or a number longer, than the encoder takes
-        content = str(sorted(udm)).encode()
-    digest = hashlib.sha256(content).hexdigest()[:32]
     time = outer.get("timestamp") if isinstance(outer, dict) else None
     made = {name: value for name, value in document.items() if name != "event"}
-    return {**made, **_holding([udm]), "event_id": own or digest, "timestamp": time}
+    return {**made, **_holding([udm]), "event_id": own or _digest(udm), "timestamp": time}
+
+
+def _once(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each event once; one that is alone is not written out to be compared."""
+    known: dict[Hashable, dict[str, Any]] = {}
+    for event in events if len(events) > 1 else ():
+        known.setdefault(key_of(event), event)
+    return list(known.values()) or events
 
 
 def detection_held(document: dict[str, Any]) -> dict[str, Any]:
     """A detection with what its events hold; an event that several elements refer to counts once."""
-    events: dict[str, dict[str, Any]] = {}
+    events: list[dict[str, Any]] = []
     elements: list[Any] = []
     for element in dicts(document.get("collectionElements")):
         kept = []
         for reference in dicts(element.get("references")):
             found = reference.get("event")
             if isinstance(found, dict):
-                events.setdefault(key_of(found), found)
+                events.append(found)
             rest = {name: value for name, value in reference.items() if name != "event" or not isinstance(found, dict)}
             if rest:
                 kept.append(rest)
@@ -173,7 +188,7 @@ def detection_held(document: dict[str, Any]) -> dict[str, Any]:
     return {
         **made,
         **kept_raw,
-        **_holding([*events.values()]),
+        **_holding(_once(events)),
         **({"elements": elements} if elements else {}),
         **({"details": details} if details else {}),
     }

@@ -3,9 +3,10 @@
 An event is taken apart: what becomes an object leaves a copy of it, and what then remains is carried as facts.
 """
 
+from collections.abc import Hashable
 from typing import Any, Final
 
-from nightdesk.normalizers.google_secops.tree import copied, dicts, key_of, leaves, listed, part, take
+from nightdesk.normalizers.google_secops.tree import copied, dicts, key_of, listed, part, spread, take
 from nightdesk.stix import values
 from nightdesk.stix.networks import is_outside
 
@@ -16,6 +17,10 @@ _HASHES: Final = ("md5", "sha1", "sha256")
 _MALICIOUS: Final = ("SOFTWARE_MALICIOUS", "SOFTWARE_PUA")
 # Servers that answer everybody: who asked is what the event is about.
 _ANSWERING: Final = ("NETWORK_DNS", "NETWORK_DHCP")
+# What a party itself says; the rest stands in objects of its own.
+_OF_NOUN: Final = (
+    "hostname", "assetId", "administrativeDomain", "url", "platform", "platformVersion", "email", "port",
+)  # fmt: skip
 # Types of events in which the target is what was started or changed on the principal's own machine.
 _ON_MACHINE: Final = (
     "PROCESS_",
@@ -38,15 +43,15 @@ class Holdings:
     """What several events hold together, each thing once."""
 
     def __init__(self) -> None:
-        self.lists: dict[str, dict[str, Any]] = {}
+        self.lists: dict[str, dict[Hashable, Any]] = {}
         self.results: list[dict[str, Any]] = []
-        self.rest: dict[str, dict[str, Any]] = {}
+        self.rest: dict[str, dict[Hashable, Any]] = {}
         self.times: list[str] = []
         self.malware: list[str] = []
 
     def put(self, name: str, thing: Any) -> None:
         """Adds a thing to a list, once."""
-        if thing not in (None, "", [], {}):
+        if thing or thing not in (None, "", [], {}):
             self.lists.setdefault(name, {}).setdefault(key_of(thing), thing)
 
     def add(self, event: dict[str, Any]) -> None:
@@ -59,7 +64,8 @@ class Holdings:
             self.times.append(time)
         results = dicts(event.get("securityResult"))
         bad = any(result.get("threatName") and _malicious(result.get("category")) for result in results)
-        ends = {name: self._noun(noun, name, bad=bad) for name in _NOUNS for noun in dicts(event.get(name))}
+        present: list[str] = [name for name in _NOUNS if name in event]
+        ends = {name: self._noun(noun, name, bad=bad) for name in present for noun in dicts(event[name])}
         self._sides(ends, kind)
         self._processes(event, ends, kind)
         self._network(event, ends, time)
@@ -70,14 +76,13 @@ class Holdings:
             if isinstance(name, str) and _malicious(result.get("category")) and name not in self.malware:
                 self.malware.append(name)
             self.results.append(result)
-        for path, value in leaves(event):
-            self.rest.setdefault(path, {}).setdefault(key_of(value), value)
+        spread(event, "", self.rest)
 
     def _noun(self, noun: dict[str, Any], name: str, *, bad: bool) -> dict[str, Any]:
         """One party of an event: its things go to the lists, what tells its side comes back."""
         asset = part(noun, "asset")
-        hostname = take(noun, "hostname") | take(asset, "hostname")
-        device = take(asset, "productObjectId", "assetId") | take(noun, "assetId")
+        own = take(noun, *_OF_NOUN)
+        said = take(asset, "hostname", "productObjectId", "assetId")
         ips = list(dict.fromkeys([*listed(noun, "ip", values.address), *listed(asset, "ip", values.address)]))
         for address in [*listed(noun, "natIp", values.address), *listed(asset, "natIp", values.address)]:
             self.put("shared", address)
@@ -85,26 +90,35 @@ class Holdings:
             self.put("macs", address)
         for address in ips:
             self.put("addresses", address)
-        for text in (take(part(noun, "domain"), "name") | take(noun, "administrativeDomain")).values():
-            self.put("domains", text if values.domain(str(text)) else None)
-        url = take(noun, "url").get("url")
-        self.put("urls", url)
+        for text in (take(part(noun, "domain"), "name").get("name"), own.get("administrativeDomain")):
+            self.put("domains", text if text is not None and values.domain(str(text)) else None)
+        self.put("urls", own.get("url"))
         self.put("registry", take(part(noun, "registry"), "registryKey", "registryValueName", "registryValueData"))
-        self.put("platforms", take(noun, "platform", "platformVersion"))
-        user = self._account(noun, name)
-        found = self._file(part(noun, "file"))
-        self.put("files", {**found, "bad": True} if found and bad and name != "principal" else found)
-        self._resource(noun)
-        ids = {"productObjectId": "", "assetId": "", **device}
-        known = ids["productObjectId"] or str(ids["assetId"]).rpartition(":")[2]
-        return {**hostname, "device": known, "ips": ips, "url": url, **user, **take(noun, "port")}
+        self.put("platforms", {key: own[key] for key in ("platform", "platformVersion") if key in own})
+        user = self._account(noun, own, name)
+        if "file" in noun:
+            found = self._file(part(noun, "file"))
+            self.put("files", {**found, "bad": True} if found and bad and name != "principal" else found)
+        if "resource" in noun or "cloud" in noun:
+            self._resource(noun)
+        return {
+            "hostname": said.get("hostname", own.get("hostname")),
+            "device": said.get("productObjectId")
+            or str(own.get("assetId", said.get("assetId", ""))).rpartition(":")[2],
+            "ips": ips,
+            "url": own.get("url"),
+            "port": own.get("port"),
+            **user,
+        }
 
-    def _account(self, noun: dict[str, Any], name: str) -> dict[str, Any]:
+    def _account(self, noun: dict[str, Any], own: dict[str, Any], name: str) -> dict[str, Any]:
         """Keeps a party's account; its name and id come back, for the processes that ran under it."""
         user = part(noun, "user")
+        if not user and "email" not in own:
+            return {}
         found = take(user, "userid", "windowsSid", "userDisplayName", "productObjectId")
         mails = listed(user, "emailAddresses", values.email)
-        mails += [str(text) for text in take(noun, "email").values() if values.email(str(text))]
+        mails += [text for text in (str(own.get("email", "")),) if values.email(text)]
         login = found.pop("userid", None) or found.get("userDisplayName")
         if login or found:
             self.put("accounts", {**found, "login": login, "mails": mails, "party": name})
@@ -127,6 +141,8 @@ class Holdings:
 
     @staticmethod
     def _file(raw: dict[str, Any]) -> dict[str, Any]:
+        if not raw:
+            return {}
         taken = take(raw, "fullPath", "size", "mimeType", "createTime", "lastModificationTime", "lastAccessTime")
         names = listed(raw, "names", bool)
         known = [name for name in _HASHES if isinstance(raw.get(name), str) and values.hash_name(raw[name])]
@@ -195,7 +211,7 @@ class Holdings:
         acted = kind in {"PROCESS_LAUNCH", "PROCESS_INJECTION", "PROCESS_OPEN", "PROCESS_MODULE_LOAD"} and bool(target)
         above = copied(principal) if kind == "PROCESS_LAUNCH" and not part(target, "parentProcess") else {}
         for name, raw in (("target", target), ("src", part(part(event, "src"), "process")), ("principal", principal)):
-            chain = self._chain(raw, above if name == "target" else {})
+            chain = self._chain(raw, above if name == "target" else {}) if raw else {}
             deciding = name == ("target" if acted else "principal")
             if chain:
                 self.put("chains", {**chain, **ran, **({"malicious": True} if deciding else {})})
@@ -212,8 +228,9 @@ class Holdings:
         request = {**http, "url": target["url"]} if http.get("method") and target.get("url") else {}
         if None not in ports.values() and (near or far):
             self.put("flows", {**counts, **request, **ports, "from": near, "to": far, "start": time})
+        said = {**http, **counts}
         for name in ("method", "userAgent", "ipProtocol", "applicationProtocol"):
-            self.put(name, {**http, **counts}.get(name))
+            self.put(name, said.get(name))
         for name, port in ports.items():
             self.put(name, port)
         dns = part(network, "dns")
@@ -224,7 +241,10 @@ class Holdings:
             data = item.get("data")
             if isinstance(data, str) and values.address(data):
                 self.put("addresses", item.pop("data"))
-        email = part(network, "email")
+        if "email" in network:
+            self._mail(part(network, "email"))
+
+    def _mail(self, email: dict[str, Any]) -> None:
         mail: dict[str, Any] = take(email, "from", "mailId")
         mail |= {name: listed(email, name, bool) for name in ("to", "cc", "subject") if email.get(name)}
         self.put("mails", mail)

@@ -63,7 +63,7 @@ def _said(name: str, value: Any) -> bool:
     """Whether a field of an event says anything."""
     if isinstance(value, bool):
         return True
-    if any(value == word for word in _NOTHING) or (value == 0 and name in _COUNTS):
+    if value in _NOTHING or (value == 0 and name in _COUNTS):
         return False
     return not (name in _PLACES and isinstance(value, dict) and not value.get("name"))
 

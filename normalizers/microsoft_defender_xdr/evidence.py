@@ -4,34 +4,27 @@ Graph's evidence is told apart by ``@odata.type`` and nests its details; the inc
 by ``entityType``.
 """
 
-import ipaddress
 import urllib.parse
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, Final
 
-from nightdesk.stix import networks
+from nightdesk.stix import networks, values
 
-__all__ = ["facts_of", "flat_entity", "graph_evidence", "is_loopback", "is_outside", "joined_path"]
+__all__ = ["facts_of", "flat_entity", "graph_evidence", "is_loopback", "is_outside", "joined_path", "without"]
 
 Evidence = dict[str, Any]
 _JUDGED: Final = frozenset({"malicious", "suspicious"})
 _ATTACKING: Final = frozenset({"attacker", "commandandcontrol"})
 _ACTING: Final = frozenset({"attacker", "policyviolator"})
+_EVERYBODYS: Final = frozenset({"0.0.0.0", "::", "::1"})  # noqa: S104  # nothing listens here
+_NESTED: Final = frozenset({dict, list})
 _FILES: Final = ("fileDetails", "imageFile", "parentProcessImageFile")
-
-
-def _address(text: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        found = ipaddress.ip_address(str(text).strip().strip("[]").partition("%")[0])
-    except ValueError:
-        return None
-    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
 
 
 def is_loopback(text: Any) -> bool:
     """Every machine has it: it ties nothing to anything."""
-    found = _address(text)
-    return found is not None and (found.is_loopback or found.is_unspecified)
+    found = values.address(str(text))
+    return found is not None and (found[1].startswith("127.") or found[1] in _EVERYBODYS)
 
 
 def is_outside(text: Any) -> bool:
@@ -43,7 +36,7 @@ def is_outside(text: Any) -> bool:
             return False
         if str(text).lower() == "localhost":
             return False
-    return _address(text) is None or networks.is_outside(str(text))
+    return values.address(str(text)) is None or networks.is_outside(str(text))
 
 
 def joined_path(folder: Any, name: Any) -> str | None:
@@ -61,7 +54,11 @@ def _bare(value: Any, depth: int = 0) -> Any:
         return [_bare(item, depth + 1) for item in value]
     if not isinstance(value, dict) or depth >= 8:
         return value
-    return {name: _bare(inner, depth + 1) for name, inner in value.items() if "@odata." not in str(name)}
+    return {
+        name: _bare(inner, depth + 1) if inner.__class__ in _NESTED else inner
+        for name, inner in value.items()
+        if "@odata." not in name
+    }
 
 
 def _words(value: Any) -> set[str]:
@@ -137,14 +134,20 @@ def _judge(made: Evidence, kind: str, seen: Any) -> None:
     made["suffering"] = None if "acting" in made else kind
 
 
-def facts_of(elements: Iterable[Any], names: Iterable[str], kept: Collection[str] = ()) -> Mapping[str, list[Any]]:
-    """All that the elements say under these names, each value once; it leaves them but where it is kept."""
-    wanted = list(names)
-    made: dict[str, dict[str, Any]] = {}
+def facts_of(elements: Iterable[Any], names: Iterable[str]) -> Mapping[str, list[Any]]:
+    """All that the elements say under these names, each value once."""
+    made: dict[str, dict[Hashable, Any]] = {}
     for element in elements:
-        for name in wanted if isinstance(element, dict) else ():
-            value = element.get(name) if name in kept else element.pop(name, None)
+        for name in [name for name in names if name in element] if isinstance(element, dict) else ():
+            value = element[name]
             for part in value if isinstance(value, list) else (value,):
-                if part not in (None, "", [], {}):
-                    made.setdefault(name, {}).setdefault(repr(part), part)
-    return {name: list(values.values()) for name, values in made.items()}
+                if part or part not in (None, "", [], {}):
+                    made.setdefault(name, {}).setdefault(part if part.__class__ is str else (repr(part),), part)
+    return {name: list(known.values()) for name, known in made.items()}
+
+
+def without(element: Any, names: Collection[str]) -> Any:
+    """A copy of an element without what these names say; what is no object is itself."""
+    if not isinstance(element, dict):
+        return element
+    return {name: value for name, value in element.items() if name not in names}

@@ -11,6 +11,7 @@ from nightdesk.normalizers.microsoft_defender_xdr.evidence import (
     flat_entity,
     graph_evidence,
     is_loopback,
+    without,
 )
 from nightdesk.normalizers.microsoft_defender_xdr.rows import file_path, hash_of, row_read
 from nightdesk.normalizers.microsoft_defender_xdr.states import registry_path, states_read
@@ -25,7 +26,8 @@ _EVIDENCE_FACTS: Final = (
     "threatDetectionMethods", "networkMessageId", "url", "publisher", "clusterBy", "securityGroupName",
     "azureAdDeviceId", "aadDeviceId", "category",
 )  # fmt: skip
-_KEPT: Final = frozenset({"url", "azureAdDeviceId", "aadDeviceId", "category", "location"})
+_READ_TOO: Final = frozenset({"url", "azureAdDeviceId", "aadDeviceId", "category", "location"})
+_EVIDENCE_LEAVING: Final = frozenset(_EVIDENCE_FACTS) - _READ_TOO
 _ALERT_FACTS: Final = (
     "id", "providerAlertId", "title", "description", "severity", "status", "classification", "determination",
     "serviceSource", "detectionSource", "productName", "category", "detectorId", "alertWebUrl", "actorDisplayName",
@@ -34,7 +36,7 @@ _ALERT_FACTS: Final = (
     "threatDisplayName", "threatFamilyName", "firstActivityDateTime", "lastActivityDateTime", "firstActivity",
     "lastActivity",
 )  # fmt: skip
-_ALERT_KEPT: Final = frozenset({"threatDisplayName", "threatFamilyName"})
+_ALERT_LEAVING: Final = frozenset(_ALERT_FACTS) - {"threatDisplayName", "threatFamilyName"}
 _MODELLED: Final = frozenset(
     {
         "device", "file", "process", "ip", "url", "user", "mailbox", "analyzedmessage", "submissionmail", "registrykey",
@@ -83,7 +85,7 @@ def evidence_read(document: dict[str, Any]) -> dict[str, Any]:
     pieces = _unique(graph_evidence(item) for item in found)
     known = [piece for piece in pieces if not isinstance(piece, dict) or piece.get("kind") in _MODELLED]
     others = [piece for piece in pieces if isinstance(piece, dict) and piece.get("kind") not in _MODELLED]
-    facts = facts_of([dict(piece) for piece in known if isinstance(piece, dict)], _EVIDENCE_FACTS, _KEPT)
+    facts = facts_of(known, _EVIDENCE_FACTS)
     return _with(document, _main_last(_mails(known)), others, facts)
 
 
@@ -100,12 +102,12 @@ def entities_read(document: dict[str, Any]) -> dict[str, Any]:
     devices, document = _taken(document, "devices")
     found, document = _taken(document, "entities")
     pieces = _unique(flat_entity(item) for item in found)
-    facts = facts_of([dict(piece) for piece in pieces if isinstance(piece, dict)], _EVIDENCE_FACTS, _KEPT)
+    facts = facts_of(pieces, _EVIDENCE_FACTS)
     made = _with(document, _mails(pieces), [], facts)
     made["kinds"] = list(dict.fromkeys(str(piece.get("kind")) for piece in pieces if isinstance(piece, dict)))
     hosts = _unique(devices)
-    hosts = [dict(host) if isinstance(host, dict) else host for host in hosts]
-    return {**made, "devices": hosts, "device_facts": facts_of(hosts, _EVIDENCE_FACTS, _KEPT)}
+    left = [without(host, _EVIDENCE_LEAVING) for host in hosts]
+    return {**made, "devices": left, "device_facts": facts_of(hosts, _EVIDENCE_FACTS)}
 
 
 def _with(
@@ -114,12 +116,12 @@ def _with(
     """The document with its evidence; ``stopped`` says how, when all that was detected was stopped."""
     states = [str(state).lower() for state in facts.get("detectionStatus", ())]
     stopped = states[0] if states and set(states) <= _STOPPED else None
-    facts_of(evidence, _EVIDENCE_FACTS, _KEPT)
-    made = {**document, "evidence": evidence, "others": others, "facts": facts, "stopped": stopped}
+    left = [without(piece, _EVIDENCE_LEAVING) for piece in evidence]
+    made = {**document, "evidence": left, "others": others, "facts": facts, "stopped": stopped}
     alerts = document.get("alerts")
     if isinstance(alerts, list):
-        copies = [dict(alert) if isinstance(alert, dict) else alert for alert in alerts]
-        made |= {"alerts": copies, "alert_facts": facts_of(copies, _ALERT_FACTS, _ALERT_KEPT)}
+        left = [without(alert, _ALERT_LEAVING) for alert in alerts]
+        made |= {"alerts": left, "alert_facts": facts_of(alerts, _ALERT_FACTS)}
     return made
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from nightdesk.normalizers.microsoft_defender_xdr.evidence import facts_of
+from nightdesk.normalizers.microsoft_defender_xdr.evidence import facts_of, without
 
 __all__ = ["registry_path", "states_read"]
 
@@ -26,6 +26,8 @@ _STATES: Final = {
     "cloudAppStates": ("riskScore",),
     "securityResources": ("resourceType",),
 }  # fmt: skip
+# The rest is read where it stands too.
+_LEAVING: Final = {name: frozenset(wanted) - {"aadUserId", "family"} for name, wanted in _STATES.items()}
 # The hives as Graph's first security API names them.
 _HIVES: Final = {
     "currentconfig": "HKEY_CURRENT_CONFIG", "currentuser": "HKEY_CURRENT_USER",
@@ -41,8 +43,8 @@ def states_read(document: dict[str, Any]) -> dict[str, Any]:
     for name, wanted in _STATES.items():
         states = document.get(name)
         if isinstance(states, list):
-            made[name] = [dict(state) if isinstance(state, dict) else state for state in states]
-            facts[name] = facts_of(made[name], wanted, {"aadUserId", "family"})
+            made[name] = [without(state, _LEAVING[name]) for state in states]
+            facts[name] = facts_of(states, wanted)
     return {**made, "facts": facts}
 
 

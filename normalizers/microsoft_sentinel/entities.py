@@ -15,6 +15,7 @@ from nightdesk.normalizers.microsoft_sentinel.names import Entity, host_name, id
 __all__ = ["flat", "folded"]
 
 _SEPARATORS: Final = re.compile(r"[^a-z0-9$]")
+_NESTED: Final = frozenset({dict, list})
 _OPEN: Final = frozenset({"additionaldata", "extendedproperties"})  # bags of fields that customers name
 _RENAMED: Final = {
     "accountname": "name", "filename": "name", "malwarename": "name", "appname": "name", "valuename": "name",
@@ -60,8 +61,12 @@ def folded(value: Any, depth: int = 0) -> Any:
         return value
     made: Entity = {}
     for name, inner in value.items():
-        key = _fold(str(name))
-        made[key if key not in made else str(name)] = inner if key in _OPEN else folded(inner, depth + 1)
+        key = name.lower()
+        if not (key.isalnum() and key.isascii()):
+            key = _SEPARATORS.sub("", key)
+        if inner.__class__ in _NESTED and key not in _OPEN:
+            inner = folded(inner, depth + 1)  # noqa: PLW2901
+        made[key if key not in made else name] = inner
     return made
 
 
@@ -84,7 +89,7 @@ def _opened(raw: Any) -> Entity | None:
     made: Entity = {}
     for name, value in entity.items():
         key = _RENAMED.get(name, name)
-        if name.endswith(("entityid", "entityids")):
+        if "entityid" in name and name.endswith(("entityid", "entityids")):
             key = name.removesuffix("s").removesuffix("entityid")
             key = {"filehash": "filehashes", "file": "files", "process": "processes"}.get(key, key)
             every = value if isinstance(value, list) else [value]
@@ -106,12 +111,12 @@ def flat(raw: list[Any]) -> tuple[list[Entity], list[Any]]:
     while waiting:
         item = waiting.pop()
         entity = _opened(item)
-        if entity is None or set(entity) <= {"$ref", "type"}:
+        if entity is None or entity.keys() <= {"$ref", "type"}:
             others += [item] if entity is None else []
             continue
         key = str(entity.pop("$id", "") or f"n{len(found)}").lower()
-        for name, kind in _LINKS.items():
-            if name not in entity or not any(isinstance(part, dict) for part in _parts(entity[name])):
+        for name in [name for name in _LINKS if name in entity]:
+            if not any(isinstance(part, dict) for part in _parts(entity[name])):
                 continue
             pointers: list[str] = []
             for part in _parts(entity[name]):
@@ -120,7 +125,7 @@ def flat(raw: list[Any]) -> tuple[list[Entity], list[Any]]:
                 if "$ref" in part:
                     pointers.append(_last(part["$ref"]))
                     continue
-                inner = {"type": kind, **folded(part)}
+                inner = {"type": _LINKS[name], **part}
                 inner["$id"] = str(inner.get("$id") or f"{key}.{name}.{len(pointers)}").lower()
                 pointers.append(inner["$id"])
                 waiting.append(inner)
@@ -137,13 +142,15 @@ def flat(raw: list[Any]) -> tuple[list[Entity], list[Any]]:
 
 def _judge(entity: Entity, found: Mapping[str, Entity]) -> None:
     """What the product itself holds to be bad, and what other entities already say."""
-    words = (entity.get("lastverdict"), entity.get("suspicionlevel"), entity.get("verdict"))
-    if any(isinstance(word, str) and word.lower() in _VERDICTS for word in words):
-        entity["hostile"] = entity["type"]
+    for name in ("lastverdict", "suspicionlevel", "verdict"):
+        word = entity.get(name)
+        if isinstance(word, str) and word.lower() in _VERDICTS:
+            entity["hostile"] = entity["type"]
     for mark, names in _MARKS.items():
         for name in names:
-            for part in linked(entity, name, found):
-                part[mark] = True
+            if name in entity:
+                for part in linked(entity, name, found):
+                    part[mark] = True
     if entity["type"] == "malware":
         for part in (*linked(entity, "files", found), *linked(entity, "processes", found)):
             part["hostile"] = part["type"]
@@ -152,10 +159,10 @@ def _judge(entity: Entity, found: Mapping[str, Entity]) -> None:
 def _linked(entity: Entity, found: Mapping[str, Entity]) -> Entity:
     """The entity with what it points at in place, and its own names put together."""
     made = dict(entity)
-    for name, target in _LINKS.items():
-        if not isinstance(entity.get(name), dict):
+    for name in [name for name in _LINKS if name in entity]:
+        if not isinstance(entity[name], dict):
             continue
-        parts = linked(entity, name, found)
+        target, parts = _LINKS[name], linked(entity, name, found)
         if len(parts) < len(entity[name]["pointers"]):
             made["dangling"] = [pointer for pointer in entity[name]["pointers"] if pointer not in found]
         if target in _TOLD_BY:

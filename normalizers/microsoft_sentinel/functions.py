@@ -1,6 +1,6 @@
 """What Sentinel's forms need before their paths are read: entities flat, alerts of an incident, mails put together."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any, Final
 
 from nightdesk.normalizers.microsoft_sentinel.entities import flat, folded
@@ -84,13 +84,13 @@ def _main_last(document: Mapping[str, Any], entities: list[dict[str, Any]]) -> l
 
 def _facts(elements: list[dict[str, Any]], names: Iterable[str], kept: Collection[str] = ()) -> dict[str, Any]:
     """All that the elements say under these names, each value once; it leaves them but where it is kept."""
-    made: dict[str, dict[str, Any]] = {}
+    made: dict[str, dict[Hashable, Any]] = {}
     for element in elements:
-        for name in names:
-            value = element.get(name) if name in kept else element.pop(name, None)
+        for name in [name for name in names if name in element]:
+            value = element[name] if name in kept else element.pop(name)
             for part in value if isinstance(value, list) else (value,):
-                if part not in (None, "", [], {}):
-                    made.setdefault(name, {}).setdefault(repr(part), part)
+                if part or part not in (None, "", [], {}):
+                    made.setdefault(name, {}).setdefault(part if part.__class__ is str else (repr(part),), part)
     return {name: list(values.values()) for name, values in made.items()}
 
 

@@ -9,13 +9,14 @@ import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from nightdesk.stix.codeblock import Block, Names, pointer_of
 from nightdesk.stix.fields import ALERT_FIELDS, OBJECT_FIELDS, OBSERVATION_FIELDS
 from nightdesk.stix.functions import FUNCTIONS
 from nightdesk.stix.header import Header
 from nightdesk.stix.mapping import Alternative, Entry, Expression, Mapping_
+from nightdesk.stix.needs import ALL_NEEDED, ESSENTIAL, gate_of, needs_objects
 from nightdesk.stix.paths import LIST, Path_
 
 __all__ = ["source_of"]
@@ -26,13 +27,6 @@ _COERCE = {
 }  # fmt: skip
 _MANY = frozenset({"texts", "hashes"})
 _RULE_FIELDS = ("rule_id", "rule_name", "rule_version", "rule_type", "rule_url")
-# Without one of these (of ``traffic`` and ``link``: without all) there is no such object, whatever else is known.
-_ESSENTIAL: Final[Mapping[str, tuple[str, ...]]] = {
-    "file": ("name", "path", "hashes"), "account": ("login", "uid"), "asset": ("value", "hostname", "fqdn"),
-    "process": ("pid", "command_line", "cwd", "image"), "message": ("subject", "sender"),
-    "certificate": ("hashes", "serial"), "traffic": ("source_port", "destination_port"), "link": ("value", "target"),
-}  # fmt: skip
-_ALL_NEEDED = frozenset({"traffic", "link"})
 
 
 class _Writer:
@@ -41,11 +35,11 @@ class _Writer:
         self.names = Names()
         self.root = Block("doc", 1, "")
         self.looped: frozenset[str] = frozenset()
-        used: Counter[Alternative] = Counter()
-        for _, expression, _ in mapping.expressions():
-            used.update(found for found in expression if found.calls and not found.relative)
+        every = [found for _, expression, _ in mapping.expressions() for found in expression]
+        used = Counter(found for found in every if found.calls and not found.relative)
         self.again = {found for found, count in used.items() if count > 1}
-        self.plural = frozenset(self._plural())
+        self.asked = {found.reference for found in every if found.reference}
+        self.plural = self.asked & {*self._plural()}
 
     def _plural(self) -> Iterable[str]:
         """Labels whose every object is asked for, not only the last."""
@@ -198,7 +192,8 @@ class _Writer:
         for each, group in itertools.groupby(entries, lambda entry: entry.each):
             together = list(group)
             for entry in together:
-                self.root.add(f"r_{entry.label} = None")
+                if entry.label in self.asked:
+                    self.root.add(f"r_{entry.label} = None")
                 if entry.label in self.plural:
                     self.root.add(f"all_{entry.label} = {'[]' if each is None else '()'}")
             if each is None:
@@ -208,7 +203,7 @@ class _Writer:
 
     def _gated(self, entries: list[Entry]) -> None:
         """Entries that only an alert with one of some keys can have cost one look where it has none of them."""
-        for gate, group in itertools.groupby(entries, _gate):
+        for gate, group in itertools.groupby(entries, gate_of):
             block = self.root.gated() if gate else self.root
             for entry in group:
                 self._entry(entry, block)
@@ -227,50 +222,63 @@ class _Writer:
         block.add(f"if {values}:")
         inner = Block(f"d{item}", 3, pointer)
         self.looped = frozenset(entry.label for entry in entries) if len(entries) > 1 else frozenset()
+        asked = [entry.label for entry in entries if entry.label in self.asked]
+        for label in asked:
+            block.add(f"all_{label} = []", 1)
         for entry in entries:
-            block.add(f"all_{entry.label} = []", 1)
-            if len(entries) > 1:
+            if len(entries) > 1 and entry.label in asked:
                 inner.add(f"r_{entry.label} = None")
             self._entry(entry, inner)
         self.looped = frozenset()
         block.add(f"for {item} in {values}:", 1)
         body = inner.text()
-        strict = all(map(_needs_objects, entries))
+        strict = all(map(needs_objects, entries))
         if strict or any(f"d{item}." in line for line in body):
             otherwise = f"as_dict({item}, {pointer!r}, B)" if strict else "EMPTY"
             block.add(f"d{item} = {item} if {item}.__class__ is dict else {otherwise}", 2)
         block.lines += body
-        for entry in entries:
-            block.add(f"if all_{entry.label}: r_{entry.label} = all_{entry.label}[-1]", 1)
+        if not body:
+            block.add("pass", 2)  # nothing of these objects can be made
+        for label in asked:
+            block.add(f"if all_{label}: r_{label} = all_{label}[-1]", 1)
             if len(entries) > 1:
-                block.add(f"else: r_{entry.label} = None", 1)
+                block.add(f"else: r_{label} = None", 1)
 
     def _entry(self, entry: Entry, block: Block) -> None:
         if entry.when is None:
             self._build(entry, block)
             return
         expression, operator, word = entry.when
-        tested = self.value(block, expression, "raw")
-        test = (
-            f"str({tested}).lower() {operator} {word.lower()!r}"
-            if operator
-            else f"{tested} not in (None, '', False, [], {{}})"
-        )
+        if operator:
+            test = f"{self._lowered(block, expression)} {operator} {word.lower()!r}"
+        else:
+            test = f"{self.value(block, expression, 'raw')} not in (None, '', False, [], {{}})"
         block.add(f"if {test}:")
         inner = block.deeper()
         self._build(entry, inner)
         block.lines += inner.lines
 
+    def _lowered(self, block: Block, expression: Expression) -> str:
+        """A value as conditions compare it; a plain one of a list's element is read once for all of them."""
+        found = expression[0]
+        if len(expression) > 1 or not found.relative or found.calls or len(found.path) != 1 or LIST in found.path:
+            return f"str({self.value(block, expression, 'raw')}).lower()"
+        known = block.known.get(("lowered", found.path))
+        if known is None:
+            known = block.known["lowered", found.path] = self.names.fresh("t")
+            block.hoist(f"{known} = str({block.root}.get({found.path[0]!r})).lower()")
+        return known
+
     def _build(self, entry: Entry, block: Block) -> None:
         kinds = OBJECT_FIELDS[entry.kind]
-        essential = _ESSENTIAL.get(entry.kind, ("value",))
+        essential = ESSENTIAL.get(entry.kind, ("value",))
         known = {
             name: self.argument(block, kinds[name], entry.fields[name]) for name in essential if name in entry.fields
         }
         tests = [f"{text} is not None" if kinds[name] not in _MANY else text for name, text in known.items()]
-        if not tests or (entry.kind in _ALL_NEEDED and len(tests) < len(essential)):
+        if not tests or (entry.kind in ALL_NEEDED and len(tests) < len(essential)):
             return
-        block.add(f"if {(' and ' if entry.kind in _ALL_NEEDED else ' or ').join(tests)}:")
+        block.add(f"if {(' and ' if entry.kind in ALL_NEEDED else ' or ').join(tests)}:")
         inner = block.deeper()
         for name, value in entry.fields.items():
             if name not in known:
@@ -290,7 +298,8 @@ class _Writer:
             arguments.append("role=None")
         if entry.has_pointer:
             arguments.append(f"pointer={self._valuepointer_of(entry, block)!r}")
-        block.add(f"r_{entry.label} = B.{entry.kind}({', '.join(arguments)})")
+        named = f"r_{entry.label} = " if entry.label in self.asked else ""
+        block.add(f"{named}B.{entry.kind}({', '.join(arguments)})")
         if entry.label in self.plural:
             block.add(f"if r_{entry.label}: all_{entry.label}.append(r_{entry.label})")
 
@@ -363,33 +372,6 @@ def _home(expression: Expression) -> Path_ | None:
     if found is None or not found.path or found.reference or found.literal is not None or found.relative:
         return None
     return None if found.calls or LIST in found.path else found.path[:-1]
-
-
-def _gate(entry: Entry) -> tuple[str, ...]:
-    """The payload's keys of which one must be there for the object to be; empty where that cannot be said."""
-    if entry.when is not None:
-        expression, operator, word = entry.when
-        keys = _keys([expression])
-        if keys and (not operator or (operator == "==" and word.lower() != "none")):
-            return keys
-    given = [entry.fields[name] for name in _ESSENTIAL.get(entry.kind, ("value",)) if name in entry.fields]
-    many = [field if field and isinstance(field[0], tuple) else (field,) for field in given]
-    if entry.kind in _ALL_NEEDED:
-        return next((keys for field in many if (keys := _keys(field))), ())
-    return _keys([expression for field in many for expression in field])
-
-
-def _keys(expressions: Iterable[Expression]) -> tuple[str, ...]:
-    found = [alternative for expression in expressions for alternative in expression]
-    if any(item.reference or item.literal is not None or item.relative or not item.path for item in found):
-        return ()
-    return tuple(sorted({item.path[0] for item in found}))
-
-
-def _needs_objects(entry: Entry) -> bool:
-    """True when an entry reads keys of the elements it repeats over, and never an element itself."""
-    found = [item for expression in entry.expressions() for item in expression if item.relative]
-    return bool(found) and all(item.path for item in found)
 
 
 def source_of(mapping: Mapping_) -> str:

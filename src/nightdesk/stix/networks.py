@@ -11,19 +11,26 @@ from nightdesk.stix import values
 
 __all__ = ["is_inside", "is_outside"]
 
-_INSIDE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        # Private use (RFC 1918, RFC 4193), carrier-grade NAT (RFC 6598), link-local, loopback.
-        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "100.64.0.0/10", "169.254.0.0/16", "fe80::/10",
-        "127.0.0.0/8", "::1/128",
-    )
-)  # fmt: skip
-_NOBODYS: Final = tuple(
+_NETWORKS: Final = {
+    # Private use (RFC 1918, RFC 4193), carrier-grade NAT (RFC 6598), link-local, loopback.
+    "10.0.0.0/8": "inside", "172.16.0.0/12": "inside", "192.168.0.0/16": "inside", "fc00::/7": "inside",
+    "100.64.0.0/10": "inside", "169.254.0.0/16": "inside", "fe80::/10": "inside", "127.0.0.0/8": "inside",
+    "::1/128": "inside",
     # Unspecified, multicast, limited broadcast (RFC 6890).
-    ipaddress.ip_network(text)
-    for text in ("0.0.0.0/8", "::/128", "224.0.0.0/4", "ff00::/8", "255.255.255.255/32")
-)
+    "0.0.0.0/8": "nobody", "::/128": "nobody", "224.0.0.0/4": "nobody", "ff00::/8": "nobody",
+    "255.255.255.255/32": "nobody",
+}  # fmt: skip
+
+
+def _ranges(version: int) -> tuple[tuple[int, int, str], ...]:
+    """First and last address of each network of a version, as numbers, and whose they are."""
+    networks = [(ipaddress.ip_network(text), place) for text, place in _NETWORKS.items()]
+    of_version = [(found, place) for found, place in networks if found.version == version]
+    return tuple((int(found[0]), int(found[-1]), place) for found, place in of_version)
+
+
+_RANGES_4: Final = _ranges(4)
+_RANGES_6: Final = _ranges(6)
 
 
 def is_inside(text: str | None) -> bool:
@@ -43,8 +50,11 @@ def _place(text: str | None) -> str:
 
 @lru_cache(maxsize=65536)
 def _place_of(address: str) -> str:
-    found = ipaddress.ip_address(address)
-    for place, networks in (("inside", _INSIDE), ("nobody", _NOBODYS)):
-        if any(found in network for network in networks if network.version == found.version):
+    if ":" in address:
+        number, ranges = int(ipaddress.IPv6Address(address)), _RANGES_6
+    else:
+        number, ranges = int.from_bytes(map(int, address.split(".")), "big"), _RANGES_4
+    for first, last, place in ranges:
+        if first <= number <= last:
             return place
     return "outside"

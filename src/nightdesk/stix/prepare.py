@@ -87,8 +87,14 @@ def parse_json(document: dict[str, Any], *paths: str) -> dict[str, Any]:
     """Texts that hold JSON (Sentinel's ``Entities``) become what they hold; a text that is no JSON stays a text."""
     made: Any = document
     for path in paths:
-        made = _replaced(made, parse_path(path), _decoded)
+        made = _replaced(made, _path(path), _decoded)
     return dict(made)
+
+
+@lru_cache(maxsize=1024)
+def _path(text: str) -> tuple[str, ...]:
+    """The paths of all mappings' steps are few, and every alert asks for its own."""
+    return parse_path(text)
 
 
 def by_name(document: dict[str, Any], path: str, name: str, value: str) -> dict[str, Any]:
@@ -108,7 +114,7 @@ def by_name(document: dict[str, Any], path: str, name: str, value: str) -> dict[
                 made[key] = [made[key], found]
         return made
 
-    return dict(_replaced(document, parse_path(path), named))
+    return dict(_replaced(document, _path(path), named))
 
 
 def _decoded(value: Any) -> Any:

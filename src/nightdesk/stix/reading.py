@@ -191,6 +191,8 @@ def as_scalar(value: Any, pointer: str, report: Reports) -> str | int | float | 
         return float(value)
     if value.__class__ is int:
         return int(value) if -_LARGEST <= value <= _LARGEST else str(value)
+    if value.__class__ is list and len(value) == 1 and value[0].__class__ is str:
+        return value[0] or None
     if value.__class__ is list and list in {item.__class__ for item in value}:
         value = [inner for item in value for inner in (item if item.__class__ is list else (item,))]
     try:

@@ -87,13 +87,15 @@ def address(text: str) -> tuple[str, str] | None:
     """(``ipv4-addr`` | ``ipv6-addr``, RFC 5952 form); a zone index is dropped, an IPv4-mapped address is IPv4."""
     if _PLAIN_IPV4.fullmatch(text):
         return "ipv4-addr", text
+    bare = text.strip().strip("[]").partition("%")[0]
+    if ":" not in bare:
+        return ("ipv4-addr", bare) if _PLAIN_IPV4.fullmatch(bare) else None
     try:
-        parsed = ipaddress.ip_address(text.strip().strip("[]").partition("%")[0])
+        parsed = ipaddress.IPv6Address(bare)
     except ValueError:
         return None
-    if parsed.version == 6 and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return ("ipv4-addr" if parsed.version == 4 else "ipv6-addr"), str(parsed)
+    mapped = parsed.ipv4_mapped
+    return ("ipv6-addr", str(parsed)) if mapped is None else ("ipv4-addr", str(mapped))
 
 
 @_remembered(65536)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from nightdesk.normalizers.google_secops.functions import FUNCTIONS
-from nightdesk.normalizers.google_secops.tree import leaves
+from nightdesk.normalizers.google_secops.tree import spread
 
 STRANGE: tuple[Any, ...] = (None, "", 0, 1.5, True, [], {}, [[]], [{}], {"a": {}}, "\x00", [1, None, "x"], 2**70)
 
@@ -134,7 +134,9 @@ def test_nesting_without_end_is_no_reason_to_stumble() -> None:
     for _ in range(900):
         deep = [deep]
     assert _held(target={"a": deep}, additional={"b": deep}, securityResult=[{"c": deep}])["event_id"]
-    assert len(list(leaves({"a": deep}))) == 1
+    found: dict[str, Any] = {}
+    spread({"a": deep}, "", found)
+    assert [len(values) for values in found.values()] == [1]
 
 
 @pytest.mark.parametrize("value", STRANGE)
