@@ -65,7 +65,7 @@ def folded(value: Any, depth: int = 0) -> Any:
         if not (key.isalnum() and key.isascii()):
             key = _SEPARATORS.sub("", key)
         if inner.__class__ in _NESTED and key not in _OPEN:
-            inner = folded(inner, depth + 1)  # noqa: PLW2901
+            inner = folded(inner, depth + 1)  # noqa: PLW2901  # the rest of the loop wants it plain
         made[key if key not in made else name] = inner
     return made
 

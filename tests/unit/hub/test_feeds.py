@@ -168,3 +168,16 @@ def test_a_feed_stops_when_it_is_told(feed: Feed, connector: _Connector) -> None
         await asyncio.wait_for(running, 5)
 
     asyncio.run(go())
+
+
+def test_a_cursor_that_stays_expired_is_given_up_and_the_feed_begins_anew(
+    feed: Feed, hub: Hub, connector: _Connector
+) -> None:
+    connector.script = [Batch([RawRecord(b"{}", "k")], {"at": 1})]
+    asyncio.run(feed.once())
+    connector.script = [CursorExpiredError("gone")]
+    for _ in range(3):
+        asyncio.run(feed.once())
+    assert "begins again" in feed.state.problem
+    asyncio.run(feed.once())
+    assert connector.cursors[-2:] == [{"at": 1}, None]
