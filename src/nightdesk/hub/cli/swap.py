@@ -16,6 +16,15 @@ __all__ = ["swap_app"]
 
 _DEFAULT = Path("nightdesk.yaml")
 
+_PREFACE = """# What each swap would change
+
+Every ordered pair of vendors, rehearsed on their simulators with the bundled cases and one policy: `nightdesk
+swap matrix --out docs/reference/swap-matrix.md` writes this page). A cell says how many of the verbs that
+either offers the new vendor does at least as well as the old one; then those that lose a parameter (lossy),
+that cannot be read back or undone (weaker), that it refuses for some target, with a reason (refused in part),
+or that it lacks (missing). Policy and playbooks are the same everywhere: `tests/contract/test_swap_matrix.py`
+fails when that, or this page, stops being so."""
+
 swap_app = typer.Typer(help="Swap the vendor behind a role.", no_args_is_help=True)
 Role = Annotated[str, typer.Option("--role", help="edr, identity, firewall, …")]
 
@@ -30,7 +39,10 @@ def _rehearse(  # options of a command
         Path | None, typer.Option("--policy", help="The policy that decides; the demo's without.")
     ] = None,
     fail_on: Annotated[
-        str, typer.Option("--fail-on", help="Exit 1 when a verb is that bad or worse: lossy, weaker, failed, missing.")
+        str,
+        typer.Option(
+            "--fail-on", help="Exit 1 when a verb is that bad or worse: lossy, weaker, refused, failed, missing."
+        ),
     ] = "",
     tenant: Annotated[str, typer.Option("--tenant", help="List what this tenant's bound connector holds.")] = "",
     config: ConfigFile = _DEFAULT,
@@ -44,7 +56,7 @@ def _rehearse(  # options of a command
     from nightdesk.hub.swap.rehearse import rehearse
     from nightdesk.sdk.errors import ConfigError, Problem
 
-    grave = [Parity.LOSSY, Parity.WEAKER, Parity.FAILED, Parity.MISSING]
+    grave = [Parity.LOSSY, Parity.WEAKER, Parity.REFUSED, Parity.FAILED, Parity.MISSING]
     if fail_on and fail_on not in grave:
         fail(f"--fail-on {fail_on!r}: write one of {', '.join(grave)}", code=2, as_json=as_json)
     with troubles(as_json):
@@ -124,6 +136,39 @@ def _show(found: "Rehearsal", held: "list[Handed]") -> None:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:g}"
+
+
+@swap_app.command("matrix")
+def _matrix(
+    roles: Annotated[list[str] | None, typer.Option("--role", help="May be repeated; all with bundled cases.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the tables there, in Markdown.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rehearses every ordered pair of vendors of a role on their simulators. Exit 1 when a policy would change."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from nightdesk.hub.registry import Registry
+    from nightdesk.hub.setup import starter_policy
+    from nightdesk.hub.swap.matrix import markdown, matrix
+    from nightdesk.hub.swap.recorded import BUNDLED, bundled
+
+    with troubles(as_json):
+        registry = Registry.load()
+        with Progress(console=Console(stderr=True), transient=True, disable=as_json) as shown:
+            found = [
+                asyncio.run(matrix(registry, role, bundled(role).cases, starter_policy("demo")))
+                for role in shown.track(roles or BUNDLED, description="rehearsing")
+            ]
+    lines = [line for one in found for line in markdown(one)]
+    if out is not None:
+        out.write_text("\n".join([_PREFACE, "", *lines]), encoding="utf-8")
+    if as_json:
+        emit([pair for one in found for pair in one.pairs.values()])
+    elif out is None:
+        typer.echo("\n".join(lines))
+    if any(pair.policy_changed for one in found for pair in one.pairs.values()):
+        raise typer.Exit(1)
 
 
 @swap_app.command("record")

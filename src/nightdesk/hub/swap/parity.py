@@ -21,8 +21,10 @@ class Parity(StrEnum):
     """Done, without a parameter that the old one honours."""
     WEAKER = "weaker"
     """Accepted without a read-back, or not to be undone, where the old one was."""
+    REFUSED = "refused"
+    """Offered, and refused with a reason for a target or parameter that the old one took."""
     FAILED = "failed"
-    """Offered, and not in effect in the rehearsal though the old one's was."""
+    """Accepted, and not in effect in the rehearsal though the old one's was."""
     MISSING = "missing"
     """The old one can, the new one cannot."""
     NEITHER = "neither"
@@ -140,6 +142,9 @@ def _parity(
     if old is None:
         return Parity.BETTER, "the old one has no such verb"
     failed = [deed for deed, was in zip(after, before, strict=True) if was.effective and not deed.effective]
+    refused = [deed for deed in failed if not deed.accepted]
+    if refused and len(refused) == len(failed):
+        return Parity.REFUSED, refused[0].problem
     if failed and not new.accept_only:
         return Parity.FAILED, failed[0].problem or f"{failed[0].target} is {failed[0].state}"
     if new.accept_only and not old.accept_only:

@@ -47,6 +47,7 @@ class Deed:
     verb: str
     target: str
     offered: bool
+    accepted: bool = False
     state: str = ""
     losses: tuple[str, ...] = ()
     problem: str = ""
@@ -204,6 +205,7 @@ async def _do(hub: Hub, simulator: Simulator, case: RecordedCase, action: Record
         verb=action.verb,
         target=action.target,
         offered=True,
+        accepted=done.accepted_at is not None or done.state in _IN_EFFECT,
         state=done.state.value,
         losses=_losses(done),
         problem=done.error,

@@ -11,7 +11,9 @@ from nightdesk.sdk.manifest import Action, Manifest
 _MANIFEST = next(manifest for manifest in REGISTRY.manifests.values() if "host.isolate" in manifest.acts)
 _PLAIN: dict[str, Any] = {"stability": "beta", "scope": "hosts:write", "docs": "https://docs.example.com"}
 _ISOLATE = Action(**_PLAIN, read_back="state", inverse="host.release", parameters=("mode",))
-_DEED = Deed("case-1", "host.isolate", "host:ws-1", offered=True, state="effective", seconds=5.0, undone=True)
+_DEED = Deed(
+    "case-1", "host.isolate", "host:ws-1", offered=True, accepted=True, state="effective", seconds=5.0, undone=True
+)
 
 
 def manifest(**acts: Action) -> Manifest:
@@ -30,7 +32,7 @@ def row(old: Deed, new: Deed, old_action: Action | None, new_action: Action | No
     return next(verb for verb in found.verbs if verb.verb == "host.isolate")
 
 
-_NOT_OFFERED = replace(_DEED, offered=False, state="", undone=None)
+_NOT_OFFERED = replace(_DEED, offered=False, accepted=False, state="", undone=None)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,7 @@ _NOT_OFFERED = replace(_DEED, offered=False, state="", undone=None)
         ),
         (replace(_DEED, state="failed", problem="host offline"), _ISOLATE, Parity.FAILED),
         (replace(_DEED, undone=False), _ISOLATE, Parity.FAILED),
+        (replace(_DEED, accepted=False, state="failed", problem="no IPv6"), _ISOLATE, Parity.REFUSED),
         (_NOT_OFFERED, None, Parity.MISSING),
     ],
 )
