@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nightdesk import __version__
-from nightdesk.hub.cli import alerts, cases, coverage, estate, feeds, quality, running, swap
+from nightdesk.hub.cli import alerts, cases, coverage, estate, feeds, quality, running, simulate, swap
 
 __all__ = ["app"]
 
@@ -51,7 +51,7 @@ app.add_typer(running.policy_app, name="policy")
 app.add_typer(estate.vendors_app, name="vendors")
 app.add_typer(swap.swap_app, name="swap")
 app.command("quality")(quality.quality)
-app.command("simulate")(estate.simulate)
+app.command("simulate")(simulate.simulate)
 app.command("backfill")(feeds.backfill)
 app.command("normalize")(alerts.normalize)
 app.command("coverage")(coverage.coverage)

@@ -1,4 +1,4 @@
-"""Commands on vendors: what there is, whether it works, and simulators to try against."""
+"""Commands on vendors: what there is, and whether it works."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ from nightdesk.hub.cli.output import ConfigFile, Json, emit, fail, plain, table,
 if TYPE_CHECKING:
     from nightdesk.hub.registry import Registry
 
-__all__ = ["simulate", "vendors_app"]
+__all__ = ["vendors_app"]
 
 _DEFAULT = Path("nightdesk.yaml")
 
@@ -111,48 +111,3 @@ def _check(
         table("", ("connector", "vendor", "works", "version", "problems"), shown)
     if not all(found.ok for found in answers):
         raise typer.Exit(1)
-
-
-def simulate(
-    vendor: Annotated[str, typer.Argument()],
-    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 0,
-    faults: Annotated[Path | None, typer.Option("--faults", help="A fault plan (YAML).")] = None,
-    alerts: Annotated[int, typer.Option("--alerts", help="Raise this many alerts of the bundled story first.")] = 0,
-    seconds: Annotated[float, typer.Option("--seconds", help="Stop by itself after this long; 0: never.")] = 0.0,
-    as_json: Json = False,
-) -> None:
-    """Runs one vendor's simulator on loopback and prints the settings that reach it."""
-    import time
-    from datetime import timedelta
-
-    from nightdesk.hub.registry import Registry
-    from nightdesk.hub.story import night
-    from nightdesk.sdk.context import utc_now
-    from nightdesk.sdk.secrets import Secret
-    from nightdesk.sdk.testing import FaultPlan, serve
-
-    with troubles(as_json):
-        plan = FaultPlan.load(faults) if faults else FaultPlan()
-        simulator = Registry.load().simulator(vendor)(faults=plan)
-        story = night(utc_now() - timedelta(hours=5), alerts=max(alerts, 1))
-        simulator.add_devices(story.devices)
-        for alert in story.alerts[:alerts]:
-            simulator.add(alert)
-        try:
-            with serve(simulator, port=port) as served:
-                settings = {
-                    name: value.reveal() if isinstance(value, Secret) else value
-                    for name, value in simulator.settings(served.base_url).items()
-                }
-                if as_json:
-                    emit({"vendor": vendor, "base_url": served.base_url, "settings": settings})
-                else:
-                    typer.echo(f"{vendor} simulated at {served.base_url}; stop it with Ctrl-C")
-                    table("settings", ("key", "value"), list(settings.items()))
-                until = time.monotonic() + seconds
-                while not seconds or time.monotonic() < until:
-                    time.sleep(0.2)
-        except OSError as error:
-            fail(f"port {port}: {error.strerror}", as_json=as_json)
-        except KeyboardInterrupt:
-            typer.echo(f"{len(simulator.seen)} requests seen", err=True)
