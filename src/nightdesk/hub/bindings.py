@@ -105,6 +105,8 @@ class Bindings:
             found = await self._assets(connector, instance, target)
         elif target.kind in _OF_ACCOUNTS:
             found = await self._accounts(connector, instance, target)
+        elif target.kind is TargetKind.CASE:
+            return target.facts.get("ticket", "")
         else:
             return target.value
         if len(found) != 1:

@@ -20,6 +20,7 @@ from nightdesk.hub.protection import never_touch
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
+from nightdesk.hub.tickets import Tickets
 from nightdesk.sdk.context import Clock, Sleep, utc_now
 from nightdesk.sdk.errors import NightdeskError
 
@@ -27,6 +28,7 @@ __all__ = ["Hub"]
 
 _log = structlog.get_logger(__name__)
 _IDLE = 0.05
+_TICKETS = 15.0  # seconds between two looks at tickets
 _WATCH = 60.0  # seconds between two looks at what nobody reports
 
 
@@ -68,6 +70,7 @@ class Hub:
             for instance in tenant.instances.values()
             for stream in instance.pulls
         ]
+        self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
         self._idle = idle
         self._begun = clock()
         self._stop = asyncio.Event()
@@ -151,7 +154,9 @@ class Hub:
         """Works until ``stop``."""
         self._loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
-        tasks += [asyncio.create_task(work) for work in (self._pipeline(), self._engine(), self._watch())]
+        tasks += [
+            asyncio.create_task(work) for work in (self._pipeline(), self._engine(), self._watch(), self._tickets())
+        ]
         try:
             await self._stop.wait()
         finally:
@@ -186,6 +191,13 @@ class Hub:
             await self._safely("watch", asyncio.to_thread(self.watch))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH):
+                    await self._stop.wait()
+
+    async def _tickets(self) -> None:
+        while not self._stop.is_set():
+            await self._safely("tickets", self.tickets.once())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICKETS):
                     await self._stop.wait()
 
     def watch(self) -> None:
