@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["vendors_app"]
 
 _DEFAULT = Path("nightdesk.yaml")
+_MAX_SKEW = 120.0  # seconds; signatures and tokens stop working somewhere above
 
 vendors_app = typer.Typer(help="The vendors there are, from their manifests alone.")
 
@@ -71,9 +72,13 @@ def _check(
     """Does what normal operation does, at every bound connector, and says what would not work. Exit 1 if anything."""
     if not tenant:
         fail("--tenant is required: a tenant is always named", code=2, as_json=as_json)
+    from dataclasses import replace
+
     from nightdesk.hub.bindings import Bindings
     from nightdesk.hub.config import load_config
+    from nightdesk.hub.notices import sunset_warnings
     from nightdesk.hub.registry import Registry
+    from nightdesk.sdk.context import utc_now
     from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
     from nightdesk.sdk.ports import Health
 
@@ -82,6 +87,10 @@ def _check(
             answer: Health = await bindings.connector(tenant, instance).check_health()
         except NightdeskError as error:
             return Health(ok=False, problems=(str(error),))
+        skew = answer.clock_skew or 0.0
+        if answer.ok and abs(skew) > _MAX_SKEW:
+            problem = f"the vendor's clock differs by {skew:.0f} s from ours; correct the clock of this machine"
+            return replace(answer, ok=False, problems=(problem,))
         return answer
 
     async def all_of(bindings: Bindings, names: list[str]) -> list[Health]:
@@ -101,13 +110,21 @@ def _check(
             fail(f"{tenant} has no connector {name!r}; it has {', '.join(instances)}", code=2, as_json=as_json)
         answers = asyncio.run(all_of(Bindings(settings, registry), names))
     told = list(zip(names, answers, strict=True))
+    endings = {one: list(sunset_warnings(instances[one].manifest, utc_now().date())) for one in names}
     if as_json:
-        emit([{"connector": one, "vendor": instances[one].manifest.vendor, **plain(found)} for one, found in told])
+        emit(
+            [
+                {"connector": one, "vendor": instances[one].manifest.vendor, **plain(found), "warnings": endings[one]}
+                for one, found in told
+            ]
+        )
     else:
         shown = [
             (one, instances[one].manifest.vendor, "yes" if found.ok else "no", found.version, "; ".join(found.problems))
             for one, found in told
         ]
         table("", ("connector", "vendor", "works", "version", "problems"), shown)
+        for text in (text for texts in endings.values() for text in texts):
+            typer.echo(f"warning: {text}")
     if not all(found.ok for found in answers):
         raise typer.Exit(1)

@@ -45,6 +45,17 @@ _LASTING: tuple[tuple[FaultKind, tuple[type[VendorError], ...]], ...] = (
 )
 
 
+_SEEN_BY_HEALTH: tuple[FaultKind, ...] = (
+    "server_error",
+    "not_json",
+    "truncated_body",
+    "redirect",
+    "rate_limited",
+    "expired_token",
+    "missing_scope",
+)
+
+
 async def a_blip_costs_nothing(ground: Ground, subject: Subject) -> None:
     """Each fault once, in the middle of a drain: retried or raised, and the next poll has the rest."""
     async with ground.bench(subject) as bench:
@@ -125,7 +136,7 @@ async def health(ground: Ground, subject: Subject) -> None:
         good = await bench.connect().check_health()
         assert good.ok, f"the vendor works, and the check says {good.problems}"
         assert not good.problems, f"it is ok and has problems: {good.problems}"
-        for kind in ("server_error", "not_json", "expired_token", "missing_scope"):
+        for kind in _SEEN_BY_HEALTH:
             bench.simulator.faults.clear()
             bench.simulator.faults.add(kind)
             bad = await bench.connect().check_health()
