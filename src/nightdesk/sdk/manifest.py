@@ -38,7 +38,10 @@ class Setting(_Strict):
 
 
 class Stream(_Strict):
-    """One kind of alert (or of indicator) that comes in; ``product`` is the normaliser's slug."""
+    """One kind of alert (or of indicator) that comes in; ``product`` is the normaliser's slug.
+
+    ``tells_changes`` is false where the vendor tells of an alert once, and not when it is changed or closed.
+    """
 
     product: str
     stability: Stability
@@ -46,6 +49,7 @@ class Stream(_Strict):
     scope: str = ""
     paging: str = ""
     cursor: str = ""
+    tells_changes: bool = True
 
 
 class Action(_Strict):
