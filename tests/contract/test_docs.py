@@ -16,7 +16,6 @@ from nightdesk.autonomy.policy_file import read_policy
 from nightdesk.hub.config import config_schema
 from nightdesk.hub.registry import Registry
 from nightdesk.sdk import errors, hookspecs
-from nightdesk.sdk.manifest import load_manifest
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -149,12 +148,6 @@ def test_the_rule_in_the_readme_is_a_rule(tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(yaml.safe_dump({"policy_id": "readme", "version": "1", "rules": yaml.safe_load(rule)}))
     assert [one.id for one in read_policy(policy).rules] == ["authorised-scanner"]
-
-
-def test_the_manifest_in_the_tutorial_is_a_manifest(tmp_path: Path) -> None:
-    (text,) = _blocks(ROOT / "docs" / "tutorials" / "your-first-connector.md", "yaml")
-    (tmp_path / "manifest.yaml").write_text(text)
-    assert load_manifest(tmp_path / "manifest.yaml").vendor == "acme_edr"
 
 
 def test_every_command_line_in_the_documentation_is_one() -> None:

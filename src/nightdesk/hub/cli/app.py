@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nightdesk import __version__
-from nightdesk.hub.cli import alerts, cases, coverage, estate, feeds, quality, running, simulate, swap
+from nightdesk.hub.cli import alerts, cases, coverage, estate, feeds, plugin, quality, running, simulate, swap
 
 __all__ = ["app"]
 
@@ -50,6 +50,7 @@ app.add_typer(running.config_app, name="config")
 app.add_typer(running.policy_app, name="policy")
 app.add_typer(estate.vendors_app, name="vendors")
 app.add_typer(swap.swap_app, name="swap")
+app.add_typer(plugin.plugin_app, name="plugin")
 app.command("quality")(quality.quality)
 app.command("simulate")(simulate.simulate)
 app.command("backfill")(feeds.backfill)
