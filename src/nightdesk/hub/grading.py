@@ -13,6 +13,7 @@ from pathlib import Path
 import stix2
 from stix2.exceptions import STIXError
 
+from nightdesk.hub.fieldcoverage import field_coverage
 from nightdesk.hub.quality import RULES, claims, tier_reached
 from nightdesk.hub.registry import Registry
 from nightdesk.sdk.errors import NightdeskError
@@ -102,6 +103,9 @@ def _checks(subject: Subject, registry: Registry) -> dict[str, tuple[Check, ...]
     async def drift(ground: Ground, subject: Subject) -> None:
         await _drift_is_seen(ground, subject, normalizer)
 
+    async def fields(ground: Ground, subject: Subject) -> None:
+        await _every_field_is_fed(ground, subject, normalizer)
+
     return {
         "manifest-valid": (_nothing_to_prove,),  # it would not be here
         "folder-shape": (declared.folder_shape,),
@@ -122,7 +126,7 @@ def _checks(subject: Subject, registry: Registry) -> dict[str, tuple[Check, ...]
         "health-check": only(remote, failing.health),
         "owner-named": (_owner,),
         "known-limits-documented": (_limits,),
-        "field-coverage": only(bool(manifest.pulls), _fixtures),
+        "field-coverage": only(bool(manifest.pulls), fields),
         "stix-valid-and-deterministic": only(bool(manifest.pulls), stix),
         "actions-reversible-or-flagged": only(bool(manifest.acts), acting.effects, acting.one_way, acting.losses),
         "diagnostics-redacted": (declared.secrets_stay_secret,),
@@ -146,12 +150,40 @@ async def _doc_links(_: Ground, subject: Subject) -> None:
 
 
 async def _fixtures(_: Ground, subject: Subject) -> None:
-    root = next((one for one in subject.folder.parents if (one / "tests" / "fixtures").is_dir()), None)
-    if root is None:
-        raise _UncheckedError("fixtures are in the source tree alone")
+    root = _source_tree(subject)
     for name, stream in {**subject.manifest.pulls, **subject.manifest.receives}.items():
         found = list((root / "tests" / "fixtures" / stream.product).rglob("*.json"))
         assert len(found) >= 5, f"{name}: {len(found)} fixtures of {stream.product}, 5 are the least"
+
+
+async def _every_field_is_fed(ground: Ground, subject: Subject, normalizer: Normalizer) -> None:
+    """Of the forms that this connector delivers; a product's other forms come by other ways."""
+    root = _source_tree(subject)
+    delivered = await _forms(ground, subject, normalizer)
+    for product in {stream.product for stream in subject.manifest.pulls.values()}:
+        for found in field_coverage(normalizer, product, root / "tests" / "fixtures" / product):
+            if found.form in delivered:
+                assert not found.unfed, (
+                    f"{found.stream}: {len(found.unfed)} of {found.fields} mapped fields are in no fixture, such as "
+                    f"{', '.join(found.unfed[:5])}"
+                )
+
+
+async def _forms(ground: Ground, subject: Subject, normalizer: Normalizer) -> set[str]:
+    forms = set()
+    async with ground.bench(subject) as bench:
+        bench.burst(1)
+        for stream, spec in subject.manifest.pulls.items():
+            async for batch in bench.connect().pull(stream, None, limit=10):
+                forms |= {normalizer.normalize(spec.product, one.payload, _scope()).form for one in batch.records}
+    return forms
+
+
+def _source_tree(subject: Subject) -> Path:
+    root = next((one for one in subject.folder.parents if (one / "tests" / "fixtures").is_dir()), None)
+    if root is None:
+        raise _UncheckedError("fixtures are in the source tree alone")
+    return root
 
 
 async def _annotated(_: Ground, subject: Subject) -> None:

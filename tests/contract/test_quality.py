@@ -1,0 +1,31 @@
+"""Each connector's claims, proved on its simulator; no connector is below silver."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from tests.hubs import REGISTRY, VENDORS
+
+from nightdesk.hub.grading import grade
+from nightdesk.hub.quality import TIERS, tier_of
+from nightdesk.sdk.testing.subject import Ground
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[Ground]:
+    with Ground() as made:
+        yield made
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_no_connector_claims_less_than_silver(vendor: str) -> None:
+    assert TIERS.index(tier_of(REGISTRY.folders[vendor])) >= TIERS.index("silver")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_what_a_connector_claims_is_proved(vendor: str, ground: Ground) -> None:
+    found = asyncio.run(grade(REGISTRY, vendor, ground))
+    assert [row for row in found.rules if row.state == "failed"] == []
+    assert found.tier == tier_of(REGISTRY.folders[vendor])
+    assert found.proof == ("verified" if not REGISTRY.manifests[vendor].simulated else "simulated")
