@@ -79,7 +79,9 @@ class Bindings:
 
     async def route_to(self, tenant: str, instance: str, name: str, target: Target, native_id: str) -> Route:
         """The instance that acted, and nobody else."""
-        return self._route(tenant, instance, name, native_id or target.value)
+        # A ticket has an id of its own; until it has one it is found by its case.
+        itself = target.facts.get("ticket", "") if target.kind is TargetKind.CASE else target.value
+        return self._route(tenant, instance, name, native_id or itself)
 
     def _role(self, tenant: str, name: str, role: str) -> str:
         settings = self._settings.tenants.get(tenant)

@@ -115,7 +115,9 @@ class Tickets:
         reasons = " ".join(latest.reasons)[:1000]
         text = f"nightdesk: {latest.outcome}, {latest.verdict}. {reasons}"
         if closed != is_closed:
-            self._propose(tenant, row.case_id, _WISHES[closed], {"comment": text}, latest.decision_id)
+            # What a person did at the ticket is so there already, and needs no words of ours.
+            said = {} if latest.mode is Mode.HUMAN else {"comment": text}
+            self._propose(tenant, row.case_id, _WISHES[closed], said, latest.decision_id)
             return 1
         opened = next(one for one in alive if one.verb == "case.open")
         told = {one.decision_id for one in alive}
