@@ -14,7 +14,7 @@ import stix2
 from stix2.exceptions import STIXError
 
 from nightdesk.hub.fieldcoverage import field_coverage
-from nightdesk.hub.quality import RULES, claims, tier_reached
+from nightdesk.hub.quality import NO_EXEMPTION, RULES, claims, tier_reached
 from nightdesk.hub.registry import Registry
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.testing.checks import acting, declared, failing, pulling
@@ -64,8 +64,9 @@ async def grade(registry: Registry, vendor: str, ground: Ground) -> Grade:
         for tier, names in RULES.items()
         for name in names
     ]
-    met = {row.rule for row in rows if row.state in {"proved", "claimed", "exempt"}}
-    claimed = {row.rule for row in rows if row.state != "todo"}
+    excused = {row.rule for row in rows if row.state == "exempt" and row.rule not in NO_EXEMPTION}
+    met = {row.rule for row in rows if row.state in {"proved", "claimed"}} | excused
+    claimed = met | {row.rule for row in rows if row.state == "failed"}
     proof = "simulated" if manifest.simulated else "verified"
     return Grade(vendor, tier_reached(met), tier_reached(claimed), proof, tuple(rows))
 

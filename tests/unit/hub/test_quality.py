@@ -37,6 +37,12 @@ def test_an_exemption_needs_its_reason(value: Any, tier: str, tmp_path: Path) ->
     assert tier_of(_folder(tmp_path, {**_done("bronze"), RULES["bronze"][0]: value})) == tier
 
 
+def test_nothing_stands_in_for_a_live_tenant(tmp_path: Path) -> None:
+    excused = {"verified-live": {"exempt": True, "comment": "no tenant"}}
+    assert tier_of(_folder(tmp_path, {**_done(*RULES), **excused})) == "gold"
+    assert tier_of(_folder(tmp_path, _done(*RULES))) == "platinum"
+
+
 def test_without_a_file_there_is_no_tier(tmp_path: Path) -> None:
     assert tier_of(tmp_path) == "none"
 
