@@ -42,12 +42,16 @@ def test_every_vendor_does_what_it_offers(found: Matrix) -> None:
     assert not [(turn.vendor, turn.problems) for turn in found.turns.values() if turn.problems]
 
 
-def test_the_same_policy_decides_the_same_whichever_vendor_tells_it(found: Matrix) -> None:
-    told = {turn.vendor: turn.seen for turn in found.turns.values() if any(seen.told for seen in turn.seen)}
-    for vendor, seen in told.items():
-        assert [one.arrived for one in seen] == [one.told for one in seen], vendor
-    decisions = {vendor: [one.decisions for one in seen] for vendor, seen in told.items()}
-    assert len({str(made) for made in decisions.values()}) <= 1, decisions
+def test_the_same_policy_decides_the_same_unless_the_vendor_does_not_tell_what_it_asks_for(found: Matrix) -> None:
+    for turn in found.turns.values():
+        assert [one.arrived for one in turn.seen] == [one.told for one in turn.seen], turn.vendor
+    for pair, rehearsal in found.pairs.items():
+        for case in rehearsal.cases:
+            if case.told and not case.same_decision and found.turns[pair[0]].seen[0].told:
+                untold = {fact.partition(":")[0] for fact in (*case.facts_lost, *case.facts_gained)}
+                assert untold & {"technique", "severity"}, (pair, case)
+                cautious = [text.partition(" ")[0] for text in case.decision_to]
+                assert set(cautious) <= {"escalate", "propose_containment"}, (pair, case)
 
 
 def test_nothing_that_a_pair_has_in_common_fails(found: Matrix) -> None:
