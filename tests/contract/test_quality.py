@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 from tests.hubs import REGISTRY, VENDORS
 
 from nightdesk.hub.grading import grade
 from nightdesk.hub.quality import TIERS, tier_of
 from nightdesk.sdk.testing.subject import Ground
+
+_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +24,15 @@ def ground() -> Iterator[Ground]:
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_no_connector_claims_less_than_silver(vendor: str) -> None:
     assert TIERS.index(tier_of(REGISTRY.folders[vendor])) >= TIERS.index("silver")
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_only_a_real_server_makes_a_connector_verified(vendor: str) -> None:
+    said = yaml.safe_load((REGISTRY.folders[vendor] / "quality.yaml").read_text(encoding="utf-8"))
+    assert said["evidence"] == ("simulated" if REGISTRY.manifests[vendor].simulated else "verified")
+    if not REGISTRY.manifests[vendor].simulated:
+        assert "for_real" in said["real_server"]
+        assert (_ROOT / said["real_server"]).is_file()
 
 
 @pytest.mark.slow
