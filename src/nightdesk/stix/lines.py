@@ -115,7 +115,8 @@ def _cef(text: str) -> dict[str, Any]:
     custom: dict[str, Any] = {}
     for key in [key for key in pairs if key.endswith("Label")]:
         match = _CUSTOM.match(key)
-        if match and match[1] in pairs and pairs[key] not in custom:
+        # A label may have been another label's own field (cs1LabelLabel), and is gone then.
+        if match and key in pairs and match[1] in pairs and pairs[key] not in custom:
             # The label says what the customer's own field holds: it stands under that name.
             custom[str(pairs.pop(key))] = pairs.pop(match[1])
     return {"cef": header, "extension": pairs, **({"custom": custom} if custom else {})}

@@ -99,3 +99,9 @@ def test_a_megabyte_is_read_in_linear_time(part: str) -> None:
     assert read_line(f"CEF:0|a|b|c|d|e|1|{text}")["cef"]["name"] == "e"
     assert read_line(f"LEEF:1.0|a|b|c|d|{text}")["leef"]["event_id"] == "d"
     read_line(f"<1>1 - - - - - [{text}")
+
+
+def test_a_label_of_a_label_takes_its_field_once_and_breaks_nothing() -> None:
+    made = read_line("CEF:0|V|P|1|7|Name|5|cs1LabelLabel=Threat cs1Label=Subject cs1=Invoice")
+    assert made["custom"] == {"Threat": "Subject"}
+    assert made["extension"] == {"cs1": "Invoice"}
