@@ -1,4 +1,4 @@
-"""CrowdStrike Falcon over its OAuth2 API: alerts v2/v3, host containment, custom indicators."""
+"""CrowdStrike Falcon over its OAuth2 API: alerts, containment, commands on hosts, scans, quarantine, indicators."""
 
 from nightdesk.connectors.crowdstrike_falcon.connector import Connector
 

@@ -20,6 +20,7 @@ from nightdesk.sdk.errors import (
 )
 from nightdesk.sdk.http import HttpClient, OAuth2ClientCredentials
 from nightdesk.sdk.redaction import Redactor
+from nightdesk.sdk.verbatim import cut
 
 __all__ = ["VENDOR", "Answer", "Falcon"]
 
@@ -40,19 +41,22 @@ _CODES: Mapping[int, type[VendorError]] = {
     404: NotFoundError,
     409: RejectedError,
 }
-_BLANK = " \t\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One envelope. ``texts`` are the bytes of each resource, verbatim; ``errors`` may stand beside resources."""
+    """One envelope. ``elements`` are its resources, decoded and verbatim; ``errors`` may stand beside them."""
 
     operation: str
     status: int
-    resources: Sequence[Any]
-    texts: Sequence[bytes]
+    elements: Sequence[tuple[Any, bytes]]
     errors: Sequence[Mapping[str, Any]]
     meta: Mapping[str, Any]
+
+    @property
+    def resources(self) -> list[Any]:
+        """The resources, decoded."""
+        return [item for item, _ in self.elements]
 
     @property
     def trace_id(self) -> str:
@@ -173,10 +177,10 @@ def _host(url: str) -> str:
 
 def _answer(response: httpx.Response, operation: str) -> Answer:
     try:
-        text = response.content.decode("utf-8")
-        envelope = json.loads(text)
+        envelope = json.loads(response.content)
+        elements = cut(response.content, "resources")
     except (ValueError, RecursionError):
-        envelope = None
+        envelope, elements = None, []
     if not isinstance(envelope, dict):
         media = Redactor().clean(response.headers.get("content-type", "")) or "no content type"
         raise ResponseError(
@@ -187,39 +191,11 @@ def _answer(response: httpx.Response, operation: str) -> Answer:
             status=response.status_code,
             request_id=response.headers.get("x-cs-traceid"),
         )
-    resources, errors, meta = (envelope.get(name) for name in ("resources", "errors", "meta"))
+    errors, meta = envelope.get("errors"), envelope.get("meta")
     return Answer(
         operation=operation,
         status=response.status_code,
-        resources=resources if isinstance(resources, list) else [],
-        texts=[piece.encode() for piece in _elements(text, "resources")],
+        elements=elements,
         errors=[error for error in errors or () if isinstance(error, dict)],
         meta=meta if isinstance(meta, dict) else {},
     )
-
-
-def _elements(text: str, name: str) -> list[str]:
-    """The texts of the elements of one top-level list of a JSON object that is known to be well-formed."""
-    decode = json.JSONDecoder().raw_decode
-
-    def skip(at: int) -> int:
-        while text[at] in _BLANK:
-            at += 1
-        return at
-
-    found: list[str] = []
-    at = skip(skip(0) + 1)
-    while text[at] != "}":
-        key, at = decode(text, skip(at + 1) if text[at] == "," else at)
-        at = skip(skip(at) + 1)
-        if key != name or text[at] != "[":
-            at = skip(decode(text, at)[1])
-            continue
-        found, at = [], skip(at + 1)
-        while text[at] != "]":
-            begin = skip(at + 1) if text[at] == "," else at
-            end = decode(text, begin)[1]
-            found.append(text[begin:end])
-            at = skip(end)
-        at = skip(at + 1)
-    return found

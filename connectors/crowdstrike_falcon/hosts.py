@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nightdesk.connectors.crowdstrike_falcon.client import VENDOR, Falcon
-from nightdesk.sdk.errors import NotFoundError, RejectedError, UnsupportedError
+from nightdesk.sdk.errors import NotFoundError, RejectedError
 from nightdesk.sdk.ports import Command, Effect, Receipt
 from nightdesk.sdk.targets import Asset, AssetQuery
 
@@ -33,10 +33,9 @@ class Hosts:
         ``changed`` stays true for a repeat: the pre-state says that the host was otherwise before the first try.
         """
         lost = _losses(command)
-        before = str((await self._device(command.native_id)).get("status", ""))
+        before = str((await self.device(command.native_id)).get("status", ""))
         wanted = (_DONE[command.verb], _PENDING[command.verb])
-        was_so = command.pre_state.get("isolated")
-        repeat = was_so is not None and bool(was_so) is not (command.verb == "host.isolate")
+        repeat = command.began_otherwise("isolated", command.verb == "host.isolate")
         evidence = {"status_before": before}
         if before in wanted:
             return Receipt(command.native_id, changed=repeat, losses=lost, evidence=evidence)
@@ -55,7 +54,7 @@ class Hosts:
             refused = error
         if refused is not None:
             # Somebody was faster, or it was refused: the host's own status tells which.
-            if str((await self._device(command.native_id)).get("status", "")) not in wanted:
+            if str((await self.device(command.native_id)).get("status", "")) not in wanted:
                 raise refused
             return Receipt(command.native_id, changed=repeat, losses=lost, evidence=evidence)
         return Receipt(command.native_id, losses=lost, evidence={**evidence, "trace_id": answer.trace_id})
@@ -63,7 +62,7 @@ class Hosts:
     async def effect(self, command: Command) -> tuple[Effect, dict[str, Any], str]:
         """How far the containment is, whether it holds, and the vendor's word for it."""
         _losses(command)
-        status = str((await self._device(command.native_id)).get("status", ""))
+        status = str((await self.device(command.native_id)).get("status", ""))
         # A release that is still pending leaves the host contained.
         state = {"isolated": status in {"contained", "lift_containment_pending"}, "status": status}
         if status == _DONE[command.verb]:
@@ -121,7 +120,8 @@ class Hosts:
             raise self._falcon.complaint(answer)
         return hosts
 
-    async def _device(self, native_id: str) -> Mapping[str, Any]:
+    async def device(self, native_id: str) -> Mapping[str, Any]:
+        """One host as it is now. Raises NotFoundError."""
         if not native_id:
             raise RejectedError("no device is named", vendor=VENDOR, operation="read host")
         found = [host for host in await self._devices([native_id]) if host.get("device_id") == native_id]
@@ -131,9 +131,7 @@ class Hosts:
 
 
 def _losses(command: Command) -> tuple[str, ...]:
-    strange = set(command.parameters) - ({"mode"} if command.verb == "host.isolate" else set())
-    if strange:
-        raise UnsupportedError(f"{command.verb} has no parameter {', '.join(sorted(strange))}")
+    command.only(*(["mode"] if command.verb == "host.isolate" else []))
     mode = command.parameters.get("mode", "full")
     return () if mode == "full" else (f"mode={mode}: Falcon contains the whole host, but for its containment policy",)
 

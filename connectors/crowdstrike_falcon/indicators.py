@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nightdesk.connectors.crowdstrike_falcon.client import VENDOR, Falcon
-from nightdesk.connectors.crowdstrike_falcon.triage import marker
 from nightdesk.sdk.errors import RejectedError, UnsupportedError
 from nightdesk.sdk.ports import Command, Effect, Receipt
+from nightdesk.sdk.triage import marker
 
 __all__ = ["Indicators"]
 
@@ -28,6 +28,7 @@ class Indicators:
 
     async def block(self, command: Command) -> Receipt:
         """Makes the indicator unless one blocks already. Raises RejectedError when another stands in its place."""
+        command.only("duration")
         expiration = _expiration(command)
         there = await self._find(command)
         if there is not None and _blocks(there):
@@ -68,10 +69,11 @@ class Indicators:
 
     async def unblock(self, command: Command) -> Receipt:
         """Deletes our indicator by its id; a missing one is what was wanted."""
+        command.only()
         there = await self._find(command)
         if there is None:
             # Gone: by an earlier try of ours, when the pre-state still held our block.
-            return Receipt(changed=bool(command.pre_state.get("ours")))
+            return Receipt(changed=command.began_otherwise("ours", wanted=False))
         name = str(there.get("id") or "")
         if there.get("source") != self._source or not name:
             raise RejectedError(

@@ -18,6 +18,10 @@ from nightdesk.connectors.crowdstrike_falcon.payloads import alert_payload
 from nightdesk.connectors.crowdstrike_falcon.simulated_alerts import AlertsApi
 from nightdesk.connectors.crowdstrike_falcon.simulated_hosts import HostsApi
 from nightdesk.connectors.crowdstrike_falcon.simulated_iocs import IocsApi
+from nightdesk.connectors.crowdstrike_falcon.simulated_quarantine import QuarantineApi
+from nightdesk.connectors.crowdstrike_falcon.simulated_rtr import RtrApi
+from nightdesk.connectors.crowdstrike_falcon.simulated_scans import ScansApi
+from nightdesk.connectors.crowdstrike_falcon.simulated_shell import Shell
 from nightdesk.connectors.crowdstrike_falcon.wire import BadRequestError, Call, Wire
 from nightdesk.sdk import testing
 from nightdesk.sdk.context import Clock, utc_now
@@ -26,7 +30,9 @@ from nightdesk.sdk.testing import FaultPlan, SeenRequest, StoryAlert, StoryDevic
 
 __all__ = ["ALL_SCOPES", "PREFIX", "Simulator"]
 
-ALL_SCOPES = frozenset({"alerts:read", "alerts:write", "hosts:read", "hosts:write", "iocs:read", "iocs:write"})
+ALL_SCOPES = frozenset(
+    f"{api}:{right}" for api in ("alerts", "hosts", "iocs", "rtr", "ods", "quarantine") for right in ("read", "write")
+) | {"rtr:admin"}
 PREFIX = "cs-"
 """What makes a story's device id this vendor's own."""
 
@@ -37,6 +43,8 @@ _CONSOLE = "https://falcon.crowdstrike.com"
 _DISPOSITIONS = {"true_positive": "true-positive", "false_positive": "false-positive", "ignored": "benign-positive"}
 _READING_POSTS = frozenset(
     {_TOKEN_PATH, "/alerts/combined/alerts/v1", "/alerts/entities/alerts/v2", "/devices/entities/devices/v2"}
+    | {f"/real-time-response/entities/{kind}/GET/v1" for kind in ("sessions", "queued-sessions")}
+    | {"/quarantine/entities/quarantined-files/GET/v1"}
 )
 
 
@@ -73,6 +81,10 @@ class Simulator(testing.Simulator):
         self._alerts = AlertsApi(self._wire, self.now, self.faults, self.drift)
         self._hosts = HostsApi(self._wire, self.now, self.fleet, self.cid)
         self._iocs = IocsApi(self._wire, self.now, self.client_id)
+        self._shell = Shell(self.now, self.fleet)
+        self._rtr = RtrApi(self._wire, self._shell)
+        self._scans = ScansApi(self._wire, self.now, self.fleet)
+        self._quarantine = QuarantineApi(self._wire, self.now, self.fleet)
 
     @property
     def alerts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -80,13 +92,19 @@ class Simulator(testing.Simulator):
         return self._alerts.alerts
 
     @property
+    def scans(self) -> Mapping[str, Mapping[str, Any]]:
+        """Every on-demand scan by id."""
+        return self._scans.scans
+
+    @property
     def indicators(self) -> Mapping[str, Mapping[str, Any]]:
         """Every custom indicator by id."""
         return self._iocs.indicators
 
     def routes(self) -> list[BaseRoute]:
-        """The endpoints of the Alerts, Hosts and IOC Management APIs that a hub needs."""
-        table = [row for api in (self._alerts, self._hosts, self._iocs) for row in api.routes()]
+        """The endpoints that a hub needs of the Alerts, Hosts, IOC, RTR, ODS and Quarantine APIs."""
+        apis = (self._alerts, self._hosts, self._iocs, self._rtr, self._scans, self._quarantine)
+        table = [row for api in apis for row in api.routes()]
         guarded = [Route(path, self._guard(scope, call), methods=[method]) for method, path, scope, call in table]
         return [Route(_TOKEN_PATH, self._token, methods=["POST"]), *guarded]
 
@@ -104,11 +122,16 @@ class Simulator(testing.Simulator):
         self.fleet.devices[device_id].online = False
 
     def add(self, alert: StoryAlert) -> str:
-        """Raises an alert; its device enrols if it is new. ``created_timestamp`` is when it was told."""
+        """Raises an alert; its device enrols if it is new. ``created_timestamp`` is when it was told.
+
+        The sensor quarantined the file of its process; as the story has it running, somebody released it since.
+        """
         device: Mapping[str, Any] | None = None
         if alert.device is not None:
             self.add_devices([alert.device])
             device = self._hosts.record(f"{PREFIX}{alert.device.device_id}")
+            if alert.process is not None and alert.process.path in self.fleet.devices[device["device_id"]].files:
+                self._quarantine.note(device["device_id"], alert.process.path)
         payload = alert_payload(alert, cid=self.cid, console=_CONSOLE, device=device)
         composite_id = str(payload["composite_id"])
         if composite_id in self.alerts:
@@ -123,6 +146,15 @@ class Simulator(testing.Simulator):
     def add_indicator(self, indicator: Mapping[str, Any]) -> str:
         """What somebody else made in the console; gives its id."""
         return str(self._iocs.create(dict(indicator), created_by="analyst@example.com")["id"])
+
+    def add_script(self, name: str, prints: str = "") -> None:
+        """A custom script that an administrator uploaded, and what it prints wherever it runs."""
+        self._shell.scripts[name] = prints
+
+    def withdraw(self, session_id: str, request_id: str) -> bool:
+        """What an administrator does to a command that waits for its host; False when it waits no more."""
+        runs = self._shell.sessions[session_id].runs
+        return self._shell.withdraw(next(run for run in runs if run.request_id == request_id))
 
     def alert_state(self, native_id: str) -> Mapping[str, Any]:
         """Status, disposition and comments in our words."""

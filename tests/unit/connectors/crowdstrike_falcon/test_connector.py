@@ -2,7 +2,7 @@ import asyncio
 import json
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,6 @@ from starlette.routing import Route
 import nightdesk.connectors.crowdstrike_falcon as package
 from nightdesk.connectors.crowdstrike_falcon import Connector
 from nightdesk.connectors.crowdstrike_falcon.simulator import ALL_SCOPES, Simulator
-from nightdesk.connectors.crowdstrike_falcon.sweep import REMEMBERED, SWEEPS, Position, instant
 from nightdesk.sdk import ports
 from nightdesk.sdk.context import Context, Network, Settings
 from nightdesk.sdk.errors import (
@@ -34,17 +33,21 @@ from nightdesk.sdk.errors import (
     UnsupportedError,
 )
 from nightdesk.sdk.manifest import load_manifest, validate_settings
+from nightdesk.sdk.moments import instant
 from nightdesk.sdk.ports import Command, Effect
 from nightdesk.sdk.records import Batch, Cursor
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.targets import Asset, AssetQuery, Target
-from nightdesk.sdk.testing import StoryAlert, StoryDevice, serve
+from nightdesk.sdk.testing import Device, StoryAlert, StoryDevice, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
+from nightdesk.sdk.testing.story import StoryProcess
+from nightdesk.sdk.verbs import TargetKind
 
 T = TypeVar("T")
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 MANIFEST = load_manifest(Path(package.__file__).parent / "manifest.yaml")
-LAPTOP = StoryDevice("aid-1", "WS-0042", ("192.0.2.42",))
+ODD = StoryProcess("odd tool.exe", "C:\\Temp\\odd tool.exe", "odd", 7720, "5f" * 32)
+LAPTOP = StoryDevice("aid-1", "WS-0042", ("192.0.2.42",), processes=(ODD,))
 SERVER = StoryDevice("aid-2", "db-07", ("192.0.2.7",), "server", "Linux")
 BAD_HASH = "ab" * 32
 COMBINED = "/alerts/combined/alerts/v1"
@@ -263,12 +266,13 @@ def test_an_empty_answer_does_not_reset_the_cursor(site: Site) -> None:
     assert again[-1].cursor == cursor
 
 
-def test_the_cursor_holds_the_vendors_own_text_and_never_our_clock(site: Site) -> None:
+def test_the_cursor_holds_the_vendors_own_time_to_the_nanosecond_and_never_our_clock(site: Site) -> None:
     site.add("one", after=-3600.5)
+    site.add("two", after=-3600.000003)
     cursor = site.pull()[-1].cursor
     assert cursor is not None
-    assert cursor["created_timestamp"] == "2026-11-01T10:59:59.500000000Z"
-    assert cursor["updated_timestamp"] == "2026-11-01T10:59:59.500000000Z"
+    told = instant("2026-11-01T10:59:59.999997979Z")
+    assert cursor["newest"] == {"created_timestamp": told, "updated_timestamp": told}
 
 
 def test_the_cursor_of_a_page_is_not_past_the_page(site: Site) -> None:
@@ -277,8 +281,7 @@ def test_the_cursor_of_a_page_is_not_past_the_page(site: Site) -> None:
     for batch in site.pull(limit=2)[:3]:
         newest = max(json.loads(record.payload)["created_timestamp"] for record in batch.records)
         assert batch.cursor is not None
-        assert batch.cursor["created_timestamp"] == newest
-        assert batch.cursor["updated_timestamp"] == ""
+        assert batch.cursor["newest"] == {"created_timestamp": instant(newest), "updated_timestamp": 0}
 
 
 def test_the_first_pull_starts_a_day_back_or_where_it_is_told(site: Site) -> None:
@@ -329,8 +332,8 @@ def test_what_is_no_alert_is_kept_as_a_failure(site: Site, open_site: Callable[.
 
     batches = open_site(site.simulator, _app(answer)).pull()
     assert [(failure.payload, failure.pointer) for failure in batches[0].failures] == [
-        (b'"odd"', "/resources/1"),
-        (b"null", "/resources/2"),
+        (b'"odd"', "/1"),
+        (b"null", "/2"),
     ]
     assert keys(batches) == ["c:1:x"]
 
@@ -379,7 +382,12 @@ def test_a_page_token_that_repeats_ends_the_pull(site: Site, open_site: Callable
 
 
 @pytest.mark.parametrize(
-    "cursor", [{}, {"start": "yesterday", "created_timestamp": "", "updated_timestamp": "", "seen": []}]
+    "cursor",
+    [
+        {},
+        {"start": "yesterday", "newest": {"created_timestamp": 0, "updated_timestamp": 0}, "seen": []},
+        {"start": 0, "newest": {"created_timestamp": 0}, "seen": []},
+    ],
 )
 def test_a_cursor_that_is_not_ours_is_refused(site: Site, cursor: Cursor) -> None:
     _, error = site.pull_until_error(cursor, limit=1)
@@ -396,31 +404,6 @@ def test_what_is_remembered_is_bounded(site: Site) -> None:
     second = site.pull(first)[-1].cursor
     assert second is not None
     assert len(second["seen"]) == 1
-
-
-def test_a_flood_is_remembered_up_to_a_limit() -> None:
-    seen = {str(number): (None, None) for number in range(REMEMBERED + 5)}
-    position = Position("2026-11-01T00:00:00Z", dict.fromkeys(SWEEPS, ""), seen)
-    position.forget()
-    remembered = position.dump()["seen"]
-    assert len(remembered) == REMEMBERED
-    assert remembered[-1] == str(REMEMBERED + 4)
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("1970-01-01T00:00:01Z", 1_000_000_000),
-        ("1970-01-01T00:00:01.5Z", 1_500_000_000),
-        ("1970-01-01T00:00:01.123456789Z", 1_123_456_789),
-        ("1970-01-01T00:00:01.1234567891Z", 1_123_456_789),
-        ("2026-13-01T00:00:00Z", None),
-        ("1970-01-01", None),
-        (7, None),
-    ],
-)
-def test_times_are_read_to_the_nanosecond(text: Any, wanted: int | None) -> None:
-    assert instant(text) == wanted
 
 
 def test_one_alert_is_read_as_it_is_now(site: Site) -> None:
@@ -588,7 +571,7 @@ def test_what_is_declared_is_implemented(site: Site) -> None:
     assert not isinstance(connector, ports.Searches)
 
 
-@pytest.mark.parametrize("verb", ["ip.block", "process.terminate"])
+@pytest.mark.parametrize("verb", ["ip.block", "process.suspend"])
 def test_what_is_not_declared_is_refused(site: Site, verb: str) -> None:
     target = "address:203.0.113.9" if verb == "ip.block" else "process:x"
     for call in (site.act, site.read):
@@ -886,6 +869,290 @@ def test_hash_kinds_that_falcon_lacks_are_refused_and_weak_ones_declared(site: S
     with pytest.raises(UnsupportedError, match="sha256 and md5"):
         site.act(block(target=f"file:{'ab' * 20}"))
     assert "md5" in site.act(block(target=f"file:{'ab' * 16}")).losses[0]
+
+
+# Commands on a host
+
+
+RESPONDER = "/real-time-response/entities/active-responder-command/v1"
+ADMIN = "/real-time-response/entities/admin-command/v1"
+AWAY = {"device_id": "cs-aid-1"}
+
+
+def on_host(verb: str, key: str = "key-1", native_id: str = "cs-aid-1", **facts: str) -> Command:
+    known = {"pid": "7720", "path": ODD.path, **facts}
+    target = Target(TargetKind.PROCESS, ODD.name, known)
+    if verb.startswith("file."):
+        target = Target(TargetKind.FILE, f"sha256:{ODD.sha256}", known)
+    return Command("tenant-a", "action-1", verb, target, key, NOON, native_id)
+
+
+def script(text: Any, key: str = "key-1") -> Command:
+    return command("host.run_script", "host:ws-0042", "cs-aid-1", key, parameters={"script": text})
+
+
+def laptop(site: Site) -> Device:
+    return site.simulator.fleet.devices["cs-aid-1"]
+
+
+def test_a_process_is_ended_by_its_id_and_told_by_the_commands_status(site: Site) -> None:
+    assert site.read(on_host("process.terminate")).effect is Effect.NOT_IN_EFFECT
+    assert site.act(on_host("process.terminate")).evidence["command"] == "kill 7720"
+    assert laptop(site).processes == {}
+    reading = site.read(on_host("process.terminate"))
+    assert (reading.effect, reading.native_state, reading.state["terminated"]) == (Effect.IN_EFFECT, "complete", True)
+
+
+def test_a_kill_that_is_under_way_is_pending_and_one_that_failed_says_why(site: Site) -> None:
+    site.simulator.faults.add("late_effect", options={**AWAY, "seconds": 40})
+    site.act(on_host("process.terminate"))
+    assert site.read(on_host("process.terminate")).effect is Effect.PENDING
+    site.simulator.faults.clear()
+    site.time.advance(41)
+    assert site.read(on_host("process.terminate")).effect is Effect.IN_EFFECT
+    site.act(on_host("process.terminate", pid="4"))
+    reading = site.read(on_host("process.terminate", pid="4"))
+    assert (reading.effect, reading.state["terminated"]) == (Effect.FAILED, False)
+    assert "identifier 4" in reading.native_state
+
+
+def test_a_kill_whose_answer_was_lost_is_found_in_the_sessions_log_and_not_given_again(site: Site) -> None:
+    site.simulator.faults.add("lost_reply", path=RESPONDER, method="POST", times=1)
+    with pytest.raises(UnavailableError):
+        site.act(on_host("process.terminate"))
+    receipt = site.act(on_host("process.terminate"))
+    assert (receipt.changed, receipt.evidence["found"]) == (True, True)
+    assert sent(site, RESPONDER) == 1
+
+
+def test_a_kill_of_an_earlier_command_is_not_taken_for_this_ones(site: Site) -> None:
+    site.act(on_host("process.terminate"))
+    site.time.advance(60)
+    later = replace(on_host("process.terminate", "key-2"), requested_at=NOON + timedelta(seconds=60))
+    assert site.read(later).effect is Effect.NOT_IN_EFFECT
+    assert not site.act(later).evidence["found"]
+    assert site.read(later).effect is Effect.FAILED  # the process is gone since the first
+
+
+def test_times_in_the_log_are_held_against_the_vendors_clock(site: Site) -> None:
+    site.simulator.faults.add("clock_skew", options={"seconds": -90})
+    site.act(on_host("process.terminate"))
+    assert site.read(on_host("process.terminate")).effect is Effect.IN_EFFECT
+
+
+def test_a_kill_does_not_wait_for_a_host_that_is_offline(site: Site) -> None:
+    site.simulator.faults.add("offline_host", options=AWAY)
+    with pytest.raises(UnavailableError, match="is the host offline"):
+        site.act(on_host("process.terminate"))
+    site.act(on_host("file.fetch"))
+    with pytest.raises(UnavailableError, match="does not wait"):  # though a queued session is there now
+        site.act(on_host("process.terminate"))
+    site.simulator.faults.clear()
+    site.simulator.fleet.settle()
+    assert list(laptop(site).processes) == [7720]
+
+
+@pytest.mark.parametrize("pid", ["", "0", "-1", "7720 7721", "all", "1e3"])
+def test_a_process_without_one_plain_id_is_refused_before_anything_is_sent(site: Site, pid: str) -> None:
+    with pytest.raises(RejectedError, match="process id"):
+        site.act(on_host("process.terminate", pid=pid))
+    assert site.simulator.seen == []
+
+
+def test_a_host_id_that_would_change_the_query_is_refused(site: Site) -> None:
+    for native_id in ("", "x'+user_id:'@me"):
+        with pytest.raises(RejectedError, match="no device id"):
+            site.act(on_host("process.terminate", native_id=native_id))
+    assert site.simulator.seen == []
+
+
+def test_each_level_of_command_names_its_own_scope(site: Site) -> None:
+    site.simulator.scopes -= {"rtr:write", "rtr:admin"}
+    with pytest.raises(ScopeError, match="'Real time response: write'"):
+        site.act(on_host("process.terminate"))
+    with pytest.raises(ScopeError, match=r"'Real time response \(admin\): write'"):
+        site.act(script("triage"))
+    site.simulator.scopes -= {"rtr:read"}
+    with pytest.raises(ScopeError, match="'Real time response: read'"):
+        site.act(on_host("process.terminate"))
+
+
+def test_the_open_session_of_a_host_is_used_again_until_it_idles_out(site: Site) -> None:
+    first = site.act(on_host("process.terminate")).evidence["session_id"]
+    site.time.advance(599)
+    second = site.act(on_host("process.terminate", pid="4")).evidence["session_id"]
+    site.time.advance(600)
+    third = site.act(on_host("process.terminate", pid="8")).evidence["session_id"]
+    assert first == second != third
+    assert site.read(on_host("process.terminate")).effect is Effect.IN_EFFECT
+
+
+def test_a_file_is_fetched_once_its_upload_is_complete_and_its_hash_the_wanted_one(site: Site) -> None:
+    site.simulator.faults.add("late_effect", options={**AWAY, "seconds": 40})
+    assert site.act(on_host("file.fetch")).evidence["command"] == f'get "{ODD.path}"'
+    pending = site.read(on_host("file.fetch"))
+    assert (pending.effect, pending.native_state) == (Effect.PENDING, "UPLOADING")
+    site.time.advance(41)
+    reading = site.read(on_host("file.fetch"))
+    assert (reading.effect, reading.state["fetched"], reading.state["sha256"]) == (Effect.IN_EFFECT, True, ODD.sha256)
+
+
+def test_another_file_at_the_path_is_not_the_one_that_was_meant(site: Site) -> None:
+    laptop(site).files[ODD.path].sha256 = "cd" * 32
+    site.act(on_host("file.fetch"))
+    reading = site.read(on_host("file.fetch"))
+    assert (reading.effect, reading.state["fetched"]) == (Effect.FAILED, False)
+    assert "cdcd" in reading.native_state
+
+
+def test_a_file_that_is_not_there_is_a_failure_in_the_sensors_words(site: Site) -> None:
+    site.act(on_host("file.fetch", path="C:\\gone.exe"))
+    reading = site.read(on_host("file.fetch", path="C:\\gone.exe"))
+    assert reading.effect is Effect.FAILED
+    assert "Check your filename" in reading.native_state
+
+
+def test_a_fetch_waits_for_an_offline_host_and_is_not_queued_twice(site: Site) -> None:
+    site.simulator.faults.add("offline_host", options=AWAY)
+    assert site.act(on_host("file.fetch")).evidence["queued"]
+    assert site.act(on_host("file.fetch")).evidence["found"]
+    reading = site.read(on_host("file.fetch"))
+    assert (reading.effect, sent(site, RESPONDER)) == (Effect.PENDING, 1)
+    site.time.advance(86_400)
+    site.simulator.faults.clear()
+    assert site.read(on_host("file.fetch")).effect is Effect.IN_EFFECT
+
+
+def test_a_queued_fetch_that_somebody_withdrew_is_no_longer_on_its_way(site: Site) -> None:
+    site.simulator.faults.add("offline_host", options=AWAY)
+    evidence = site.act(on_host("file.fetch"))
+    assert site.simulator.withdraw(evidence.evidence["session_id"], evidence.native_action_id)
+    reading = site.read(on_host("file.fetch"))
+    assert (reading.effect, reading.native_state) == (Effect.NOT_IN_EFFECT, "withdrawn")
+    assert not site.act(on_host("file.fetch")).evidence["found"]
+
+
+@pytest.mark.parametrize("path", ["", 'C:\\a" & kill 4', "C:\\a\nkill 4"])
+def test_a_path_that_would_be_another_command_is_refused(site: Site, path: str) -> None:
+    with pytest.raises(RejectedError, match="path"):
+        site.act(on_host("file.fetch", path=path))
+    assert site.simulator.seen == []
+
+
+def test_a_custom_script_runs_with_its_options_and_its_output_is_put_together(site: Site) -> None:
+    site.simulator.add_script("triage.ps1", "one line\n" * 9)
+    order = script("triage.ps1 -Depth 'two levels'")
+    assert site.read(order).effect is Effect.NOT_IN_EFFECT
+    line = "runscript -CloudFile='triage.ps1' -CommandLine=```-Depth 'two levels'```"
+    assert site.act(order).evidence["command"] == line
+    reading = site.read(order)
+    assert (reading.effect, reading.state["stdout"]) == (Effect.IN_EFFECT, "one line\n" * 9)
+    site.act(order)
+    assert sent(site, ADMIN) == 1
+
+
+@pytest.mark.parametrize("text", ["", "dir/triage.ps1", "x' -Raw=whoami", "a ```; whoami```", "a -x\nkill 4", None])
+def test_a_script_that_is_no_name_with_options_is_refused(site: Site, text: Any) -> None:
+    with pytest.raises(RejectedError, match="custom script"):
+        site.act(script(text))
+    assert site.simulator.seen == []
+
+
+def test_a_script_that_the_tenant_lacks_fails_and_is_not_run_again_by_the_same_command(site: Site) -> None:
+    site.act(script("missing.ps1"))
+    assert site.read(script("missing.ps1")).effect is Effect.FAILED
+    site.act(script("missing.ps1"))
+    assert sent(site, ADMIN) == 1
+
+
+# Scans
+
+
+def scan(key: str = "key-1", target: str = "host:ws-0042", native_id: str = "cs-aid-1", **fields: Any) -> Command:
+    return command("host.scan", target, native_id, key, **fields)
+
+
+def test_a_scan_reports_alone_covers_the_system_drive_and_is_told_by_its_status(site: Site) -> None:
+    site.simulator.faults.add("late_effect", options={**AWAY, "seconds": 600})
+    site.act(scan(reason="odd process", case_id="case-7"))
+    (made,) = site.simulator.scans.values()
+    assert (made["hosts"], made["file_paths"], made["quarantine"]) == (["cs-aid-1"], ["C:\\"], False)
+    assert "odd process case-7" in made["description"]
+    reading = site.read(scan())
+    assert (reading.effect, reading.native_state) == (Effect.PENDING, "running")
+    site.time.advance(601)
+    reading = site.read(scan())
+    assert (reading.effect, reading.state["scanned"]) == (Effect.IN_EFFECT, True)
+
+
+def test_one_command_is_one_scan_and_another_one_another(site: Site) -> None:
+    site.simulator.faults.add("lost_reply", path="^/ods/entities/scans/v1", times=1)
+    with pytest.raises(UnavailableError):
+        site.act(scan())
+    site.act(scan())
+    assert len(site.simulator.scans) == 1
+    site.act(scan("key-2", parameters={"path": "C:\\Users\\jdoe"}))
+    assert [row["file_paths"] for row in site.simulator.scans.values()] == [["C:\\"], ["C:\\Users\\jdoe"]]
+
+
+def test_a_scan_of_an_offline_host_is_pending_and_a_failed_one_failed(site: Site) -> None:
+    site.simulator.faults.add("offline_host", options=AWAY)
+    site.act(scan())
+    assert (site.read(scan()).effect, site.read(scan()).native_state) == (Effect.PENDING, "pending")
+    site.simulator.faults.clear()
+    site.simulator.faults.add("accepted_then_failed", options=AWAY)
+    site.act(scan("key-2"))
+    assert site.read(scan("key-2")).effect is Effect.FAILED
+
+
+def test_linux_is_not_scanned_on_demand_and_an_empty_path_is_refused(site: Site) -> None:
+    with pytest.raises(UnsupportedError, match="'Linux'"):
+        site.act(scan(target="host:db-07", native_id="cs-aid-2"))
+    with pytest.raises(RejectedError, match="path"):
+        site.act(scan(parameters={"path": " "}))
+    assert site.simulator.scans == {}
+
+
+# Quarantined files
+
+
+def test_a_quarantined_file_is_released_and_quarantined_again(site: Site) -> None:
+    site.add("one", device=LAPTOP, process=ODD)
+    laptop(site).files[ODD.path].quarantined = True
+    assert site.read(on_host("file.restore")).state["quarantined"] is True
+    assert site.act(on_host("file.restore")).changed
+    assert not laptop(site).files[ODD.path].quarantined
+    assert site.read(on_host("file.restore")).effect is Effect.IN_EFFECT
+    assert site.act(on_host("file.quarantine")).changed
+    assert site.read(on_host("file.quarantine")).effect is Effect.IN_EFFECT
+    assert site.read(on_host("file.restore")).effect is Effect.NOT_IN_EFFECT
+
+
+def test_a_file_that_is_already_so_is_left_alone_and_a_repeat_is_still_our_change(site: Site) -> None:
+    site.add("one", device=LAPTOP, process=ODD)
+    assert not site.act(on_host("file.restore")).changed
+    assert site.act(replace(on_host("file.restore"), pre_state={"quarantined": True})).changed
+    assert site.simulator.mutations() == []
+
+
+def test_a_release_counts_only_once_the_host_carried_it_out(site: Site) -> None:
+    site.add("one", device=LAPTOP, process=ODD)
+    laptop(site).files[ODD.path].quarantined = True
+    site.simulator.faults.add("offline_host", options=AWAY)
+    site.act(on_host("file.restore"))
+    assert site.read(on_host("file.restore")).effect is Effect.NOT_IN_EFFECT
+    site.simulator.faults.clear()
+    assert site.read(on_host("file.restore")).effect is Effect.IN_EFFECT
+
+
+@pytest.mark.parametrize("verb", ["file.quarantine", "file.restore"])
+def test_a_file_that_no_sensor_quarantined_cannot_be_reached(site: Site, verb: str) -> None:
+    assert site.read(on_host(verb)).effect is Effect.NOT_IN_EFFECT
+    with pytest.raises(RejectedError, match="never quarantined"):
+        site.act(on_host(verb))
+    with pytest.raises(UnsupportedError, match="by sha256"):
+        site.act(command(verb, f"file:{'ab' * 16}", "cs-aid-1"))
+    assert site.simulator.mutations() == []
 
 
 # Writing back

@@ -14,15 +14,33 @@ from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.story import StoryProcess
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
-LAPTOP = StoryDevice("aid-1", "WS-0042", ("192.0.2.42",))
 PROCESS = StoryProcess(
     "odd.exe", "C:\\Temp\\odd.exe", "odd.exe -x", 4711, "ab" * 32, "winword.exe", "winword.exe /n letter.docx"
 )
+LAPTOP = StoryDevice("aid-1", "WS-0042", ("192.0.2.42",), processes=(PROCESS,))
 COMBINED = "/alerts/combined/alerts/v1"
 ENTITIES = "/alerts/entities/alerts/v2"
 PATCH = "/alerts/entities/alerts/v3"
 ACTIONS = "/devices/entities/devices-actions/v2"
 IOCS = "/iocs/entities/indicators/v1"
+SESSIONS = "/real-time-response/entities/sessions/v1"
+RESPONDER = "/real-time-response/entities/active-responder-command/v1"
+ADMIN = "/real-time-response/entities/admin-command/v1"
+SCANS = "/ods/entities/scans/v1"
+QUARANTINE = "/quarantine/entities/quarantined-files/v1"
+SCAN: Mapping[str, Any] = {
+    "host_groups": [],
+    "scan_inclusions": [],
+    "scan_exclusions": [],
+    **dict.fromkeys(("endpoint_notification", "quarantine"), False),
+    **dict.fromkeys(("max_duration", "pause_duration"), 0),
+    **{f"{where}_ml_level_{what}": 2 for where in ("sensor", "cloud") for what in ("detection", "prevention")},
+    "hosts": ["cs-aid-1"],
+    "file_paths": ["C:\\"],
+    "description": "one",
+    "initiated_from": "cloud_adhoc",
+    "cpu_priority": 2,
+}
 INDICATOR = {
     "type": "sha256",
     "value": "ab" * 32,
@@ -68,6 +86,19 @@ class Client:
 
     def contain(self, device_id: str, action: str = "contain") -> httpx.Response:
         return self.ask("POST", ACTIONS, params={"action_name": action}, json={"ids": [device_id]})
+
+    def session(self, **body: Any) -> httpx.Response:
+        return self.ask("POST", SESSIONS, json={"device_id": "cs-aid-1", **body})
+
+    def order(self, line: str, path: str = RESPONDER, **changes: str) -> httpx.Response:
+        session_id = self.session(queue_offline=True).json()["resources"][0]["session_id"]
+        body = {"base_command": line.partition(" ")[0], "command_string": line, "session_id": session_id, **changes}
+        return self.ask("POST", path, json=body)
+
+    def outcome(self, ordered: httpx.Response, path: str = RESPONDER, sequence_id: int = 0) -> dict[str, Any]:
+        asked = {"cloud_request_id": ordered.json()["resources"][0]["cloud_request_id"], "sequence_id": sequence_id}
+        answer = self.ask("GET", path, params=asked)
+        return dict(answer.json()["resources"][0]) if answer.is_success else {"status": answer.status_code}
 
     def status(self, device_id: str) -> str:
         answer = self.ask("POST", "/devices/entities/devices/v2", json={"ids": [device_id]})
@@ -148,6 +179,13 @@ def test_each_call_needs_its_scope(client: Client, simulator: Simulator, scope: 
         "hosts:write": ("POST", ACTIONS, {"json": {}}),
         "iocs:read": ("GET", "/iocs/combined/indicator/v1", {}),
         "iocs:write": ("DELETE", IOCS, {}),
+        "rtr:read": ("POST", SESSIONS, {"json": {}}),
+        "rtr:write": ("POST", RESPONDER, {"json": {}}),
+        "rtr:admin": ("POST", ADMIN, {"json": {}}),
+        "ods:read": ("GET", "/ods/queries/scans/v1", {}),
+        "ods:write": ("POST", SCANS, {"json": {}}),
+        "quarantine:read": ("POST", "/quarantine/entities/quarantined-files/GET/v1", {"json": {}}),
+        "quarantine:write": ("PATCH", QUARANTINE, {"json": {}}),
     }
     method, path, options = calls[scope]
     assert client.ask(method, path, **options).status_code != 403
@@ -536,6 +574,132 @@ def test_a_delete_filter_takes_precedence_and_deletes_in_bulk(client: Client, si
     names = [row["id"] for row in client.ask("POST", IOCS, json={"indicators": rows}).json()["resources"]]
     client.ask("DELETE", IOCS, params={"ids": names[0], "filter": "type:'sha256'"})
     assert simulator.indicators == {}
+
+
+# Real Time Response, scans, quarantine
+
+
+def test_a_session_is_given_again_until_it_idled_out_and_a_command_needs_a_living_one(
+    client: Client, time: FakeTime
+) -> None:
+    first = client.session().json()["resources"][0]
+    time.advance(599)
+    second = client.session().json()["resources"][0]
+    assert (second["session_id"], second["existing_aid_sessions"]) == (first["session_id"], 1)
+    time.advance(600)
+    assert client.order("kill 4711", session_id=first["session_id"]).status_code == 404
+    assert client.session().json()["resources"][0]["session_id"] != first["session_id"]
+
+
+def test_an_offline_host_has_a_session_only_for_who_waits(client: Client, simulator: Simulator) -> None:
+    assert client.session(device_id="nobody", queue_offline=True).status_code == 404
+    simulator.faults.add("offline_host")
+    refused = client.session()
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (404, 40401)
+    assert client.session(queue_offline=True).json()["resources"][0]["offline_queued"] is True
+
+
+def test_a_queued_command_waits_its_seven_days_and_runs_when_the_host_is_back(
+    client: Client, simulator: Simulator, time: FakeTime
+) -> None:
+    simulator.faults.add("offline_host")
+    ordered = client.order(f"get {PROCESS.path}")
+    session_id = ordered.json()["resources"][0]["session_id"]
+    queued = {"ids": [session_id]}
+    path = "/real-time-response/entities/queued-sessions/GET/v1"
+    assert client.ask("POST", path, json=queued).json()["resources"][0]["Commands"][0]["status"] == "PENDING"
+    assert client.outcome(ordered)["complete"] is False
+    time.advance(6 * 86_400)
+    simulator.faults.clear()
+    client.token = ""
+    assert client.outcome(ordered)["complete"] is True
+    assert client.ask("POST", path, json=queued).json()["resources"][0]["status"] == "FINISHED"
+    (file,) = client.ask("GET", "/real-time-response/entities/file/v2", params={"session_id": session_id}).json()[
+        "resources"
+    ]
+    assert (file["complete"], file["sha256"]) == (True, PROCESS.sha256)
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "changes"),
+    [
+        ("runscript -CloudFile='x'", RESPONDER, {}),
+        ("format c:", ADMIN, {}),
+        ("kill 4711", RESPONDER, {"base_command": "get"}),
+        ("kill 4711", RESPONDER, {"session_id": ""}),
+        ("kill 4711", RESPONDER, {"comment": "why"}),
+    ],
+)
+def test_a_command_of_another_level_or_shape_is_refused(
+    client: Client, simulator: Simulator, line: str, path: str, changes: dict[str, str]
+) -> None:
+    assert client.order(line, path, **changes).status_code == 400
+    assert 4711 in simulator.fleet.devices["cs-aid-1"].processes
+
+
+def test_output_comes_in_chunks_at_the_level_that_ran_it(client: Client, simulator: Simulator) -> None:
+    simulator.add_script("long", "0123456789" * 4)
+    ordered = client.order("runscript -CloudFile='long'", ADMIN)
+    first, second = (client.outcome(ordered, ADMIN, number) for number in (0, 1))
+    assert (first["complete"], second["complete"]) == (False, True)
+    assert first["stdout"] + second["stdout"] == "0123456789" * 4
+    assert client.outcome(ordered, ADMIN, 2) == client.outcome(ordered, RESPONDER) == {"status": 404}
+    assert client.ask("GET", ADMIN, params={"cloud_request_id": "x"}).status_code == 400
+
+
+def test_a_path_with_a_space_needs_quotes(client: Client, simulator: Simulator) -> None:
+    files = simulator.fleet.devices["cs-aid-1"].files
+    files["C:\\a b"] = files[PROCESS.path]
+    assert client.outcome(client.order("get C:\\a b"))["stderr"]
+    assert not client.outcome(client.order('get "C:\\a b"'))["stderr"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"description": None},
+        {"cpu_priority": 6},
+        {"cpu_priority": True},
+        {"hosts": []},
+        {"file_paths": []},
+        {"sensor_ml_level_prevention": 3},
+        {"unheard": "of"},
+    ],
+)
+def test_a_scan_that_breaks_a_rule_is_refused(client: Client, simulator: Simulator, change: Mapping[str, Any]) -> None:
+    assert client.ask("POST", SCANS, json={**SCAN, **change}).status_code == 400
+    assert (
+        client.ask("POST", SCANS, json={name: SCAN[name] for name in SCAN if name != "quarantine"}).status_code == 400
+    )
+    assert simulator.scans == {}
+
+
+def test_scans_are_found_by_time_and_read_by_id(client: Client, time: FakeTime) -> None:
+    made = [client.ask("POST", SCANS, json=SCAN).json()["resources"][0]["id"]]
+    time.advance(60)
+    made.append(client.ask("POST", SCANS, json=SCAN).json()["resources"][0]["id"])
+    query = {"filter": "created_on:>='2026-11-01T12:00:30Z'", "sort": "created_on|desc"}
+    assert client.ask("GET", "/ods/queries/scans/v1", params=query).json()["resources"] == made[1:]
+    read = client.ask("GET", "/ods/entities/scans/v2", params={"ids": [made[0], "nothing"]}).json()
+    assert [row["status"] for row in read["resources"]] == ["completed"]
+    assert read["errors"][0]["code"] == 404
+    assert client.ask("GET", "/ods/queries/scans/v1", params={"sort": "status|asc"}).status_code == 400
+
+
+def test_a_quarantined_file_is_known_by_host_and_hash_and_changed_by_word(client: Client, simulator: Simulator) -> None:
+    raised(simulator, "a", device=LAPTOP, process=PROCESS)
+    name = f"cs-aid-1_{PROCESS.sha256}"
+
+    def state() -> str:
+        path = "/quarantine/entities/quarantined-files/GET/v1"
+        return str(client.ask("POST", path, json={"ids": [name]}).json()["resources"][0]["state"])
+
+    for action, word in (("unrelease", "quarantined"), ("release", "released"), ("delete", "deleted")):
+        assert client.ask("PATCH", QUARANTINE, json={"ids": [name], "action": action}).status_code == 200
+        assert state() == word
+    assert client.ask("PATCH", QUARANTINE, json={"ids": [name], "action": "release"}).status_code == 400
+    assert client.ask("PATCH", QUARANTINE, json={"ids": [name], "action": "restore"}).status_code == 400
+    assert client.ask("PATCH", QUARANTINE, json={"ids": ["x"], "action": "release"}).status_code == 404
 
 
 # Payloads
