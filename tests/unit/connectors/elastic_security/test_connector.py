@@ -1134,9 +1134,11 @@ def blocking(site: Site, verb: str = "hash.block", digest: str = "ab" * 32, **op
     return command(site, verb, f"file:{digest}", digest, **options)
 
 
+LISTED = {"field": "file.hash.sha256", "operator": "included", "type": "match_any", "value": ["AB" * 32, "cd" * 32]}
+
+
 def foreign(site: Site, item_id: str, **changed: Any) -> None:
-    entry = {"field": "file.hash.sha256", "operator": "included", "type": "match_any", "value": ["AB" * 32, "cd" * 32]}
-    item = {"item_id": item_id, "name": f"by hand {item_id}", "entries": [entry], "tags": ["policy:all"]}
+    item = {"item_id": item_id, "name": f"by hand {item_id}", "entries": [LISTED], "tags": ["policy:all"]}
     site.simulator.blocklist.items[item_id] = {**item, "os_types": ["windows"], **changed}
 
 
@@ -1185,6 +1187,7 @@ def test_an_unblock_takes_our_entries_and_leaves_those_of_people(site: Site) -> 
     [
         {"tags": ["policy:0f3a"]},
         {"os_types": ["linux"]},
+        {"entries": [LISTED, {**LISTED, "field": "file.hash.md5", "value": ["ab" * 16]}]},
         {"entries": [{"field": "file.hash.md5", "operator": "included", "type": "match_any", "value": ["ab" * 16]}]},
         {"entries": [{"field": "file.path", "operator": "included", "type": "match", "value": "ab" * 32}]},
     ],
