@@ -1,12 +1,12 @@
 """Elastic Security's ports: alerts from Elasticsearch, workflow and response through Kibana, one API key for both."""
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
 
-from nightdesk.connectors.elastic_security import response, workflow
+from nightdesk.connectors.elastic_security import blocklist, response, tasks, workflow
 from nightdesk.connectors.elastic_security.answers import VENDOR
 from nightdesk.connectors.elastic_security.cluster import Cluster
 from nightdesk.connectors.elastic_security.kibana import Kibana
@@ -27,6 +27,14 @@ _REQUESTS_PER_MINUTE = 600
 _SKEW_MOST = 30.0
 _NEEDED = ("read", "view_index_metadata", "write", "maintenance")
 _DISPOSITION = "alert.set_disposition"
+
+_Act = Callable[[Kibana, Command], Awaitable[Receipt]]
+_Read = Callable[[Kibana, Command, datetime], Awaitable[Reading]]
+_ACTS: Mapping[str, tuple[_Act, _Read]] = {
+    **dict.fromkeys(response.HOST_VERBS, (response.act, response.read)),
+    **dict.fromkeys(tasks.TASK_VERBS, (tasks.act, tasks.read)),
+    **dict.fromkeys(blocklist.HASH_VERBS, (blocklist.act, blocklist.read)),
+}
 
 
 class Connector:
@@ -115,22 +123,15 @@ class Connector:
 
     async def act(self, command: Command) -> Receipt:
         """Asks Elastic Defend; safe to repeat with the same idempotency key."""
-        if command.verb not in response.HOST_VERBS and command.verb != response.PROCESS_VERB:
-            raise _unsupported(command.verb)
-        self._check_defend(command.verb)
-        return await response.act(self._kibana, command)
+        act, _ = self._part(command.verb)
+        return await act(self._kibana, command)
 
     async def read_back(self, command: Command) -> Reading:
-        """The state of the host or alert as Elastic reports it now."""
+        """The state of the host, blocklist or alert as Elastic reports it now, or of the action where it keeps none."""
         if command.verb == _DISPOSITION:
             return await workflow.read_disposition(self._cluster, command, self._clock())
-        if command.verb in response.HOST_VERBS:
-            self._check_defend(command.verb)
-            return await response.read_host(self._kibana, command, self._clock())
-        if command.verb == response.PROCESS_VERB:
-            self._check_defend(command.verb)
-            return await response.read_process(self._kibana, command, self._clock())
-        raise _unsupported(command.verb)
+        _, read = self._part(command.verb)
+        return await read(self._kibana, command, self._clock())
 
     async def find_asset(self, query: AssetQuery) -> Sequence[Asset]:
         """The hosts with Elastic Defend that the query stands for."""
@@ -172,16 +173,19 @@ class Connector:
         if stream != "alerts":
             raise UnsupportedError(f"{VENDOR}: no stream {stream!r}; there is alerts")
 
-    def _check_defend(self, verb: str) -> None:
+    def _part(self, verb: str) -> tuple[_Act, _Read]:
+        """What carries the verb out and reads it back. Raises UnsupportedError."""
+        if verb not in _ACTS:
+            raise _unsupported(verb)
         if not self._defend:
             raise UnsupportedError(
                 f"{VENDOR}: {verb} needs Elastic Defend; the setting elastic_defend says it is not used"
             )
+        return _ACTS[verb]
 
 
 def _unsupported(verb: str) -> UnsupportedError:
-    verbs = (*response.HOST_VERBS, response.PROCESS_VERB, _DISPOSITION)
-    return UnsupportedError(f"{VENDOR}: {verb} is not declared; it can {', '.join(verbs)}")
+    return UnsupportedError(f"{VENDOR}: {verb} is not declared; it can {', '.join((*_ACTS, _DISPOSITION))}")
 
 
 def _is_start(text: str) -> bool:

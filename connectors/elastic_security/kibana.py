@@ -15,6 +15,11 @@ __all__ = ["Kibana", "phrase"]
 _HOSTS_A_PAGE = 100
 _HOST_PAGES_MOST = 10  # a selector that matches a thousand hosts is no selector
 _ACTIONS_MOST = 100  # the vendor's own limit of one page
+_ITEMS = "/api/exception_lists/items"
+_BLOCKLIST = {"list_id": "endpoint_blocklists", "namespace_type": "agnostic"}
+_ENTRIES_A_PAGE = 1000
+_ENTRY_PAGES_MOST = 10  # beyond it the index gives no more
+_CONFLICT = 409
 _API = "2023-10-31"
 
 
@@ -122,6 +127,41 @@ class Kibana:
         text = f"more than {_HOSTS_A_PAGE * _HOST_PAGES_MOST} hosts match; name the host more exactly"
         raise RejectedError(text, vendor=VENDOR, operation="find hosts")
 
+    async def blocklist(self) -> Sequence[Mapping[str, Any]]:
+        """Every entry of Elastic Defend's blocklist; none when nobody made the list yet."""
+        found: list[Mapping[str, Any]] = []
+        for page in range(1, _ENTRY_PAGES_MOST + 1):
+            params = {**_BLOCKLIST, "page": page, "per_page": _ENTRIES_A_PAGE}
+            try:
+                answer = await self._ask("GET", f"{_ITEMS}/_find", "read blocklist", "Blocklist", params=params)
+            except NotFoundError:
+                return ()
+            rows = _data(answer, list, "read blocklist")
+            found.extend(row for row in rows if isinstance(row, dict))
+            if len(rows) < _ENTRIES_A_PAGE:
+                return found
+        text = f"the blocklist has more than {_ENTRIES_A_PAGE * _ENTRY_PAGES_MOST} entries; it cannot be read whole"
+        raise RejectedError(text, vendor=VENDOR, operation="read blocklist")
+
+    async def add_to_blocklist(self, item: Mapping[str, Any]) -> None:
+        """Adds one entry. Raises RejectedError when there is no list, or another entry of that id."""
+        operation = "add to blocklist"
+        try:
+            await self._ask("POST", _ITEMS, operation, "Blocklist", json={**_BLOCKLIST, **item})
+        except NotFoundError as error:
+            text = "this Kibana has no blocklist yet; open Security, Manage, Blocklist once, which makes it"
+            raise RejectedError(text, vendor=VENDOR, operation=operation, status=error.status) from error
+        except RejectedError as error:
+            if error.status != _CONFLICT:
+                raise
+            text = f"the blocklist entry {item['name']} was changed by somebody and blocks no longer; remove it"
+            raise RejectedError(text, vendor=VENDOR, operation=operation, status=error.status) from error
+
+    async def remove_from_blocklist(self, item_id: str) -> None:
+        """Removes one entry. Raises NotFoundError."""
+        params = {"item_id": item_id, "namespace_type": _BLOCKLIST["namespace_type"]}
+        await self._ask("DELETE", _ITEMS, "remove from blocklist", "Blocklist", params=params)
+
     async def privileges(self) -> Mapping[str, Any]:
         """What the API key may do with the space's alerts, as Kibana sees it."""
         answer = await self._ask("GET", "/api/detection_engine/privileges", "privileges", "Security: Read")
@@ -168,7 +208,16 @@ class Kibana:
             raise ResponseError("the answer does not say updated: 1", vendor=VENDOR, operation=operation)
 
 
-_PRIVILEGES = {"isolate": "Host isolation", "unisolate": "Host isolation", "kill_process": "Process operations"}
+_PRIVILEGES = {
+    "isolate": "Host isolation",
+    "unisolate": "Host isolation",
+    "kill_process": "Process operations",
+    "suspend_process": "Process operations",
+    "running_procs": "Process operations",
+    "get_file": "File operations",
+    "execute": "Execute operations",
+    "scan": "Scan operations",
+}
 
 
 def _data(answer: Any, kind: type, operation: str) -> Any:

@@ -8,7 +8,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from nightdesk.connectors.elastic_security.payloads import VERSION, alert_id, render, stamp
-from nightdesk.connectors.elastic_security.simulated_hosts import Answer, Defend, Handler, platform, wrong_keys
+from nightdesk.connectors.elastic_security.simulated_actions import Defend
+from nightdesk.connectors.elastic_security.simulated_blocklist import Blocklist
+from nightdesk.connectors.elastic_security.simulated_hosts import Answer, Handler, platform, wrong_keys
 from nightdesk.connectors.elastic_security.simulated_query import Source
 from nightdesk.connectors.elastic_security.simulated_search import Search, refusal
 from nightdesk.sdk.context import Clock, utc_now
@@ -35,7 +37,8 @@ class Simulator(BaseSimulator):
         super().__init__(clock=clock, faults=faults, secret=secret)
         self.space = space
         self.denied: set[str] = set()
-        self.defend = Defend(self.now, self.fleet, self.faults)
+        self.defend = Defend(self.now, self.fleet)
+        self.blocklist = Blocklist(self.now)
         self.search = Search(
             self.now,
             allowed=self._allowed,
@@ -88,6 +91,7 @@ class Simulator(BaseSimulator):
             ("GET", "/api/detection_engine/privileges", self._show_privileges),
             ("GET", "/api/status", self._show_status),
             *self.defend.table(),
+            *self.blocklist.table(),
         )
         kibana = [
             Route(f"{prefix}{path}", self._kibana(handler), methods=[method])
@@ -129,7 +133,7 @@ class Simulator(BaseSimulator):
                 return JSONResponse(platform(400, "Request must contain a kbn-xsrf header."), 400)
             if request.headers.get("elastic-api-version", "2023-10-31") != "2023-10-31":
                 return JSONResponse(platform(400, "No version available"), 400)
-            body = await request.json() if request.method != "GET" else None
+            body = await request.json() if await request.body() else None
             status, answer = handler(request, request.path_params.get("space", "default"), body)
             return JSONResponse(answer, status)
 

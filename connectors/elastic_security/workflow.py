@@ -9,8 +9,9 @@ from nightdesk.connectors.elastic_security.cluster import Cluster
 from nightdesk.connectors.elastic_security.kibana import Kibana
 from nightdesk.connectors.elastic_security.sweep import field_of
 from nightdesk.sdk.case import Verdict
-from nightdesk.sdk.errors import RejectedError, UnsupportedError
+from nightdesk.sdk.errors import RejectedError
 from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
+from nightdesk.sdk.triage import Verdicts, Wish
 
 __all__ = ["read_disposition", "set_disposition"]
 
@@ -25,26 +26,26 @@ _TAGS: Mapping[str, str] = {
     Verdict.DUPLICATE: "Duplicate",
     Verdict.TEST: "Test",
 }
+_VERDICTS = Verdicts("Elastic", _TAGS, {tag: str(word) for word, tag in _TAGS.items()})
 _OURS = {"open": "open", "acknowledged": "open", "in-progress": "open", "closed": "closed"}
-_STATUSES = ("open", "closed")
 _OPERATION = "set alert disposition"
 
 
 async def set_disposition(cluster: Cluster, kibana: Kibana, command: Command) -> Receipt:
     """Writes what differs, tags before status: the status alone gives the alert a new time to be read again by."""
-    status, disposition = _wanted(command)
-    losses = ("comment",) if command.parameters.get("comment") else ()
+    wish = _wish(command)
+    losses = ("comment",) if wish.comment else ()
     state = _state(await cluster.one(command.native_id))
-    changed = False
-    if disposition is not None:
-        tag = _TAGS[disposition] if disposition else ""
-        remove = [name for name in state["tags"] if name in _TAGS.values() and name != tag]
+    changed = _VERDICTS.repeated(command, wish)
+    if wish.disposition is not None:
+        tag = _VERDICTS.word(wish.disposition)
+        remove = [name for name in state["tags"] if name in _VERDICTS.to_ours and name != tag]
         add = [tag] if tag and tag not in state["tags"] else []
         if add or remove:
             await kibana.set_tags(command.native_id, add=add, remove=remove)
             changed = True
-    native = _native(status, command.pre_state)
-    if status and (state["status"] != status or (native != status and state["native_status"] != native)):
+    native = _native(wish.status or "", command.pre_state)
+    if native and (state["status"] != wish.status or (native != wish.status and state["native_status"] != native)):
         await kibana.set_status(command.native_id, native)
         changed = True
     return Receipt(changed=changed, losses=losses, evidence={"before": state})
@@ -52,30 +53,19 @@ async def set_disposition(cluster: Cluster, kibana: Kibana, command: Command) ->
 
 async def read_disposition(cluster: Cluster, command: Command, now: datetime) -> Reading:
     """The alert's status and disposition now, against what the command wants."""
-    status, disposition = _wanted(command)
+    wish = _wish(command)
     state = _state(await cluster.one(command.native_id))
-    met = status in {"", state["status"]} and disposition in {None, state["disposition"]}
+    met = wish.status in {None, state["status"]} and wish.disposition in {None, state["disposition"]}
     return Reading(Effect.IN_EFFECT if met else Effect.NOT_IN_EFFECT, now, state, state["native_status"])
 
 
-def _wanted(command: Command) -> tuple[str, str | None]:
-    """Status ("" when it is to stay) and disposition (None when it is to stay, "" when it is to go)."""
-    given = {name: value for name, value in command.parameters.items() if value is not None}
-    unknown = sorted(set(given) - {"status", "disposition", "comment"})
-    if unknown:
-        raise UnsupportedError(f"{VENDOR}: {command.verb} has no parameter {', '.join(unknown)}")
+def _wish(command: Command) -> Wish:
+    wish = Wish.of(command)
     if not command.native_id:
         raise RejectedError("the alert has no id of its own", vendor=VENDOR, operation=_OPERATION)
-    status, disposition = given.get("status", ""), given.get("disposition")
-    if status and status not in _STATUSES:
-        text = f"no status {status!r}; there are {', '.join(_STATUSES)}"
-        raise RejectedError(text, vendor=VENDOR, operation=_OPERATION)
-    if disposition and disposition not in _TAGS:
-        text = f"no disposition {disposition!r}; there are {', '.join(_TAGS)}"
-        raise RejectedError(text, vendor=VENDOR, operation=_OPERATION)
-    if not status and disposition is None:
+    if wish.status is None and wish.disposition is None:
         raise RejectedError("give a status or a disposition", vendor=VENDOR, operation=_OPERATION)
-    return status, disposition
+    return wish
 
 
 def _native(status: str, pre_state: Mapping[str, Any]) -> str:
@@ -89,10 +79,10 @@ def _state(hit: Mapping[str, Any]) -> dict[str, Any]:
     native = field_of(source, "kibana.alert.workflow_status") or "open"
     tags = field_of(source, "kibana.alert.workflow_tags") or []
     tags = [tags] if isinstance(tags, str) else list(tags)
-    disposition = next((ours for ours, tag in _TAGS.items() if tag in tags), "")
+    disposition = next((ours for tag, ours in _VERDICTS.to_ours.items() if tag in tags), "")
     return {
         "status": _OURS.get(native, native),
         "native_status": native,
-        "disposition": str(disposition),
+        "disposition": disposition,
         "tags": tags,
     }

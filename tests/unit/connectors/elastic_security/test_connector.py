@@ -21,9 +21,10 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 import nightdesk.connectors.elastic_security as package
-from nightdesk.connectors.elastic_security import Connector
+from nightdesk.connectors.elastic_security import Connector, simulated_hosts
 from nightdesk.connectors.elastic_security.answers import vendor_error
-from nightdesk.connectors.elastic_security.response import moment, outcome
+from nightdesk.connectors.elastic_security.orders import moment, outcome
+from nightdesk.connectors.elastic_security.payloads import entity_id
 from nightdesk.connectors.elastic_security.simulator import Simulator
 from nightdesk.connectors.elastic_security.sweep import Position, field_of, key_of, record_of
 from nightdesk.sdk import ports
@@ -48,14 +49,18 @@ from nightdesk.sdk.ports import Command, Effect
 from nightdesk.sdk.records import Batch, Cursor, Failure
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.targets import AssetQuery, Target
-from nightdesk.sdk.testing import StoryAlert, StoryDevice, serve
+from nightdesk.sdk.testing import Device, StoryAlert, StoryDevice, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.story import StoryProcess
+from nightdesk.sdk.triage import marker
 
 T = TypeVar("T")
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 MANIFEST = load_manifest(Path(package.__file__).parent / "manifest.yaml")
-LAPTOP = StoryDevice("0f3a-agent-1", "WS-0042", ("192.0.2.42", "2001:db8::42"))
+SHELL = StoryProcess(
+    "sh.exe", r"C:\Temp\sh.exe", "sh.exe -c whoami", 4242, "ab" * 32, "word.exe", "word.exe /n invoice.docm"
+)
+LAPTOP = StoryDevice("0f3a-agent-1", "WS-0042", ("192.0.2.42", "2001:db8::42"), processes=(SHELL,))
 SERVER = StoryDevice("0f3a-agent-2", "db-07", ("192.0.2.7",), "server", "Linux")
 
 
@@ -119,12 +124,6 @@ def site(stage: tuple[Stage, str]) -> Site:
     app.simulator = Simulator(clock=time.clock, secret="RW5jb2RlZC1rZXktb2Ytb3Vycw")
     app.simulator.add_devices([LAPTOP, SERVER])
     return Site(app.simulator, url, time)
-
-
-def process() -> StoryProcess:
-    return StoryProcess(
-        "sh.exe", r"C:\Temp\sh.exe", "sh.exe -c whoami", 4242, "ab" * 32, "word.exe", "word.exe /n invoice.docm"
-    )
 
 
 def command(site: Site, verb: str, target: str, native_id: str, **options: Any) -> Command:
@@ -208,7 +207,7 @@ def test_a_consumer_that_stores_one_page_a_poll_gets_all_and_nothing_twice(site:
 
 
 def test_the_payload_is_the_hit_word_for_word(site: Site) -> None:
-    native_id = site.add("a1", device=LAPTOP, process=process())
+    native_id = site.add("a1", device=LAPTOP, process=SHELL)
     (record,) = site.pull()[0].records
     payload = json.loads(record.payload)
     assert set(payload) == {"_id", "_index", "_source"}
@@ -619,9 +618,9 @@ def test_a_setting_that_would_select_nothing_or_everything_is_refused_by_name(si
 def test_what_is_not_declared_is_refused(site: Site) -> None:
     with pytest.raises(UnsupportedError, match="alerts"):
         site.run(lambda connector: connector.read_one("cases", "x"))
-    wrong = command(site, "host.scan", "host:ws-0042", LAPTOP.device_id)
+    wrong = command(site, "host.restrict_execution", "host:ws-0042", LAPTOP.device_id)
     for port in (Connector.act, Connector.read_back, Connector.write_back):
-        with pytest.raises(UnsupportedError, match=r"host\.scan"):
+        with pytest.raises(UnsupportedError, match=r"host\.restrict_execution"):
             site.run(partial(port, command=wrong))
     with pytest.raises(UnsupportedError, match="mode"):
         act(site, "host.isolate", parameters={"mode": "selective"})
@@ -694,6 +693,17 @@ def test_an_undo_restores_acknowledged_and_takes_our_tag_away(site: Site) -> Non
     source = site.simulator.search.spaces["default"][native_id]
     assert source["kibana.alert.workflow_status"] == "acknowledged"
     assert source["kibana.alert.workflow_tags"] == []
+
+
+def test_a_close_that_an_earlier_try_made_is_still_our_change(site: Site) -> None:
+    native_id = site.add("a1")
+    close = {"status": "closed", "disposition": "duplicate"}
+    before = disposition_reading(site, native_id, parameters=close).state
+    disposition(site, native_id, parameters=close, pre_state=before)
+    assert disposition(site, native_id, parameters=close, pre_state=before).changed
+    now = disposition_reading(site, native_id, parameters=close).state
+    assert not disposition(site, native_id, parameters=close, pre_state=now).changed
+    assert sum("signals" in path for path in posts(site)) == 2
 
 
 def test_of_two_writers_the_last_wins_and_the_read_back_shows_it(site: Site) -> None:
@@ -882,7 +892,7 @@ def test_a_release_undoes_an_isolation(site: Site) -> None:
 
 
 def test_a_host_without_elastic_defend_is_rejected_and_not_believed(site: Site) -> None:
-    site.simulator.defend.unenrolled.add(LAPTOP.device_id)
+    site.simulator.defend.hosts.unenrolled.add(LAPTOP.device_id)
     with pytest.raises(RejectedError, match="Elastic Defend is not enrolled"):
         act(site, "host.isolate")
 
@@ -900,7 +910,7 @@ def test_an_agent_that_was_dropped_from_the_request_is_rejected(site: Site) -> N
         http.json = with_company  # type: ignore[method-assign]  # another caller's valid id beside ours
         return await connector.act(command(site, "host.isolate", "host:ws-0042", LAPTOP.device_id))
 
-    site.simulator.defend.unenrolled.add(LAPTOP.device_id)
+    site.simulator.defend.hosts.unenrolled.add(LAPTOP.device_id)
     with pytest.raises(RejectedError, match="dropped agent"):
         site.run(both)
     assert "WARNING" in site.simulator.defend.actions[0].comment
@@ -925,7 +935,8 @@ def test_a_missing_licence_or_privilege_for_isolation_is_named(site: Site) -> No
 
 def test_the_comment_names_reason_case_and_mark(site: Site) -> None:
     act(site, "host.isolate", case_id="case-9")
-    assert site.simulator.defend.actions[0].comment == "case needs it case case-9 [nightdesk key-1]"
+    mark = marker(command(site, "host.isolate", "host:ws-0042", LAPTOP.device_id))
+    assert site.simulator.defend.actions[0].comment == f"case needs it case case-9 {mark}"
 
 
 def test_without_elastic_defend_hosts_are_neither_found_nor_changed(site: Site) -> None:
@@ -939,35 +950,295 @@ def test_without_elastic_defend_hosts_are_neither_found_nor_changed(site: Site) 
 # Acting on processes.
 
 
-def kill(site: Site, facts: dict[str, str]) -> ports.Receipt:
-    wanted = command(site, "process.terminate", "process:sh.exe", LAPTOP.device_id, facts=facts)
+def on_process(site: Site, verb: str, facts: dict[str, str]) -> ports.Command:
+    return command(site, verb, "process:sh.exe", LAPTOP.device_id, facts=facts)
+
+
+def do(site: Site, wanted: ports.Command) -> ports.Receipt:
     return site.run(lambda connector: connector.act(wanted))
 
 
-def test_a_process_is_ended_by_its_entity_id_when_it_has_one(site: Site) -> None:
-    kill(site, {"entity_id": "ZW50aXR5", "pid": "4242"})
-    assert site.simulator.defend.killed == [(LAPTOP.device_id, {"entity_id": "ZW50aXR5"})]
-    kill(site, {"entity_id": "ZW50aXR5", "pid": "4242"})
-    assert len(site.simulator.defend.killed) == 1
+def look(site: Site, wanted: ports.Command) -> ports.Reading:
+    return site.run(lambda connector: connector.read_back(wanted))
 
 
-def test_a_process_id_is_the_second_choice_and_a_name_is_none(site: Site) -> None:
-    kill(site, {"pid": "4242"})
-    assert site.simulator.defend.killed == [(LAPTOP.device_id, {"pid": 4242})]
+def laptop(site: Site) -> Device:
+    return site.simulator.fleet.devices[LAPTOP.device_id]
+
+
+def test_a_process_is_ended_once_and_by_its_entity_id_when_it_has_one(site: Site) -> None:
+    name = entity_id(LAPTOP, SHELL.pid, "2026-11-01T12:00:00.000Z")
+    wanted = on_process(site, "process.terminate", {"entity_id": name, "pid": "1"})
+    do(site, wanted)
+    assert laptop(site).processes == {}
+    assert site.simulator.defend.actions[0].parameters == {"entity_id": name}
+    assert do(site, wanted).evidence["repeated"]
+    assert len(laptop(site).orders) == 1
+
+
+@pytest.mark.parametrize("verb", ["process.terminate", "process.suspend"])
+def test_a_process_id_is_the_second_choice_and_a_name_is_none(site: Site, verb: str) -> None:
+    do(site, on_process(site, verb, {"pid": "4242"}))
+    assert site.simulator.defend.actions[0].parameters == {"pid": 4242}
+    asked = len(site.simulator.seen)
     for facts in ({}, {"pid": "0"}, {"pid": "all"}):
-        with pytest.raises(RejectedError, match="never ended by its name"):
-            kill(site, facts)
+        with pytest.raises(RejectedError, match="never stopped by its name"):
+            do(site, on_process(site, verb, facts))
+    assert len(site.simulator.seen) == asked
 
 
-def test_a_kill_is_never_more_than_unknown_since_nothing_keeps_the_processs_state(site: Site) -> None:
-    wanted = command(site, "process.terminate", "process:sh.exe", LAPTOP.device_id, facts={"pid": "4242"})
-    assert site.run(lambda connector: connector.read_back(wanted)).effect is Effect.NOT_IN_EFFECT
+@pytest.mark.parametrize("verb", ["process.terminate", "process.suspend"])
+def test_a_stopped_process_is_never_more_than_unknown_since_nothing_keeps_its_state(site: Site, verb: str) -> None:
+    wanted = on_process(site, verb, {"pid": "4242"})
+    assert look(site, wanted).effect is Effect.NOT_IN_EFFECT
     site.simulator.faults.add("offline_host")
-    site.run(lambda connector: connector.act(wanted))
-    assert site.run(lambda connector: connector.read_back(wanted)).effect is Effect.PENDING
+    do(site, wanted)
+    assert look(site, wanted).effect is Effect.PENDING
     site.simulator.faults.clear()
-    assert site.run(lambda connector: connector.read_back(wanted)).effect is Effect.UNKNOWN
-    assert MANIFEST.acts["process.terminate"].accept_only
+    assert look(site, wanted).effect is Effect.UNKNOWN
+    assert MANIFEST.acts[verb].accept_only
+
+
+def test_a_process_that_is_not_there_is_a_failed_action(site: Site) -> None:
+    wanted = on_process(site, "process.terminate", {"pid": "77"})
+    do(site, wanted)
+    assert look(site, wanted).effect is Effect.FAILED
+
+
+def test_a_suspended_process_stays_and_nothing_resumes_it(site: Site) -> None:
+    do(site, on_process(site, "process.suspend", {"pid": "4242"}))
+    assert laptop(site).processes[4242].suspended
+    assert MANIFEST.acts["process.suspend"].irreversible
+    with pytest.raises(UnsupportedError, match=r"process\.resume"):
+        do(site, on_process(site, "process.resume", {"pid": "4242"}))
+
+
+# Work on a host.
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "path"),
+    [
+        (LAPTOP, {}, "C:\\"),
+        (SERVER, {}, "/"),
+        (SERVER, {"path": "/srv/www"}, "/srv/www"),
+    ],
+)
+def test_a_scan_without_a_path_begins_at_the_root_of_that_system(
+    site: Site, device: StoryDevice, given: dict[str, str], path: str
+) -> None:
+    act(site, "host.scan", native_id=device.device_id, parameters=given)
+    assert site.simulator.defend.actions[0].parameters == {"path": path}
+    assert [order.kind for order in site.simulator.fleet.devices[device.device_id].orders] == ["scan"]
+
+
+def test_a_scan_of_a_host_that_hides_its_system_needs_a_path(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated_hosts, "system", lambda *_: {"type": "plan9"})
+    with pytest.raises(RejectedError, match="give the path"):
+        act(site, "host.scan")
+    assert site.simulator.mutations() == []
+    act(site, "host.scan", parameters={"path": "/usr"})
+    assert posts(site) == ["/api/endpoint/action/scan"]
+
+
+@pytest.mark.parametrize(("verb", "path"), [("host.scan", "scan"), ("host.collect_evidence", "running_procs")])
+def test_work_on_a_host_is_in_effect_when_its_action_was_successful(site: Site, verb: str, path: str) -> None:
+    assert reading(site, verb).effect is Effect.NOT_IN_EFFECT
+    site.simulator.faults.add("late_effect", options={"seconds": 60})
+    receipt = act(site, verb)
+    assert reading(site, verb).effect is Effect.PENDING
+    site.time.advance(61)
+    done = reading(site, verb)
+    assert (done.effect, done.state["action_id"]) == (Effect.IN_EFFECT, receipt.native_action_id)
+    act(site, verb)
+    assert posts(site) == [f"/api/endpoint/action/{path}"]
+
+
+@pytest.mark.parametrize("verb", ["host.scan", "host.collect_evidence", "host.run_script"])
+def test_work_that_failed_after_acceptance_is_failed(site: Site, verb: str) -> None:
+    given = {"script": "hostname"} if verb == "host.run_script" else {}
+    site.simulator.faults.add("accepted_then_failed")
+    act(site, verb, parameters=given)
+    assert reading(site, verb, parameters=given).effect is Effect.FAILED
+
+
+def test_a_script_is_run_word_for_word_and_what_it_did_stays_unknown(site: Site) -> None:
+    given = {"script": "ipconfig /all | findstr 192.0.2."}
+    act(site, "host.run_script", parameters=given)
+    assert site.simulator.defend.actions[0].parameters == {"command": given["script"]}
+    assert reading(site, "host.run_script", parameters=given).effect is Effect.UNKNOWN
+    assert MANIFEST.acts["host.run_script"].accept_only
+
+
+@pytest.mark.parametrize("given", [{}, {"script": " "}, {"script": ["rm"]}])
+def test_a_script_that_says_nothing_is_refused_before_anything_is_sent(site: Site, given: dict[str, Any]) -> None:
+    with pytest.raises(RejectedError, match="needs a command"):
+        act(site, "host.run_script", parameters=given)
+    assert site.simulator.seen == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "privilege"),
+    [
+        ("host.scan", "Scan operations"),
+        ("host.collect_evidence", "Process operations"),
+        ("host.run_script", "Execute operations"),
+    ],
+)
+def test_the_sub_feature_that_lacks_is_named(site: Site, verb: str, privilege: str) -> None:
+    site.simulator.faults.add("missing_scope", path="/api/endpoint/action/")
+    given = {"script": "hostname"} if verb == "host.run_script" else {}
+    assert privilege in MANIFEST.acts[verb].scope
+    with pytest.raises(ScopeError, match=privilege):
+        act(site, verb, parameters=given)
+
+
+def fetch(site: Site, digest: str = SHELL.sha256, **facts: str) -> ports.Command:
+    return command(site, "file.fetch", f"file:{digest}", LAPTOP.device_id, facts=facts or {"path": SHELL.path})
+
+
+def test_a_fetched_file_is_the_one_whose_hash_was_asked_for(site: Site) -> None:
+    wanted = fetch(site)
+    assert look(site, wanted).effect is Effect.NOT_IN_EFFECT
+    do(site, wanted)
+    assert look(site, wanted).effect is Effect.IN_EFFECT
+    laptop(site).files[SHELL.path].sha256 = "cd" * 32
+    other = look(site, wanted)
+    assert (other.effect, other.native_state) == (Effect.FAILED, "another file is at that path now")
+
+
+def test_a_fetch_by_another_kind_of_hash_stays_unknown(site: Site) -> None:
+    wanted = fetch(site, "ab" * 16)
+    do(site, wanted)
+    assert look(site, wanted).effect is Effect.UNKNOWN
+
+
+def test_a_file_that_is_not_there_is_failed_and_one_without_a_path_is_refused(site: Site) -> None:
+    gone = fetch(site, path=r"C:\Temp\gone.exe")
+    do(site, gone)
+    assert look(site, gone).effect is Effect.FAILED
+    with pytest.raises(RejectedError, match="needs a path"):
+        do(site, fetch(site, hostname="WS-0042"))
+
+
+def test_an_isolation_that_an_earlier_try_made_is_still_our_change(site: Site) -> None:
+    laptop(site).isolated = True
+    assert not act(site, "host.isolate", pre_state={"isolated": True}).changed
+    assert act(site, "host.isolate", pre_state={"isolated": False}).changed
+
+
+# Blocking hashes.
+
+
+def blocking(site: Site, verb: str = "hash.block", digest: str = "ab" * 32, **options: Any) -> ports.Command:
+    return command(site, verb, f"file:{digest}", digest, **options)
+
+
+LISTED = {"field": "file.hash.sha256", "operator": "included", "type": "match_any", "value": ["AB" * 32, "cd" * 32]}
+
+
+def foreign(site: Site, item_id: str, **changed: Any) -> None:
+    item = {"item_id": item_id, "name": f"by hand {item_id}", "entries": [LISTED], "tags": ["policy:all"]}
+    site.simulator.blocklist.items[item_id] = {**item, "os_types": ["windows"], **changed}
+
+
+def test_a_blocked_hash_is_one_entry_for_each_system_and_all_policies(site: Site) -> None:
+    wanted = blocking(site)
+    assert look(site, wanted).effect is Effect.NOT_IN_EFFECT
+    assert do(site, wanted).changed
+    items = list(site.simulator.blocklist.items.values())
+    assert [item["os_types"] for item in items] == [["windows"], ["linux"], ["macos"]]
+    assert {tuple(item["tags"]) for item in items} == {("policy:all",)}
+    assert all(item["description"].endswith(marker(wanted)) for item in items)
+    assert (look(site, wanted).effect, look(site, wanted).state) == (Effect.IN_EFFECT, {"blocked": True})
+    assert not do(site, wanted).changed
+    assert len(posts(site)) == 3
+
+
+def test_a_block_that_broke_off_is_finished_by_the_next_try(site: Site) -> None:
+    site.simulator.faults.add("server_error", path="/api/exception_lists/items", after=2, times=9)
+    wanted = blocking(site)
+    with pytest.raises(VendorError):
+        do(site, wanted)
+    made = set(site.simulator.blocklist.items)
+    assert 0 < len(made) < 3
+    site.simulator.faults.clear()
+    assert look(site, wanted).effect is Effect.NOT_IN_EFFECT
+    assert do(site, wanted).changed
+    assert made < set(site.simulator.blocklist.items)
+    assert look(site, wanted).effect is Effect.IN_EFFECT
+
+
+def test_an_unblock_takes_our_entries_and_leaves_those_of_people(site: Site) -> None:
+    do(site, blocking(site))
+    foreign(site, "x1")
+    back = blocking(site, "hash.unblock")
+    assert do(site, back).evidence == {"left": ["by hand x1"]}
+    assert set(site.simulator.blocklist.items) == {"x1"}
+    assert look(site, back).effect is Effect.NOT_IN_EFFECT
+    del site.simulator.blocklist.items["x1"]
+    assert look(site, back).effect is Effect.IN_EFFECT
+    assert not do(site, back).changed
+    assert do(site, blocking(site, "hash.unblock", pre_state={"blocked": True})).changed
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tags": ["policy:0f3a"]},
+        {"os_types": ["linux"]},
+        {"entries": [LISTED, {**LISTED, "field": "file.hash.md5", "value": ["ab" * 16]}]},
+        {"entries": [{"field": "file.hash.md5", "operator": "included", "type": "match_any", "value": ["ab" * 16]}]},
+        {"entries": [{"field": "file.path", "operator": "included", "type": "match", "value": "ab" * 32}]},
+    ],
+)
+def test_an_entry_that_blocks_less_is_not_taken_for_a_block(site: Site, changed: dict[str, Any]) -> None:
+    foreign(site, "l1", os_types=["linux"])
+    foreign(site, "m1", os_types=["macos"])
+    foreign(site, "x1", **changed)
+    assert look(site, blocking(site)).effect is Effect.NOT_IN_EFFECT
+    assert do(site, blocking(site)).changed
+    assert [one for one in site.simulator.blocklist.items if one.startswith("nightdesk-")] == [
+        f"nightdesk-windows-sha256-{'ab' * 32}"
+    ]
+
+
+def test_what_people_block_already_needs_nothing_of_ours(site: Site) -> None:
+    for system in ("windows", "linux", "macos"):
+        foreign(site, system, os_types=[system])
+    assert look(site, blocking(site)).effect is Effect.IN_EFFECT
+    assert not do(site, blocking(site)).changed
+    assert posts(site) == []
+
+
+def test_a_blocklist_of_more_than_a_page_is_read_whole(site: Site) -> None:
+    for number in range(1000):
+        foreign(site, f"n{number}", entries=[])
+    foreign(site, "last")
+    assert look(site, blocking(site, "hash.unblock")).native_state == "1 blocklist entries: by hand last"
+
+
+def test_a_blocklist_that_nobody_made_is_empty_and_says_how_to_make_it(site: Site) -> None:
+    site.simulator.blocklist.made = False
+    assert look(site, blocking(site, "hash.unblock")).effect is Effect.IN_EFFECT
+    with pytest.raises(RejectedError, match="open Security, Manage, Blocklist"):
+        do(site, blocking(site))
+
+
+def test_an_entry_of_ours_that_somebody_weakened_is_named(site: Site) -> None:
+    do(site, blocking(site))
+    site.simulator.blocklist.items[f"nightdesk-linux-sha256-{'ab' * 32}"]["tags"] = ["policy:0f3a"]
+    assert look(site, blocking(site)).effect is Effect.NOT_IN_EFFECT
+    with pytest.raises(RejectedError, match="changed by somebody"):
+        do(site, blocking(site))
+
+
+def test_a_block_knows_no_duration_and_needs_the_blocklist_privilege(site: Site) -> None:
+    with pytest.raises(UnsupportedError, match="duration"):
+        do(site, blocking(site, parameters={"duration": 3600}))
+    site.simulator.blocklist.denied = True
+    with pytest.raises(ScopeError, match="Blocklist"):
+        do(site, blocking(site))
 
 
 @pytest.mark.parametrize(
@@ -1041,7 +1312,7 @@ def test_an_offline_or_unenrolled_host_is_told_as_such(site: Site) -> None:
     site.simulator.fleet.devices[SERVER.device_id].online = False
     (asset,) = site.run(lambda connector: connector.find_asset(AssetQuery(hostname="db-07")))
     assert (asset.online, asset.asset_type) == (False, "server")
-    site.simulator.defend.unenrolled.add(SERVER.device_id)
+    site.simulator.defend.hosts.unenrolled.add(SERVER.device_id)
     assert site.run(lambda connector: connector.find_asset(AssetQuery(hostname="db-07"))) == ()
 
 

@@ -8,15 +8,16 @@ import pytest
 from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 from starlette.types import Receive, Scope, Send
 
+from nightdesk.connectors.elastic_security.payloads import entity_id
 from nightdesk.connectors.elastic_security.simulator import Simulator
 from nightdesk.sdk.testing import StoryAlert, StoryDevice, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.story import StoryProcess
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
-LAPTOP = StoryDevice("0f3a-agent-1", "WS-0042", ("192.0.2.42",))
-SERVER = StoryDevice("0f3a-agent-2", "db-07", ("192.0.2.7",), "server", "Linux")
 PROCESS = StoryProcess("sh.exe", r"C:\Temp\sh.exe", "sh.exe -c whoami", 4242, "ab" * 32, "word.exe", "word.exe /n")
+LAPTOP = StoryDevice("0f3a-agent-1", "WS-0042", ("192.0.2.42",), processes=(PROCESS,))
+SERVER = StoryDevice("0f3a-agent-2", "db-07", ("192.0.2.7",), "server", "Linux")
 
 INDEX = ".alerts-security.alerts-default"
 SORT = [
@@ -307,7 +308,7 @@ def test_a_pending_action_is_counted_under_its_hyphenated_name(site: Site, http:
     http.post("/api/endpoint/action/kill_process", json=body)
     answer = http.get("/api/endpoint/action_status", params={"agent_ids": LAPTOP.device_id}).json()
     assert answer == {"data": [{"agent_id": LAPTOP.device_id, "pending_actions": {"kill-process": 1}}]}
-    assert site.simulator.defend.killed == []
+    assert PROCESS.pid in site.simulator.fleet.devices[LAPTOP.device_id].processes
 
 
 @pytest.mark.parametrize("parameters", [None, {}, {"pid": 0}, {"pid": 1, "entity_id": "x"}, {"name": "sh"}])
@@ -345,6 +346,81 @@ def test_older_paths_and_unknown_actions_are_not_served(http: httpx.Client) -> N
     body = {"endpoint_ids": [LAPTOP.device_id]}
     assert http.post("/api/endpoint/action/reboot", json=body).status_code == 404
     assert http.post("/api/endpoint/isolate", json=body).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("suspend_process", {"pid": "4242"}),
+        ("running_procs", {}),
+        ("get_file", {"file": PROCESS.path}),
+        ("scan", {"path": ""}),
+        ("scan", None),
+        ("execute", {"command": "hostname", "timeout": 0}),
+        ("execute", {"command": "hostname", "shell": "bash"}),
+    ],
+)
+def test_an_action_with_other_parameters_is_a_400(http: httpx.Client, name: str, parameters: Any) -> None:
+    body = {"endpoint_ids": [LAPTOP.device_id], **({} if parameters is None else {"parameters": parameters})}
+    assert http.post(f"/api/endpoint/action/{name}", json=body).status_code == 400
+
+
+def test_an_entity_id_of_another_agent_names_no_process(http: httpx.Client) -> None:
+    body = {"endpoint_ids": [LAPTOP.device_id], "parameters": {"entity_id": entity_id(SERVER, PROCESS.pid, "now")}}
+    data = http.post("/api/endpoint/action/kill_process", json=body).json()["data"]
+    assert (data["status"], data["wasSuccessful"]) == ("failed", False)
+
+
+def test_a_fetched_file_comes_with_its_hash_and_where_to_download_it(http: httpx.Client) -> None:
+    body = {"endpoint_ids": [LAPTOP.device_id], "parameters": {"path": PROCESS.path}}
+    data = http.post("/api/endpoint/action/get_file", json=body).json()["data"]
+    content = data["outputs"][LAPTOP.device_id]["content"]
+    assert content["contents"][0]["sha256"] == PROCESS.sha256
+    assert content["downloadUri"].endswith(f"/file/{data['id']}.{LAPTOP.device_id}/download")
+
+
+# The blocklist.
+
+ITEMS = "/api/exception_lists/items"
+
+
+def blocklist_item(**changed: Any) -> dict[str, Any]:
+    entry = {"field": "file.hash.sha256", "operator": "included", "type": "match_any", "value": ["ab" * 32]}
+    item = {"list_id": "endpoint_blocklists", "item_id": "i1", "type": "simple", "name": "one", "description": ""}
+    return {**item, "namespace_type": "agnostic", "os_types": ["linux"], "entries": [entry], **changed}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"namespace_type": "single"},
+        {"os_types": ["linux", "windows"]},
+        {"os_types": []},
+        {"os_types": ["amiga"]},
+        {"entries": []},
+        {"entries": [{"field": "file.hash.sha256", "operator": "included", "type": "match_any", "value": ["ab"]}]},
+        {"entries": [{"field": "user.name", "operator": "included", "type": "match_any", "value": ["x"]}]},
+        {"tags": ["policy:all", "policy:1"]},
+        {"name": ""},
+        {"description": "x" * 257},
+        {"duration": 5},
+    ],
+)
+def test_the_blocklist_refuses_what_its_validator_refuses(http: httpx.Client, changed: dict[str, Any]) -> None:
+    assert http.post(ITEMS, json=blocklist_item(**changed)).status_code == 400
+
+
+def test_a_blocklist_item_is_made_once_found_and_deleted_with_its_namespace(http: httpx.Client) -> None:
+    assert http.post(ITEMS, json=blocklist_item()).status_code == 200
+    assert http.post(ITEMS, json=blocklist_item()).status_code == 409
+    of_list = {"list_id": "endpoint_blocklists", "namespace_type": "agnostic"}
+    found = http.get(f"{ITEMS}/_find", params=of_list).json()
+    assert [item["item_id"] for item in found["data"]] == ["i1"]
+    assert http.get(f"{ITEMS}/_find", params={"list_id": "endpoint_blocklists"}).status_code == 404
+    assert http.get(f"{ITEMS}/_find", params={**of_list, "page": 11, "per_page": 1000}).status_code == 400
+    assert http.delete(ITEMS, params={"item_id": "i1"}).status_code == 404
+    assert http.delete(ITEMS, params={"item_id": "i1", "namespace_type": "agnostic"}).status_code == 200
+    assert http.get(f"{ITEMS}/_find", params=of_list).json()["total"] == 0
 
 
 # The document of an alert.
