@@ -19,6 +19,7 @@ __all__ = ["Changes", "in_utc"]
 _UPDATED = "updated"
 _OVERLAP = timedelta(minutes=2)  # a transaction may take a minute, and its time is that of its begin
 _MAX_PAGE = 100
+_TOLD = 100  # comments of one change, the newest
 
 
 def in_utc(row: Row, operation: str) -> Row:
@@ -97,7 +98,7 @@ class Changes:
             status="closed" if row.value("state") in self._flow.closed else "open",
             case_id=row.value("correlation_id"),
             title=row.value("short_description"),
-            comments=tuple(await self._journal.entries(row.value("sys_id"))),
+            comments=tuple((await self._journal.entries(row.value("sys_id")))[-_TOLD:]),
         )
 
 

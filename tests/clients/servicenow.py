@@ -17,7 +17,7 @@ def _need(fine: object, message: str) -> None:
 def _client(given: dict[str, Any], password: str) -> Any:
     requests = importlib.import_module("requests")
 
-    class Loopback(requests.adapters.HTTPAdapter):  # type: ignore[misc, name-defined]  # the library has no types here
+    class Loopback(requests.adapters.HTTPAdapter):
         def send(self, request: Any, **options: Any) -> Any:
             request.url = request.url.replace(_INSTANCE, given["base_url"], 1)
             return super().send(request, **options)

@@ -266,7 +266,11 @@ def _vendor_text(body: Any) -> str:
     parts = [text for name in ("err_msg", "err_extra") if isinstance(text := _at(body, "reply", name), str)]
     if any(text.strip() for text in parts):
         return ": ".join(text for text in parts if text.strip())
+    fields = _at(body, "errors")  # Jira: a message for each field that does not fit
+    if isinstance(fields, dict) and fields and all(isinstance(text, str) for text in fields.values()):
+        return "; ".join(f"{name}: {text}" for name, text in sorted(fields.items()))
     places: tuple[tuple[str | int, ...], ...] = (
+        ("errorMessages", 0),
         ("errors", 0, "message"),
         ("errors", 0, "detail"),
         ("errors", 0, "title"),
