@@ -273,9 +273,10 @@ class Observables:
             given["parent_ref"] = parent
         if user and self._known("user-account", user):
             given["creator_user_ref"] = user
-        opened = [to for to in connections if self._known("network-traffic", to)] if connections else None
+        # One connection told twice is one: two places of a payload may name the same ends.
+        opened = dict.fromkeys(to for to in connections if self._known("network-traffic", to)) if connections else None
         if opened:
-            given["opened_connection_refs"] = opened
+            given["opened_connection_refs"] = list(opened)
         if integrity and owner_sid and integrity.lower() in _INTEGRITY:
             # stix2-validator 3.3.2 refuses this extension when integrity_level stands alone.
             level = {"integrity_level": _INTEGRITY[integrity.lower()], "owner_sid": owner_sid}

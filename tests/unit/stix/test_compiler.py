@@ -265,3 +265,17 @@ def test_a_step_that_breaks_sets_the_alert_aside(product: Product) -> None:
     product.write("prepare: [broken]\n")
     with pytest.raises(MappingError, match="KeyError while mapping"):
         product.alert()
+
+
+def test_a_connection_that_is_told_twice_is_opened_once(product: Product) -> None:
+    product.write(
+        "objects:\n"
+        "  - source: {type: address, value: src}\n"
+        "  - other: {type: address, value: dst}\n"
+        '  - one: {type: traffic, source: "@source", destination: "@other", destination_port: dp}\n'
+        '  - two: {type: traffic, source: "@source", destination: "@other", destination_port: dp}\n'
+        '  - process: {type: process, key: [id, pid], pid: pid, connections: ["@one", "@two"]}\n'
+    )
+    made = product.alert(pid=7, src="192.0.2.1", dst="192.0.2.2", dp=443)
+    (process,) = kinds(made.objects, "process")
+    assert len(process["opened_connection_refs"]) == 1
