@@ -272,10 +272,10 @@ def test_a_connection_that_is_told_twice_is_opened_once(product: Product) -> Non
         "objects:\n"
         "  - source: {type: address, value: src}\n"
         "  - other: {type: address, value: dst}\n"
-        '  - one: {type: traffic, source: "@source", destination: "@other", destination_port: dp}\n'
-        '  - two: {type: traffic, source: "@source", destination: "@other", destination_port: dp}\n'
+        '  - one: {type: traffic, source: "@source", destination: "@other", source_port: sp, destination_port: dp}\n'
+        '  - two: {type: traffic, source: "@source", destination: "@other", source_port: sp, destination_port: dp}\n'
         '  - process: {type: process, key: [id, pid], pid: pid, connections: ["@one", "@two"]}\n'
     )
-    made = product.alert(pid=7, src="192.0.2.1", dst="192.0.2.2", dp=443)
+    made = product.alert(pid=7, src="192.0.2.1", dst="192.0.2.2", sp=51000, dp=443)
     (process,) = kinds(made.objects, "process")
     assert len(process["opened_connection_refs"]) == 1
