@@ -86,7 +86,7 @@ async def one_by_one(ground: Ground, subject: Subject) -> None:
     async with ground.bench(subject) as bench:
         (native_id,) = bench.burst(1)
         connector = bench.connect()
-        stream = next(iter((*subject.manifest.pulls, *subject.manifest.receives)))
+        stream = next(iter((*subject.manifest.feeds, *subject.manifest.receives)))
         record = await connector.read_one(stream, native_id)
         assert record.native_id == native_id, "read_one gives another alert"
         other = native_id[:-1] + ("0" if native_id[-1] != "0" else "1")
