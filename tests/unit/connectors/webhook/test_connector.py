@@ -240,6 +240,6 @@ def test_what_the_sender_posts_is_taken_and_mapped_complete(lines: bool) -> None
     assert [one.alert.native_id for one in made] == uids
     assert (made[0].product, made[0].loss.lost, made[0].loss.wrong) == ("ecs", (), ())
     assert {"ws-0042", "jdoe"} <= {entity.value for entity in made[0].alert.entities}
-    assert made[0].alert.technique_ids == ("T1059.001",)
+    assert made[0].alert.techniques == ("T1059.001",)
     assert sender.outbox == []
     assert json.loads(body if not lines else body.splitlines()[0])
