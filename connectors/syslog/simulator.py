@@ -36,12 +36,14 @@ class Simulator(_Simulator):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.folder = Path(tempfile.mkdtemp(prefix="nightdesk-syslog-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         endpoints = Endpoints(udp=None, tcp=("127.0.0.1", 0), tls=None)
         spool = Spool(self.folder, most=64 * 1024 * 1024, sync=False)
         self._listener = Listener.start(endpoints, spool, longest=1024 * 1024)
         self._socket = socket.create_connection(self._listener.bound["tcp"])
         self._sent = 0
-        weakref.finalize(self, _end, self._socket, self._listener, self.folder)
+        # Not at the end of the process: then no thread can be asked for anything any more.
+        weakref.finalize(self, _end, self._socket, self._listener).atexit = False
 
     def routes(self) -> list[BaseRoute]:
         """None: what it has to say it sends."""
@@ -73,7 +75,6 @@ class Simulator(_Simulator):
         return found[1].decode() if found else ""
 
 
-def _end(sender: socket.socket, listener: Listener, folder: Path) -> None:
+def _end(sender: socket.socket, listener: Listener) -> None:
     sender.close()
     listener.stop()
-    shutil.rmtree(folder, ignore_errors=True)

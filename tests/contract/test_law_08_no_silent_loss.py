@@ -100,7 +100,8 @@ async def _normalised(hub: Hub) -> tuple[dict[str, Any], dict[str, Any]]:
     await hub.bindings.aclose()
     if records[0].payload.startswith(b"{"):
         document = orjson.loads(records[0].payload)
-        document.get("_source", document)["brand_new_field"] = "a value nobody expected"  # inside a search hit's envelope
+        inner = document.get("_source", document)  # inside a search hit's envelope
+        inner["brand_new_field"] = "a value nobody expected"
         payload = orjson.dumps(document)
     else:
         payload = records[0].payload + b" brand_new_field=a value nobody expected"  # a line of CEF
