@@ -80,9 +80,9 @@ def test_a_field_that_no_mapping_reads_is_in_the_loss_report(vendor: str, tmp_pa
     simulator.add(a_story_alert("one", utc_now(), 1))
     with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
         plain, changed = asyncio.run(_normalised(hub))
-    assert "brand_new_field" not in plain["lost"]
-    assert "brand_new_field" in changed["lost"]
-    assert set(changed["lost"]) - set(plain["lost"]) == {"brand_new_field"}
+    assert set(plain["lost"]) <= set(changed["lost"])
+    (new,) = set(changed["lost"]) - set(plain["lost"])
+    assert new.rpartition(".")[2] == "brand_new_field"
     assert changed["leaves"] == plain["leaves"] + 1
     assert changed["leaves"] == changed["read"] + sum(row["leaves"] for row in changed["ignored"]) + len(
         changed["lost"]
@@ -98,9 +98,13 @@ async def _normalised(hub: Hub) -> tuple[dict[str, Any], dict[str, Any]]:
     stream, spec = next(iter(instance.manifest.pulls.items()))
     records = [record async for batch in connector.pull(stream, None, limit=10) for record in batch.records]
     await hub.bindings.aclose()
-    document = orjson.loads(records[0].payload)
-    document.get("_source", document)["brand_new_field"] = "a value nobody expected"  # inside a search hit's envelope
-    payload = orjson.dumps(document)
+    if records[0].payload.startswith(b"{"):
+        document = orjson.loads(records[0].payload)
+        inner = document.get("_source", document)  # inside a search hit's envelope
+        inner["brand_new_field"] = "a value nobody expected"
+        payload = orjson.dumps(document)
+    else:
+        payload = records[0].payload + b" brand_new_field=a value nobody expected"  # a line of CEF
     record = RawRecord(payload, f"{records[0].key} changed", records[0].native_id, records[0].product)
     with hub.store.begin() as conn:
         intake.store_page(

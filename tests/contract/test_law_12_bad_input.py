@@ -244,6 +244,8 @@ def test_bad_records_are_set_aside_with_a_pointer_and_the_batch_goes_on(vendor: 
             "deep": b"[" * 5000 + b"]" * 5000,
             "nan": b'{"a": NaN}',
         }
+        if not whole.startswith(b"{"):
+            del bad["truncated"]  # half a line of text is a line
         mixed = [RawRecord(payload, key, key) for key, payload in bad.items()]
         mixed[4:4] = good
         failure = Failure(b"half a rec", "cut", MappingError("breaks off", pointer="@10", source=vendor))

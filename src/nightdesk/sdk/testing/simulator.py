@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from nightdesk.sdk.context import Clock, utc_now
+from nightdesk.sdk.records import RawRecord
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing.directory import Directory
 from nightdesk.sdk.testing.estate import Fleet
@@ -81,6 +82,10 @@ class Simulator:
     def add(self, alert: StoryAlert) -> str:
         """Raises one alert of a story in this vendor's shape (or shares one indicator); returns its native id."""
         raise NotImplementedError
+
+    def native_id_of(self, record: RawRecord) -> str:
+        """Which alert a record is; overridden where the connector reads no payload and so leaves the id empty."""
+        return record.native_id
 
     def alert_state(self, native_id: str) -> Mapping[str, Any]:
         """``{"status": "open" | "closed", "disposition": …, "comments": [...]}`` of an alert, in our words."""

@@ -1,7 +1,7 @@
 """One connector under test, and its ground: the simulator on real sockets, and time that the test moves."""
 
 import importlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -202,6 +202,10 @@ class Bench:
     def secrets(self) -> list[str]:
         """Every secret in the settings, revealed."""
         return [value.reveal() for value in self.given.values() if isinstance(value, Secret)]
+
+    def ids(self, records: Iterable[RawRecord]) -> set[str]:
+        """Which alerts they are."""
+        return {self.simulator.native_id_of(record) for record in records}
 
     def burst(self, count: int, prefix: str = "burst") -> set[str]:
         """Raises that many alerts in one instant; returns their native ids."""

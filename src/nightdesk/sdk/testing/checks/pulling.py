@@ -18,7 +18,7 @@ async def any_page_size(ground: Ground, subject: Subject) -> None:
         wanted = bench.burst(_BURST)
         for limit in (7, 50, _BURST, 500):
             records, reached = await bench.drain(bench.connect(), limit=limit)
-            _exactly_once(records, wanted, f"{limit} a page")
+            _exactly_once(bench, records, wanted, f"{limit} a page")
             again, _ = await bench.drain(bench.connect(), limit=limit, cursors=reached)
             new = {record.key for record in again} - {record.key for record in records}
             assert not new, f"{limit} a page: polling again brought {len(new)} new keys though nothing had happened"
@@ -32,7 +32,7 @@ async def resumes_anywhere(ground: Ground, subject: Subject) -> None:
             for stream in bench.streams:
                 await _resume(bench, stream, limit)
             records, _ = await bench.drain(bench.connect(), limit=limit)
-            _exactly_once(records, wanted, f"{limit} a page")
+            _exactly_once(bench, records, wanted, f"{limit} a page")
 
 
 async def _resume(bench: Bench, stream: str, limit: int) -> None:
@@ -56,14 +56,14 @@ async def late_arrivals(ground: Ground, subject: Subject) -> None:
         first = bench.burst(5, "early")
         connector = bench.connect()
         records, reached = await bench.drain(connector, limit=2)
-        _exactly_once(records, first, "before")
+        _exactly_once(bench, records, first, "before")
         same_time = {bench.simulator.add(an_alert(bench.time, "late-same-time"))}
         found, reached = await bench.drain(connector, limit=2, cursors=reached)
-        assert same_time <= {record.native_id for record in found}, "an alert of an instant read already is passed over"
+        assert same_time <= bench.ids(found), "an alert of an instant read already is passed over"
         bench.time.advance(5)
         old = {bench.simulator.add(an_alert(bench.time, "late-old-event", seconds_ago=1, happened_ago=3 * 3600))}
         found, reached = await bench.drain(connector, limit=2, cursors=reached)
-        assert old <= {record.native_id for record in found}, "an alert told late about an old event is passed over"
+        assert old <= bench.ids(found), "an alert told late about an old event is passed over"
 
 
 async def new_versions(ground: Ground, subject: Subject) -> None:
@@ -97,8 +97,8 @@ async def one_by_one(ground: Ground, subject: Subject) -> None:
         raise AssertionError("read_one of an alert that does not exist raises NotFoundError")
 
 
-def _exactly_once(records: list[RawRecord], wanted: set[str], when: str) -> None:
-    natives = {record.native_id for record in records}
+def _exactly_once(bench: Bench, records: list[RawRecord], wanted: set[str], when: str) -> None:
+    natives = bench.ids(records)
     assert natives == wanted, f"{when}: {len(wanted - natives)} alerts are missing, {len(natives - wanted)} are foreign"
     twice = [key for key, count in Counter(record.key for record in records).items() if count > 1]
     assert not twice, f"{when}: {len(twice)} keys came twice, such as {twice[0]}"
