@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import IO
+from typing import IO, cast
 
 from nightdesk.connectors.file_tail.standing import HEAD, Place, Standing
 from nightdesk.sdk.errors import NotFoundError, ScopeError, UnavailableError, VendorError
@@ -121,7 +121,10 @@ def _opened(path: str, stack: ExitStack, *, active: bool) -> Part | None:
         facts = os.fstat(raw.fileno())
         packed = raw.read(2) == _GZIP
         raw.seek(0)
-        handle: IO[bytes] = stack.enter_context(gzip.GzipFile(fileobj=raw)) if packed else raw
+        handle: IO[bytes] = raw
+        if packed:
+            unpacking = stack.enter_context(gzip.GzipFile(fileobj=raw))
+            handle = cast("IO[bytes]", unpacking)
         begin = handle.read(HEAD)
         handle.seek(0)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, EOFError, gzip.BadGzipFile, zlib.error):

@@ -36,6 +36,8 @@ _PASSING = frozenset(
     }
 )  # fmt: skip
 
+_Plain = AuthError | ScopeError | NotFoundError | CursorExpiredError | UnavailableError | RejectedError
+
 
 def passing(error: Any) -> bool:
     """Whether the client goes on by itself."""
@@ -44,22 +46,26 @@ def passing(error: Any) -> bool:
 
 def fault(error: Any, topic: str, said: Sequence[Any]) -> VendorError:
     """The error to raise; ``said`` is what was told in passing: a refused login shows as a lost connection."""
-    place = {"vendor": "kafka_topic", "operation": f"read topic {topic}"}
+    kind, words = _meaning(error, said)
+    return kind(words, vendor="kafka_topic", operation=f"read topic {topic}")
+
+
+def _meaning(error: Any, said: Sequence[Any]) -> tuple[type[_Plain], str]:
     told = [one for one in (*said, error) if one is not None]
     refused = next((one for one in told if one.name() in _AUTH), None)
     if refused is not None:
         text = "the brokers refuse us: check security, certificates, user name and password"
-        return AuthError(f"{text} ({refused.name()})", **place)
+        return AuthError, f"{text} ({refused.name()})"
     if not told:
-        return UnavailableError("the brokers do not answer", **place)
+        return UnavailableError, "the brokers do not answer"
     last = error if error is not None else told[-1]
     name, words = last.name(), f"{last.str()} ({last.name()})"
     if name in _SCOPE:
-        return ScopeError(f"we lack the operations {_SCOPE[name]}: {name}", **place)
+        return ScopeError, f"we lack the operations {_SCOPE[name]}: {name}"
     if name in _MISSING:
-        return NotFoundError(f"there is no such topic, or none for us: {words}", **place)
+        return NotFoundError, f"there is no such topic, or none for us: {words}"
     if name in _EXPIRED:
-        return CursorExpiredError(f"the brokers no longer have the offset that we stand at: {words}", **place)
+        return CursorExpiredError, f"the brokers no longer have the offset that we stand at: {words}"
     if passing(last) or name.startswith("_"):
-        return UnavailableError(words, **place)
-    return RejectedError(words, **place)
+        return UnavailableError, words
+    return RejectedError, words

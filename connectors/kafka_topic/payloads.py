@@ -1,51 +1,61 @@
-"""A story's alert as a document of the Elastic Common Schema, as shippers put it on a topic."""
+"""A story's alert as Suricata writes it to a topic.
 
+Format: https://docs.suricata.io/en/latest/output/eve/eve-json-format.html
+"""
+
+import zlib
+from datetime import datetime
 from typing import Any
 
 from nightdesk.sdk.testing.story import TACTIC_NAMES, StoryAlert
 
-__all__ = ["document"]
+__all__ = ["alert_id", "document"]
 
-_RISK = {"informational": 10, "low": 30, "medium": 55, "high": 75, "critical": 97}
+_PRIORITY = {"critical": 1, "high": 1, "medium": 2, "low": 3, "informational": 3}
+_CATEGORIES = {1: "A Network Trojan was detected", 2: "Potentially Bad Traffic", 3: "Misc activity"}
 
 
 def document(alert: StoryAlert) -> dict[str, Any]:
-    """One document; ECS 8.11 field names."""
-    made: dict[str, Any] = {
-        "@timestamp": f"{alert.told:%Y-%m-%dT%H:%M:%S.%f}Z",
-        "ecs": {"version": "8.11.0"},
-        "event": {
-            "id": alert.uid,
-            "kind": "alert",
-            "dataset": "sensor.alerts",
-            "start": f"{alert.at:%Y-%m-%dT%H:%M:%S.%f}Z",
-            "reason": alert.description or alert.title,
-            "risk_score_norm": _RISK[alert.severity],
-        },
-        "rule": {"id": alert.rule_id, "name": alert.title},
-        "observer": {"vendor": "Example", "name": "sensor-1"},
-    }
+    """One record with ``event_type`` alert."""
+    priority = _PRIORITY[alert.severity]
+    metadata: dict[str, list[str]] = {"created_at": ["2024_03_14"], "confidence": ["High"]}
     if alert.technique_ids:
-        made["threat"] = {
-            "technique": {"id": list(alert.technique_ids)},
-            "tactic": {"id": list(alert.tactic_ids), "name": [TACTIC_NAMES[one] for one in alert.tactic_ids]},
-        }
-    if alert.device:
-        device = alert.device
-        made["host"] = {"id": device.device_id, "name": device.hostname, "ip": list(device.addresses)}
-    if alert.user:
-        made["user"] = {"name": alert.user, **({"domain": alert.user_domain} if alert.user_domain else {})}
-    if alert.process:
-        process = alert.process
-        made["process"] = {
-            "pid": process.pid,
-            "name": process.name,
-            "executable": process.path,
-            "command_line": process.command_line,
-            "hash": {"sha256": process.sha256},
-        }
-    if alert.source_address:
-        made["source"] = {"ip": alert.source_address}
-    if alert.destination_address:
-        made["destination"] = {"ip": alert.destination_address}
-    return made
+        metadata["mitre_technique_id"] = list(alert.technique_ids)
+    if alert.tactic_ids:
+        metadata["mitre_tactic_id"] = list(alert.tactic_ids)
+        metadata["mitre_tactic_name"] = [TACTIC_NAMES[one].replace(" ", "_") for one in alert.tactic_ids]
+    return {
+        **_flow(alert, alert.told),
+        "event_type": "alert",
+        "alert": {
+            "action": "allowed",
+            "gid": 1,
+            "signature_id": 2_000_000 + zlib.crc32(alert.rule_id.encode()) % 999_983,
+            "rev": 3,
+            "signature": alert.title,
+            "category": _CATEGORIES[priority],
+            "severity": priority,
+            "metadata": metadata,
+        },
+        "app_proto": "http",
+    }
+
+
+def alert_id(record: dict[str, Any]) -> str:
+    """What tells an alert from every other: its flow, rule and time."""
+    rule = record["alert"]
+    return ":".join(str(part) for part in (record["flow_id"], rule["gid"], rule["signature_id"], record["timestamp"]))
+
+
+def _flow(alert: StoryAlert, moment: datetime) -> dict[str, Any]:
+    inside = alert.device.addresses[0] if alert.device else "192.0.2.10"
+    return {
+        "timestamp": f"{moment:%Y-%m-%dT%H:%M:%S.%f}+0000",
+        "flow_id": zlib.crc32(alert.uid.encode()) * 65_536 + zlib.adler32(alert.uid.encode()) % 65_521,
+        "in_iface": "eth0",
+        "src_ip": alert.source_address or inside,
+        "src_port": alert.source_port or 49_205,
+        "dest_ip": alert.destination_address or "203.0.113.77",
+        "dest_port": alert.destination_port or 80,
+        "proto": "TCP",
+    }

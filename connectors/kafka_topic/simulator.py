@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from confluent_kafka import Producer
 from starlette.routing import BaseRoute
 
-from nightdesk.connectors.kafka_topic.payloads import document
+from nightdesk.connectors.kafka_topic.payloads import alert_id, document
 from nightdesk.sdk.records import RawRecord
 from nightdesk.sdk.testing import Simulator as _Simulator
 from nightdesk.sdk.testing import StoryAlert
@@ -45,8 +45,9 @@ class Simulator(_Simulator):
 
     def add(self, alert: StoryAlert) -> str:
         """Produces the alert, and waits until the broker has it."""
-        self.produce(json.dumps(self.drift(document(alert))).encode(), key=alert.uid)
-        return alert.uid
+        made = document(alert)
+        self.produce(json.dumps(self.drift(made)).encode(), key=alert.uid)
+        return alert_id(made)
 
     def produce(self, value: bytes | None, key: str | None = None, partition: int = -1) -> None:
         """One message; without a value it is a tombstone."""
@@ -55,5 +56,5 @@ class Simulator(_Simulator):
             raise TimeoutError("the broker did not take the message")
 
     def native_id_of(self, record: RawRecord) -> str:
-        """An ECS document's own id."""
-        return str(json.loads(record.payload)["event"]["id"])
+        """An EVE record has no id of its own."""
+        return alert_id(json.loads(record.payload))

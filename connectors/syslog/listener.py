@@ -104,8 +104,16 @@ class Listener:
                 self.bound[name] = self._servers[-1].sockets[0].getsockname()[:2]
 
     async def _open_tcp(self, address: Address, tls: ssl.SSLContext | None) -> asyncio.Server:
-        patience = {} if tls is None else {"ssl_handshake_timeout": _HANDSHAKE, "ssl_shutdown_timeout": _HANDSHAKE}
-        return await asyncio.start_server(self._take, *address, limit=_CHUNK, ssl=tls, **patience)
+        if tls is None:
+            return await asyncio.start_server(self._take, *address, limit=_CHUNK)
+        return await asyncio.start_server(
+            self._take,
+            *address,
+            limit=_CHUNK,
+            ssl=tls,
+            ssl_handshake_timeout=_HANDSHAKE,
+            ssl_shutdown_timeout=_HANDSHAKE,
+        )
 
     async def _open_udp(self, address: Address) -> asyncio.DatagramTransport:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET

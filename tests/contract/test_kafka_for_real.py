@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported without saying so
     AclBinding,
     AclOperation,
     AclPermissionType,
@@ -244,7 +244,7 @@ def test_an_alert_goes_through_the_hub_once_though_it_dies_between_page_and_comm
             rows = [(row.received, row.normalised, row.duplicate) for row in balanced(hub.store)]
             assert rows == [(30, 30, 0)]
     found = normalizer().normalize("auto", site.drain()[0].payload, ACME)
-    assert found.product == "ecs"
+    assert found.product == "suricata"
     assert REGISTRY.broken == {}
 
 

@@ -262,7 +262,7 @@ def test_bad_records_are_set_aside_with_a_pointer_and_the_batch_goes_on(vendor: 
             stored = kept[key]
             assert stored is not None
             assert stored.payload == payload
-        assert aside["truncated"].pointer.startswith("@")
+        assert "truncated" not in bad or aside["truncated"].pointer.startswith("@")
         (cut,) = (one for key, one in aside.items() if key not in bad)
         assert (cut.pointer, "breaks off" in cut.reason) == ("@10", True)
 

@@ -159,7 +159,7 @@ def test_an_inode_that_is_used_again_is_no_file_we_know(sensor: Simulator, tail:
     assert tail.cursor is not None
     sensor.path.unlink()
     sensor.write("two lines\nor more\n")
-    tail.cursor["files"][0]["inode"] = sensor.path.stat().st_ino  # type: ignore[index]
+    tail.cursor["files"][0]["inode"] = sensor.path.stat().st_ino
     assert tail.poll() == ["two lines", "or more"]
 
 

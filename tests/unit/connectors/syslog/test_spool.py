@@ -106,8 +106,6 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import nightdesk.connectors.syslog.spool as module
-
     spool = Spool(tmp_path, most=MOST)
     spool.append([b"before"])
     with monkeypatch.context() as patch:
@@ -115,7 +113,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
         def full(_: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        patch.setattr(module.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
             spool.append([b"in vain"])
     spool.append([b"in vain"])
