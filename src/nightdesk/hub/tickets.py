@@ -19,11 +19,11 @@ from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.store import Store, audit, cases, decisions, intake, queries
 from nightdesk.hub.store.actions import SqlJournal
+from nightdesk.hub.store.codec import stamp
 from nightdesk.sdk.case import Case, CaseStatus, Decision, Mode, Outcome, Verdict
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import CursorExpiredError, NightdeskError
 from nightdesk.sdk.ports import CaseChange, FollowsCases
-from nightdesk.sdk.records import Batch
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind
 
@@ -52,6 +52,8 @@ class Tickets:
         self._engine = engine
         self._journal = journal
         self._clock = clock
+        self._begun = clock()
+        """Where the first look begins: a ticket system bound today gets no tickets for the cases of last year."""
 
     async def once(self) -> int:
         """One look in both directions at every tenant; how many things there were to do."""
@@ -72,7 +74,7 @@ class Tickets:
     def _outwards(self, tenant: str, instance: str) -> int:
         """Wishes for every case that changed since the last look."""
         place = self._place(tenant, instance)
-        since = str(place.get("since", ""))
+        since = str(place.get("since") or stamp(self._begun))
         newest, before, done = since, None, 0
         while True:
             with self._store.read() as conn:
@@ -84,7 +86,7 @@ class Tickets:
             if len(changed) < _PAGE:
                 break
             before = rows[-1].position
-        if newest != since:
+        if newest != place.get("since"):
             self._keep(tenant, instance, {**place, "since": newest})
         return done
 
@@ -235,12 +237,4 @@ class Tickets:
 
     def _keep(self, tenant: str, instance: str, place: Mapping[str, Any]) -> None:
         with self._store.begin() as conn:
-            intake.store_page(
-                conn,
-                tenant=tenant,
-                instance=instance,
-                stream=_PLACE,
-                product="",
-                batch=Batch((), place),
-                received_at=self._clock(),
-            )
+            intake.move_cursor(conn, tenant, instance, _PLACE, place, self._clock())

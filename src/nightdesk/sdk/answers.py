@@ -1,6 +1,7 @@
 """What every HTTP answer and every failure of the wire means: the one table from transport to our errors."""
 
 import json
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -28,16 +29,8 @@ __all__ = ["WIRE_ERRORS", "Answers", "Setback"]
 WIRE_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError, TimeoutError)
 """All that can come out of one exchange."""
 
-_REQUEST_ID_HEADERS = (
-    "x-request-id",
-    "x-cs-traceid",
-    "request-id",
-    "x-correlation-id",
-    "x-okta-request-id",
-    "x-amzn-requestid",
-    "x-ms-correlation-request-id",
-    "x-ms-request-id",
-)
+_REQUEST_ID = re.compile(r"^(?:x-)?(?:[a-z0-9]+-)*(request|trace|correlation)-?id$")
+"""A header that names the request; most vendors put a word of their own before it."""
 _READABLE = 1_048_576  # bytes; a longer error page is not searched for a message
 _PRIVATE_CA = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: self-signed, or its issuer is unknown
 
@@ -221,7 +214,10 @@ class Answers:
 
     def request_id(self, response: httpx.Response, body: Any) -> str | None:
         """The vendor's own name for this request, for its support."""
-        found: Any = next((response.headers[name] for name in _REQUEST_ID_HEADERS if name in response.headers), None)
+        named = [name for name in response.headers if _REQUEST_ID.match(name)]
+        # The request's own name before one that several share.
+        chosen = min(named, key=lambda name: ("request" not in name, len(name), name), default=None)
+        found: Any = response.headers[chosen] if chosen else None
         return self._redactor.clean(str(found or _at(body, "meta", "trace_id") or ""), 100) or None
 
     def _redirect(self, here: httpx.URL, location: str) -> str:
@@ -266,7 +262,7 @@ def _vendor_text(body: Any) -> str:
     parts = [text for name in ("err_msg", "err_extra") if isinstance(text := _at(body, "reply", name), str)]
     if any(text.strip() for text in parts):
         return ": ".join(text for text in parts if text.strip())
-    fields = _at(body, "errors")  # Jira: a message for each field that does not fit
+    fields = _at(body, "errors")  # some give a message for each field that does not fit
     if isinstance(fields, dict) and fields and all(isinstance(text, str) for text in fields.values()):
         return "; ".join(f"{name}: {text}" for name, text in sorted(fields.items()))
     places: tuple[tuple[str | int, ...], ...] = (

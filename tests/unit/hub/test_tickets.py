@@ -120,3 +120,25 @@ def test_a_ticket_system_that_is_down_costs_nothing_but_time(vendor: str, tmp_pa
         assert [one.verb for one in actions if one.state == "effective"].count("case.open") == 1
 
     run(vendor, tmp_path, story)
+
+
+def test_a_ticket_system_that_is_bound_later_gets_no_tickets_for_the_past(vendor: str, tmp_path: Path) -> None:
+    async def story(office: Office) -> None:
+        await office.hub.once()
+        assert office.case_status == "escalated"
+        office.time.advance(3600)
+        # As after a restart with the role newly bound.
+        office.hub = Hub(
+            office.hub.settings, REGISTRY, office.hub.store, clock=office.time.clock, sleep=office.time.sleep
+        )
+        try:
+            assert [await office.round() for _ in range(3)] == [0] * 3
+            assert not office.states
+            office.source.add(an_alert(office.time, "two"))
+            for _ in range(3):
+                await office.round()
+            assert len(office.states) == 1
+        finally:
+            await office.hub.bindings.aclose()
+
+    run(vendor, tmp_path, story)

@@ -156,7 +156,9 @@ def test_no_other_part_of_a_body_and_no_long_message_is_quoted(vendor: Scripted,
         ({}, {"X-Request-Id": "r-7"}),
         ({}, {"X-Cs-Traceid": "r-7"}),
         ({}, {"X-Cs-TraceId": "r-7"}),
-        ({"meta": {"trace_id": "r-7"}}, {}),
+        ({}, {"X-Amzn-RequestId": "r-7"}),
+        ({}, {"X-Acme-Request-Id": "r-7", "X-Acme-Correlation-Request-Id": "shared", "X-Correlation-Id": "shared"}),
+        ({"meta": {"trace_id": "r-7"}}, {"X-Grid": "no", "Etag-Id": "no"}),
     ],
 )
 def test_the_request_id_is_kept(vendor: Scripted, time: FakeTime, body: Any, headers: dict[str, str]) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "audit_ledger",
     "cursor",
     "ledger",
+    "move_cursor",
     "reset_cursor",
     "settle_normalised",
     "settle_quarantined",
@@ -119,7 +120,7 @@ def store_page(
     duplicate = len(items) - len(rows)
     _count(conn, tenant, instance, stream, received=len(items), duplicate=duplicate)
     if batch.cursor is not None:
-        _move_cursor(conn, tenant, instance, cursor_of or stream, batch.cursor, received_at)
+        move_cursor(conn, tenant, instance, cursor_of or stream, batch.cursor, received_at)
     return PageStored(len(items), duplicate, len(failures), len(rows) - len(failures))
 
 
@@ -155,9 +156,10 @@ def _count(conn: Connection, tenant: str, instance: str, stream: str, *, receive
     )
 
 
-def _move_cursor(
+def move_cursor(
     conn: Connection, tenant: str, instance: str, stream: str, position: Cursor, moved_at: datetime
 ) -> None:
+    """Where to go on from now, for what brings no records of its own; a page moves its cursor with ``store_page``."""
     values = {"position": dump(position), "moved_at": stamp(moved_at)}
     adding = insert(conn, cursor_table).values(tenant=tenant, instance=instance, stream=stream, **values)
     conn.execute(adding.on_conflict_do_update(index_elements=["tenant", "instance", "stream"], set_=values))
