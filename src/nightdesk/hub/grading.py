@@ -25,6 +25,8 @@ from nightdesk.stix.scope import Scope
 
 __all__ = ["Grade", "RuleGrade", "grade"]
 
+_REMOVING = r".*(remov|uninstall|disconnect)"
+
 Check = Callable[[Ground, Subject], Awaitable[None]]
 
 
@@ -118,7 +120,7 @@ def _checks(subject: Subject, registry: Registry) -> dict[str, tuple[Check, ...]
         "no-secrets-in-logs": (declared.secrets_stay_secret, *((failing.secrets_in_errors,) if remote else ())),
         "strict-typing": (_annotated,),
         "scopes-documented": (_scopes_in_readme,),
-        "removal-documented": (_heading(r"remov|uninstall|disconnect"),),
+        "removal-documented": (_removal,),
         "checkpoint-resumes": only(fed, pulling.resumes_anywhere, pulling.late_arrivals),
         "rate-limit-honoured": only(fed, failing.a_blip_costs_nothing),
         "paging-bounded": only(fed, pulling.any_page_size),
@@ -214,19 +216,20 @@ def _words(text: str) -> set[str]:
     return {word for word in re.findall(r"[a-z0-9]+", text.lower()) if len(word) > 3}
 
 
-def _heading(pattern: str) -> Check:
-    async def check(_: Ground, subject: Subject) -> None:
-        headings = re.findall(r"^#+ .*$", _readme(subject), re.MULTILINE)
-        assert any(re.search(pattern, heading, re.IGNORECASE) for heading in headings), (
-            f"README.md has no heading about {pattern.partition('|')[0]}ing it"
-        )
-
-    return check
+async def _removal(_: Ground, subject: Subject) -> None:
+    headings = re.findall(r"^#+ (.*)$", _readme(subject), re.MULTILINE)
+    assert any(re.match(_REMOVING, heading, re.IGNORECASE) for heading in headings), (
+        "README.md has no heading about removing it"
+    )
 
 
 async def _steps(_: Ground, subject: Subject) -> None:
-    steps = re.findall(r"^\d+\. ", _readme(subject), re.MULTILINE)
-    assert len(steps) >= 3, "README.md has no numbered steps from the vendor's console to a working connector"
+    """The way in, not the way out: a section that is not about removing it, with at least three numbered steps."""
+    sections = re.split(r"^#+ ", _readme(subject), flags=re.MULTILINE)
+    ways_in = [text for text in sections if not re.match(_REMOVING, text, re.IGNORECASE)]
+    assert any(len(re.findall(r"^\d+\. ", text, re.MULTILINE)) >= 3 for text in ways_in), (
+        "README.md has no numbered steps from the vendor's console to a working connector"
+    )
 
 
 def _readme(subject: Subject) -> str:
@@ -269,7 +272,7 @@ async def _bundles(ground: Ground, subject: Subject, normalizer: Normalizer) -> 
 
 
 async def _drift_is_seen(ground: Ground, subject: Subject, normalizer: Normalizer) -> None:
-    """Each field of a plain alert under another name: the loss report names it, or it was ignored with a reason."""
+    """A field that nobody knew, in an alert as the connector delivers it, is named by the loss report."""
     async with ground.bench(subject) as bench:
         bench.simulator.add(an_alert(bench.time, "plain"))
         connector = bench.connect()
