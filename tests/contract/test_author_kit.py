@@ -49,7 +49,6 @@ def test_a_new_plugin_passes_at_once_under_any_name(tmp_path: Path) -> None:
 def test_a_new_plugin_passes_its_own_tests(tmp_path: Path) -> None:
     assert nightdesk("plugin", "new", "night_owl", cwd=tmp_path).returncode == 0
     package = tmp_path / "night-owl-nightdesk"
-    (package / "sitecustomize.py").write_text("", encoding="utf-8")
     script = (
         "import sys, pytest; sys.path.insert(0, '.');"
         "import night_owl_nightdesk as plugin; from nightdesk.hub.registry import Registry;"

@@ -48,7 +48,7 @@ def test_each_thing_that_is_wrong_is_named_and_all_is_well_once_it_is_mended(ven
             code, row = check(config)
             assert code == 1, kind
             assert row["problems"], kind
-            assert all(vendor in problem or len(problem) > 20 for problem in row["problems"]), row["problems"]
+            assert all(vendor in problem for problem in row["problems"]), row["problems"]
             assert not [text for text in row["problems"] if simulator.secret in text]
         simulator.faults.clear()
         assert check(config)[0] == 0
@@ -80,7 +80,9 @@ def test_a_fault_between_two_pages_keeps_the_cursor_and_loses_nothing(
 ) -> None:
     time = FakeTime(utc_now() - timedelta(minutes=5))
     simulator: Simulator = REGISTRY.simulator("crowdstrike_falcon")()
-    wanted = {simulator.add(an_alert(time, f"alert-{number}")) for number in range(5)}
+    for number in range(5):
+        simulator.add(an_alert(time, f"alert-{number}"))
+    later: list[str] = []
 
     async def go(config: Path) -> tuple[Any, Any, str, set[str]]:
         with opened(config) as hub:
@@ -89,7 +91,7 @@ def test_a_fault_between_two_pages_keeps_the_cursor_and_loses_nothing(
                 stream = hub.feeds[0].state.stream
                 with hub.store.read() as conn:
                     before = intake.cursor(conn, "acme", "main", stream)
-                wanted.add(simulator.add(an_alert(time, "one-more")))
+                later.append(simulator.add(an_alert(time, "one-more")))
                 simulator.faults.add(kind, options=options)
                 await hub.feeds[0].once()
                 problem = hub.feeds[0].state.problem
@@ -107,4 +109,4 @@ def test_a_fault_between_two_pages_keeps_the_cursor_and_loses_nothing(
         before, after, problem, found = asyncio.run(go(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})))
     assert before == after
     assert problem
-    assert len(found) == 1
+    assert found == set(later)

@@ -6,7 +6,7 @@ Killed at any point it goes on where it stopped, for its cursor is stored with e
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from nightdesk.hub.config import HubSettings
@@ -14,6 +14,7 @@ from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit, intake
 from nightdesk.sdk.context import Clock, Context, Settings, Sleep, utc_now
 from nightdesk.sdk.errors import UnsupportedError
+from nightdesk.sdk.moments import SECOND
 from nightdesk.sdk.records import Batch, Cursor
 
 __all__ = ["Backfill", "Progress"]
@@ -128,4 +129,4 @@ def _reached(cursor: Cursor | None) -> datetime | None:
     if not isinstance(newest, dict) or not newest or not all(isinstance(moment, int) for moment in newest.values()):
         return None
     moments = [moment for moment in newest.values() if moment]
-    return datetime.fromtimestamp(min(moments) / 1e9, tz=utc_now().tzinfo) if moments else None
+    return datetime.fromtimestamp(min(moments) / SECOND, UTC) if moments else None

@@ -10,7 +10,6 @@ from nightdesk.hub.scenario import bundled_scenario, read_scenario, tell
 from nightdesk.hub.setup import make_config
 from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.errors import ConfigError
-from nightdesk.sdk.testing import StoryDevice
 
 _STORY = """
 title: A break-in
@@ -38,10 +37,10 @@ def test_every_vendor_is_told_its_part_and_all_know_the_same_estate(story: Path)
     assert [member.name for member in made["okta"].directory.accounts.values()] == ["jdoe"]
 
 
-def test_the_bundled_story_is_the_rehearsals(story: Path) -> None:
-    estate = bundled_scenario().estate()
-    assert isinstance(estate["WS-0142"], StoryDevice)
-    assert len(bundled_scenario().accounts) == 3
+def test_the_bundled_story_is_the_rehearsals() -> None:
+    scenario = bundled_scenario()
+    assert [process.name for process in scenario.estate()["WS-0142"].processes] == ["powershell.exe", "locker.exe"]
+    assert [account.name for account in scenario.accounts] == ["jdoe", "asmith", "deploy"]
 
 
 @pytest.mark.parametrize("text", ["", "title: x\nalerts: []\n", "title: [", "title: x\nalerts: [{title: y}]\n"])

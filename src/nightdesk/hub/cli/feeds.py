@@ -62,8 +62,19 @@ def backfill(  # options of a command
             pause=pause,
         )
         found = asyncio.run(work(filling))
+    unbounded = bool(end) and found.reached is None and found.received > 0
+    if unbounded:
+        typer.echo("this connector does not tell how far it is: everything up to now was fetched", err=True)
     if as_json:
-        emit({"stream": filling.place, "received": found.received, "new": found.new, "pages": found.pages})
+        emit(
+            {
+                "stream": filling.place,
+                "received": found.received,
+                "new": found.new,
+                "pages": found.pages,
+                "bounded": not unbounded,
+            }
+        )
     else:
         typer.echo(f"{connector}/{stream}: {found.received} received, {found.new} of them new")
 

@@ -10,6 +10,7 @@ import typer
 from nightdesk.hub.cli.output import Json, emit, fail, table, troubles
 
 if TYPE_CHECKING:
+    from nightdesk.hub.registry import Registry
     from nightdesk.sdk.testing import Simulator
 
 __all__ = ["simulate"]
@@ -60,7 +61,7 @@ def simulate(  # options of a command
                 {"vendor": name, "base_url": served.base_url, "settings": _settings(simulator, served.base_url)}
             )
         if out is not None:
-            _write(out, rows)
+            _write(out, rows, registry)
         _show(rows, as_json=as_json)
         try:
             until = time.monotonic() + seconds
@@ -88,14 +89,12 @@ def _show(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     typer.echo("stop with Ctrl-C")
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write(path: Path, rows: list[dict[str, Any]], registry: "Registry") -> None:
     """Connectors as ``nightdesk.yaml`` wants them, each secret in a file of its own beside it."""
     import yaml
 
-    from nightdesk.hub.registry import Registry
     from nightdesk.hub.setup import private_file
 
-    registry = Registry.load()
     connectors = {}
     for row in rows:
         settings = dict(row["settings"])

@@ -21,18 +21,14 @@ _HOST = Target.parse("host:ws-0042")
 _DEVICE = StoryDevice("dev-1", "WS-0042", ("192.0.2.42",))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Estate:
-    """A tenant with two EDRs bound, of which the first has the role."""
+    """A tenant with two EDRs bound, of which the first has the role, and its hub."""
 
     config: Path
     old: Simulator
     new: Simulator
-
-    def hub(self) -> Hub:
-        return self._stack
-
-    _stack: Hub = None  # type: ignore[assignment]  # set by the fixture
+    hub: Hub
 
 
 @pytest.fixture
@@ -44,10 +40,8 @@ def estate(tmp_path: Path) -> Iterator[Estate]:
         config = bind(
             tmp_path, "acme", {"old": (old, one.base_url), "new": (new, other.base_url)}, roles={"edr": "old"}
         )
-        made = Estate(config, old, new)
         with opened(config) as hub:
-            made._stack = hub
-            yield made
+            yield Estate(config, old, new, hub)
 
 
 def _isolate(hub: Hub) -> Action:
@@ -68,7 +62,7 @@ async def _done(hub: Hub, action: Action) -> Action:
 
 
 async def _commit(estate: Estate, leases: Leases) -> tuple[Action, list[Handed], Hub]:
-    hub = estate.hub()
+    hub = estate.hub
     held = await _done(hub, _isolate(hub))
     assert held.instance == "old"
     rebind(estate.config, hub.settings, "acme", "edr", "new")
@@ -111,7 +105,7 @@ def test_what_is_kept_is_undone_later_at_the_vendor_that_acted(estate: Estate) -
         held, (handed,), _ = await _commit(estate, Leases.KEEP)
         assert handed.became == "kept"
         assert _isolated(estate.old)
-        hub = Hub(load_config(estate.config, REGISTRY), REGISTRY, estate.hub().store)
+        hub = Hub(load_config(estate.config, REGISTRY), REGISTRY, estate.hub.store)
         try:
             await hub.engine.undo(held, actor="ann")
             return await _done(hub, held)
@@ -132,7 +126,7 @@ def test_what_the_new_vendor_cannot_take_over_stays_protected_at_the_old_one(est
 
 def test_the_file_changes_in_one_word(estate: Estate) -> None:
     before = estate.config.read_text(encoding="utf-8")
-    line = rebind(estate.config, estate.hub().settings, "acme", "edr", "new")
+    line = rebind(estate.config, estate.hub.settings, "acme", "edr", "new")
     after = estate.config.read_text(encoding="utf-8")
     changed = [pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if pair[0] != pair[1]]
     assert line == "tenants.acme.roles.edr: old -> new"
@@ -152,5 +146,5 @@ def test_a_binding_that_makes_no_sense_is_refused_and_changes_nothing(
 ) -> None:
     before = estate.config.read_bytes()
     with pytest.raises(ConfigError, match=says):
-        rebind(estate.config, estate.hub().settings, tenant, role, instance)
+        rebind(estate.config, estate.hub.settings, tenant, role, instance)
     assert estate.config.read_bytes() == before
