@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -92,3 +93,38 @@ def test_what_has_no_such_stream_is_refused_with_what_there_is(hub: Hub) -> None
 def test_a_window_that_is_none_is_refused(arguments: tuple[str, ...]) -> None:
     result = run_cli("backfill", "--tenant", "acme", "main", _STREAM, *arguments)
     assert result.exit_code == 2
+
+
+def test_it_stops_asking_once_everything_up_to_the_end_is_met(hub: Hub, simulator: Simulator) -> None:
+    old = utc_now() - timedelta(days=5)
+    simulator.add(a_story_alert("old", old, 1))
+
+    async def asked(end: datetime, begin: datetime) -> int:
+        before = len(simulator.seen)
+        assert (await through(filling(hub, begin, end))).done
+        return len(simulator.seen) - before
+
+    async def go() -> tuple[int, int]:
+        # Two windows that begin apart, so that each has a cursor of its own.
+        return await asked(old, old - timedelta(days=1)), await asked(utc_now(), old - timedelta(days=2))
+
+    bounded, whole = asyncio.run(go())
+    assert bounded < whole
+
+
+@pytest.mark.parametrize(("vendor", "bounded"), [("crowdstrike_falcon", True), ("splunk_es", False)])
+def test_the_command_says_when_the_end_could_not_be_kept(vendor: str, bounded: bool, tmp_path: Path) -> None:
+    simulator = REGISTRY.simulator(vendor)()
+    simulator.add(a_story_alert("old", utc_now() - timedelta(days=5), 1))
+    stream = next(iter(REGISTRY.manifests[vendor].pulls))
+    begin, end = (f"{utc_now() - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}" for days in (9, 1))
+    with serve(simulator) as served:
+        config = bind(tmp_path, "acme", {"main": (simulator, served.base_url)})
+        result = run_cli(
+            "backfill", "main", stream, "--tenant", "acme", "--from", begin, "--to", end, "--pause", "0", "--json",
+            "--config", str(config),
+        )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["new"], told["bounded"]) == (1, bounded)
+    assert ("does not tell how far it is" in result.stderr) is not bounded
