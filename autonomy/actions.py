@@ -43,7 +43,7 @@ _S = ActionState
 FOLLOWS: Mapping[ActionState, frozenset[ActionState]] = {
     _S.PROPOSED: frozenset({_S.AWAITING_APPROVAL, _S.APPROVED, _S.REJECTED, _S.CANCELLED}),
     _S.AWAITING_APPROVAL: frozenset({_S.APPROVED, _S.REJECTED, _S.CANCELLED}),
-    _S.APPROVED: frozenset({_S.REQUESTED, _S.EFFECTIVE, _S.FAILED, _S.CANCELLED}),
+    _S.APPROVED: frozenset({_S.AWAITING_APPROVAL, _S.REQUESTED, _S.EFFECTIVE, _S.FAILED, _S.CANCELLED}),
     _S.REQUESTED: frozenset({_S.ACCEPTED, _S.PENDING, _S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED}),
     _S.ACCEPTED: frozenset({_S.PENDING, _S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED, _S.CONTRADICTED}),
     _S.PENDING: frozenset({_S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED, _S.CONTRADICTED}),
@@ -60,7 +60,10 @@ FOLLOWS: Mapping[ActionState, frozenset[ActionState]] = {
     _S.FAILED: frozenset(),
     _S.UNDONE: frozenset(),
 }
-"""What may follow what; nothing else may, and the journal refuses it."""
+"""What may follow what; nothing else may, and the journal refuses it.
+
+What policy approved goes back to *awaiting approval* when a guard wants a person to look first.
+"""
 
 
 class StaleActionError(NightdeskError):

@@ -35,11 +35,14 @@ __all__ = [
     "inbox_payload",
     "ledger",
     "metadata",
+    "openc2_command",
+    "playbook_run",
     "quarantine",
     "stix_object",
+    "switch",
 ]
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest step under migrations/, here so that an up-to-date database is opened without loading Alembic."""
 
 metadata = MetaData()
@@ -210,6 +213,7 @@ action = _table(
     Index("action_case", "tenant", "case_id", "state"),
     Index("action_live", "tenant", "state", "seq", **_where(LIVE)),
     Index("action_lease", "tenant", "lease_until", **_where(LEASED)),
+    Index("action_recent", "tenant", "family", "created_at"),
 )
 """One row an action as it stands; ``moves`` is the number of its journal lines."""
 
@@ -221,3 +225,30 @@ action_journal = _table(
     *_words("at", "state", "actor"),
     *_blobs("detail"),
 )
+
+switch = _table(
+    "switch",
+    ("tenant", "scope", "subject"),
+    *_words("tenant", "scope", "subject", "state", "reason", "changed_by", "changed_at", "asked_by"),
+)
+"""What is stopped, or was: one row a thing that can be. The tenant ``*`` is the whole installation, which no slug is.
+``asked_by`` is who wants it started again and waits for a second person; the audit has the history."""
+
+playbook_run = _table(
+    "playbook_run",
+    ("tenant", "run_id"),
+    *_words("tenant", "run_id", "playbook_id", "case_id", "state", "started_at", "updated_at"),
+    *_numbers("moves"),
+    *_blobs("body"),
+    Index("playbook_run_state", "tenant", "state", "updated_at"),
+    Index("playbook_run_case", "tenant", "case_id"),
+)
+"""One row a run as it stands; ``moves`` counts its changes, so that two workers never both make one."""
+
+openc2_command = _table(
+    "openc2_command",
+    ("tenant", "command_id"),
+    *_words("tenant", "command_id", "request_id", "action_id", "received_at"),
+    *_blobs("body"),
+)
+"""Commands as received, and the action each became: the same command again is answered, not done again."""

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -98,3 +99,22 @@ def test_two_that_open_an_empty_database_at_once_both_succeed(store_url: str) ->
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_a_database_of_an_older_version_keeps_what_it_holds(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/nightdesk.db"
+    config = Config()
+    config.set_main_option("script_location", "nightdesk.hub.store:migrations")
+    config.set_main_option("path_separator", "os")
+    engine = create_engine(url)
+    with engine.begin() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0001")
+        conn.execute(text("INSERT INTO counter (tenant, name, value) VALUES ('acme', 'inbox', 41)"))
+    engine.dispose()
+    store = Store.open(url)
+    with store.read() as conn:
+        assert conn.execute(text("SELECT value FROM counter WHERE tenant = 'acme'")).scalar_one() == 41
+        assert conn.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == REVISION
+        assert set(inspect(conn).get_table_names()) == {*metadata.tables, "alembic_version"}
+    store.close()
