@@ -16,6 +16,7 @@ from nightdesk.hub.registry import Registry
 from nightdesk.sdk import errors, hookspecs
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.manifest import Action, Manifest, Stream
+from nightdesk.sdk.verbs import VERBS, Risk, Verb
 
 __all__ = [
     "cli",
@@ -29,6 +30,8 @@ __all__ = [
     "product_count",
     "products",
     "vendors",
+    "verbs",
+    "verified_verbs",
 ]
 
 
@@ -122,6 +125,42 @@ def _actions(actions: dict[str, Action]) -> Iterator[tuple[object, ...]]:
             ", ".join(f"`{name}`" for name in action.parameters),
             action.scope,
         )
+
+
+def verbs() -> str:
+    """Every verb as the code has it."""
+    rows = (
+        (
+            f"`{one.name}`",
+            one.target.value,
+            one.risk.name,
+            f"`{one.inverse}`" if one.inverse else f"none: {one.no_inverse}",
+            f"`{one.openc2[0]}:{one.openc2[1]}`",
+            ", ".join(one.d3fend),
+            ", ".join(f"`{name}`" for name in one.parameters),
+            one.role,
+        )
+        for one in VERBS.values()
+    )
+    return _table(("verb", "target", "risk", "inverse", "OpenC2", "D3FEND", "parameters", "role"), rows)
+
+
+def verified_verbs() -> str:
+    """From R2 up: what shows its effect at each vendor, and how it is taken back."""
+    registry = _shipped()
+    rows = (
+        (f"`{one.name}`", one.risk.name, f"`{name}`", *_effect_and_way_back(one, manifest.action(one.name)))
+        for one in VERBS.values()
+        if one.risk >= Risk.R2
+        for name, manifest in sorted(registry.manifests.items())
+        if one.name in (*manifest.acts, *manifest.writes_back)
+    )
+    return _table(("verb", "risk", "connector", "effect shown by", "taken back by"), rows)
+
+
+def _effect_and_way_back(one: Verb, action: Action) -> tuple[str, str]:
+    shown = action.read_back or f"*accept-only*: {action.accept_only}"
+    return shown, f"`{action.inverse}`" if action.inverse else f"nothing: {action.irreversible or one.no_inverse}"
 
 
 def config() -> str:
