@@ -99,8 +99,8 @@ def main() -> None:
     registry = Registry.load(strangers=False)
     set_collector()  # as `nightdesk run` does
     head = ("alerts", "decisions", "alerts/s", "floor/s", "floor/ours", "rows/alert")
-    print(f"{'product':<22}" + "".join(f"{word:>12}" for word in head))
-    for vendor in sorted(registry.manifests):
+    print(f"{'connector':<24}{'product':<24}" + "".join(f"{word:>12}" for word in head))
+    for vendor in sorted(name for name, manifest in registry.manifests.items() if manifest.pulls):
         product = next(iter(registry.manifest(vendor).pulls.values())).product
         records = varied(vendor, COUNT)
         pages = [records[at : at + PAGE] for at in range(0, len(records), PAGE)]
@@ -111,7 +111,7 @@ def main() -> None:
             bare, rows = floor(Path(folder) / "ours.db", Path(folder) / "floor.db", 2 * len(pages))
         n = len(records)
         print(
-            f"{product:<22}{n:>12}{decided:>12}{n / spent:>12.0f}{n / bare:>12.0f}"
+            f"{vendor:<24}{product:<24}{n:>12}{decided:>12}{n / spent:>12.0f}{n / bare:>12.0f}"
             f"{spent / bare:>11.1f}x{rows / n:>12.1f}"
         )
 
