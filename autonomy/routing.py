@@ -26,6 +26,7 @@ from nightdesk.sdk.errors import (
     UnsupportedError,
 )
 from nightdesk.sdk.ports import Acts, Command, Reading, ReadsBack, Receipt, WritesBack
+from nightdesk.sdk.retry import urgent
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import verb
 
@@ -84,8 +85,9 @@ def after(error: NightdeskError) -> float:
 async def answer(call: Awaitable[_T], *, operation: str, within: float) -> _T:
     """Waits for a port or router, not for ever. Raises NightdeskError only."""
     try:
-        async with asyncio.timeout(within):
-            return await call
+        with urgent():
+            async with asyncio.timeout(within):
+                return await call
     except NightdeskError:
         raise
     except TimeoutError as error:

@@ -1,13 +1,15 @@
 """When to try again and how fast to go: the waits that servers ask for, backoff, and the rate budget of an instance."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from nightdesk.sdk.context import Clock, Sleep
 
-__all__ = ["MAX_ATTEMPTS", "MAX_WAIT", "RateBudget", "asked_wait", "backoff", "http_date"]
+__all__ = ["MAX_ATTEMPTS", "MAX_WAIT", "RateBudget", "asked_wait", "backoff", "http_date", "urgent"]
 
 MAX_ATTEMPTS = 4
 MAX_WAIT = 60.0
@@ -61,27 +63,71 @@ def backoff(attempt: int, jitter: Callable[[], float]) -> float:
     return float(span / 2 + span / 2 * jitter())
 
 
+_URGENT: ContextVar[bool] = ContextVar("urgent", default=False)
+
+
+@contextmanager
+def urgent() -> Iterator[None]:
+    """Calls made inside go before those of pulls: what an action waits for must not stand behind a page of alerts."""
+    before = _URGENT.set(True)
+    try:
+        yield
+    finally:
+        _URGENT.reset(before)
+
+
 class RateBudget:
     """A token bucket that never lets more than ``per_minute`` requests out within any 60 seconds.
 
-    A fifth of the budget may go at once; the rest trickles, so an action does not stand behind a minute of polling.
+    A fifth of the budget may go at once, the rest trickles. Half of that fifth is kept for what is ``urgent`` and is
+    filled first, so that an action goes out at once however much is being polled.
     """
 
     def __init__(self, per_minute: int, clock: Clock, sleep: Sleep) -> None:
-        self._burst = max(per_minute // _BURST_SHARE, 1)
+        burst = max(per_minute // _BURST_SHARE, 1)
+        self._kept = burst // 2
+        self._free = burst - self._kept
         # Burst and refill together make the budget; of one request a minute nothing can be set aside.
-        self._rate = max(per_minute - self._burst, 1) / 60.0
+        self._rate = max(per_minute - burst, 1) / 60.0
         self._clock = clock
         self._sleep = sleep
-        self._tokens = float(self._burst)
+        self._urgent = float(self._kept)
+        self._routine = float(self._free)
+        self._went_first = 0
         self._filled = clock()
 
     async def take(self) -> None:
-        """Waits for a turn; turns are given in the order of asking."""
+        """Waits for a turn; turns are given in the order of asking, the urgent ones first."""
+        self._fill()
+        if _URGENT.get():
+            await self._take_urgent()
+        else:
+            await self._take_routine()
+
+    def _fill(self) -> None:
         now = self._clock()
-        # A clock that is set back must not stop us, and one that leaps forward must not fill more than the bucket.
-        elapsed = max((now - self._filled).total_seconds(), 0.0)
+        # A clock that is set back must not stop us, and one that leaps forward must not fill more than the buckets.
+        earned = max((now - self._filled).total_seconds(), 0.0) * self._rate
         self._filled = now
-        self._tokens = min(self._tokens + elapsed * self._rate, self._burst) - 1.0
-        if self._tokens < 0:
-            await self._sleep(-self._tokens / self._rate)
+        first = min(earned, self._kept - self._urgent)
+        self._urgent += first
+        self._routine = min(self._routine + earned - first, self._free)
+
+    async def _take_urgent(self) -> None:
+        if self._urgent < 1 <= self._routine:
+            self._routine -= 1
+            return
+        self._urgent -= 1
+        self._went_first += 1
+        if self._urgent < 0:
+            await self._sleep(-self._urgent / self._rate)
+
+    async def _take_routine(self) -> None:
+        self._routine -= 1
+        if self._routine >= 0:
+            return
+        seen = self._went_first
+        wait = (self._kept - self._urgent - self._routine) / self._rate
+        while wait > 0:
+            await self._sleep(wait)
+            wait, seen = (self._went_first - seen) / self._rate, self._went_first

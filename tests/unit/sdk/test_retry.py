@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightdesk.sdk.retry import RateBudget, asked_wait, backoff, http_date
+from nightdesk.sdk.retry import RateBudget, asked_wait, backoff, http_date, urgent
 from nightdesk.sdk.testing.fake_time import FakeTime
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -103,13 +103,16 @@ def test_a_budget_of_one_a_minute_gives_one_a_minute() -> None:
     assert departures(1, 3) == pytest.approx([0.0, 60.0, 120.0])
 
 
-def test_a_fifth_of_the_budget_goes_at_once_and_comes_back_after_a_rest() -> None:
+def test_a_fifth_of_the_budget_goes_at_once_half_of_it_only_to_what_is_urgent() -> None:
     time = FakeTime()
     budget = RateBudget(50, time.clock, time.sleep)
 
     async def burst() -> None:
-        for _ in range(10):
+        for _ in range(5):
             await budget.take()
+        with urgent():
+            for _ in range(5):
+                await budget.take()
 
     asyncio.run(burst())
     assert time.slept == []
@@ -117,7 +120,58 @@ def test_a_fifth_of_the_budget_goes_at_once_and_comes_back_after_a_rest() -> Non
     asyncio.run(burst())
     assert time.slept == []
     asyncio.run(budget.take())
-    assert time.slept == [pytest.approx(1.5)]
+    assert time.slept == [pytest.approx(6 * 1.5)]  # what is urgent is filled first
+
+
+def test_an_action_does_not_stand_behind_pages_of_alerts() -> None:
+    time = FakeTime()
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    budget = RateBudget(60, time.clock, note)
+
+    async def crowd() -> None:
+        for _ in range(50):
+            await budget.take()
+        polled, urgent_before = len(waits), len(waits)
+        with urgent():
+            for _ in range(6):
+                await budget.take()
+        assert (polled, len(waits)) == (44, urgent_before)
+        with urgent():
+            await budget.take()
+
+    asyncio.run(crowd())
+    assert waits[-1] == pytest.approx(60 / 48)
+
+
+def test_who_waits_lets_the_urgent_pass_and_the_budget_still_holds() -> None:
+    left: list[float] = []
+    time = FakeTime()
+    begin = time.now
+
+    async def sleep_beside_actions(seconds: float) -> None:
+        time.advance(seconds)
+        if len(left) % 3 == 0:
+            await act()
+
+    async def act() -> None:
+        with urgent():
+            await budget.take()
+        left.append((time.now - begin).total_seconds())
+
+    budget = RateBudget(60, time.clock, sleep_beside_actions)
+
+    async def go() -> None:
+        for _ in range(200):
+            await budget.take()
+            left.append((time.now - begin).total_seconds())
+
+    asyncio.run(go())
+    most = max(sum(1 for other in left if start <= other < start + 59.999) for start in left)
+    assert most <= 60
 
 
 def test_calls_at_the_same_time_get_turns_in_their_order() -> None:
