@@ -40,7 +40,7 @@ POLICY = b"""
 policy_id: contain
 version: "1"
 rules:
-  - {id: contain-it, owner: jane@example.org, when: {techniques: [T1059.001]},
+  - {id: contain-it, owner: jane@example.org,
      then: {propose: {approval: policy, actions: [{verb: host.isolate, target: victim-host}]}}}
 """
 
@@ -84,9 +84,7 @@ def story_alert(number: int) -> StoryAlert:
     )
 
 
-async def contained(
-    config: Path, registry: Registry, simulator: Simulator, count: int, between: float
-) -> list[float]:
+async def contained(config: Path, registry: Registry, simulator: Simulator, count: int, between: float) -> list[float]:
     """Seconds of each containment, from its decision's time to its effect's."""
     store = Store.open(load_config(config, registry).store)
     hub = Hub(load_config(config, registry), registry, store)
