@@ -15,7 +15,7 @@ _LONGEST_KEY = 128
 _TERMS = re.compile(
     r"(?i)sha[-_ ]?(1|224|256|384|512)(?!\d)(?:hex)?|(md)[-_ ]?5(?:hex)?|\b(ip)v?[46](?![0-9])|(ip)v[46]"
 )
-_ACRONYMS = re.compile(r"([A-Z]{2,})s(?![a-z])")
+_ACRONYMS = re.compile(r"(?<![A-Z])([A-Z]{2,})s(?![a-z])")
 _WORDS = re.compile(r"(?:md5|sha\d+)|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 
 SIDES = {
