@@ -1,5 +1,6 @@
 """A real hub over real simulators on loopback: what law tests of the whole way need, and nothing pretended."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from nightdesk.hub.store.ledger import LedgerRow, audit_ledger, ledger
 from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.testing import Simulator, StoryAlert, StoryDevice, serve
+from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.story import StoryProcess
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "pullers",
     "run_cli",
     "together",
+    "working",
 ]
 
 REGISTRY = Registry.load(strangers=False)
@@ -69,14 +72,26 @@ def together(*configs: Path) -> HubSettings:
 
 
 @contextmanager
-def opened(settings: HubSettings | Path) -> Iterator[Hub]:
-    """A hub with an open store; the caller runs ``hub.once``."""
+def opened(settings: HubSettings | Path, time: FakeTime | None = None) -> Iterator[Hub]:
+    """A hub with an open store; the caller runs ``hub.once``.
+
+    A hub in a ``time`` that its simulators share keeps every vendor's pace and waits out every retry there, at no cost;
+    what is too fast for a vendor is refused in the same time. Without one the hub lives in ours.
+    """
     made = load_config(settings, REGISTRY) if isinstance(settings, Path) else settings
-    store = Store.open(made.store, synchronous="NORMAL")
+    clock, sleep = (utc_now, asyncio.sleep) if time is None else (time.clock, time.sleep)
+    store = Store.open(made.store, clock=clock, synchronous="NORMAL")
     try:
-        yield Hub(made, REGISTRY, store)
+        yield Hub(made, REGISTRY, store, clock=clock, sleep=sleep)
     finally:
         store.close()
+
+
+@contextmanager
+def working(folder: Path, simulator: Simulator, time: FakeTime) -> Iterator[Hub]:
+    """The hub of one tenant, acme, over one served simulator that lives in the same time."""
+    with serve(simulator) as served, opened(bind(folder, "acme", {"main": (simulator, served.base_url)}), time) as hub:
+        yield hub
 
 
 @contextmanager
