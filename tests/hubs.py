@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import structlog
+from tests.stores import prepared
 from typer.testing import CliRunner, Result
 
 from nightdesk.hub.api.app import create_app
@@ -80,7 +81,7 @@ def opened(settings: HubSettings | Path, time: FakeTime | None = None) -> Iterat
     """
     made = load_config(settings, REGISTRY) if isinstance(settings, Path) else settings
     clock, sleep = (utc_now, asyncio.sleep) if time is None else (time.clock, time.sleep)
-    store = Store.open(made.store, clock=clock, synchronous="NORMAL")
+    store = Store.open(prepared(made.store), clock=clock, synchronous="NORMAL")
     try:
         yield Hub(made, REGISTRY, store, clock=clock, sleep=sleep)
     finally:

@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tests.stores import prepared
+
 from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState, Journal, JournalEntry, StaleActionError
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.store import Store
@@ -90,5 +92,5 @@ def open_journal(kind: str, folder: Path) -> tuple[Journal, Callable[[], None]]:
     """A fresh journal and how to close it."""
     if kind == "memory":
         return MemoryJournal(), lambda: None
-    store = Store.open(f"sqlite:///{folder / 'journal.db'}", synchronous="NORMAL")
+    store = Store.open(prepared(f"sqlite:///{folder / 'journal.db'}"), synchronous="NORMAL")
     return SqlJournal(store), store.close

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import orjson
 from fastapi import FastAPI
+from tests.stores import prepared
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.hub.api.app import create_app
@@ -115,7 +116,7 @@ def _bearer(token: str, options: dict[str, Any]) -> dict[str, str]:
 
 def open_stage(folder: Path) -> StageHub:
     """A hub over a new database file."""
-    return StageHub(Store.open(f"sqlite:///{folder / 'hub.db'}", synchronous="NORMAL", clock=lambda: NOW))
+    return StageHub(Store.open(prepared(f"sqlite:///{folder / 'hub.db'}"), synchronous="NORMAL", clock=lambda: NOW))
 
 
 def site(hub: StageHub, **options: Any) -> Site:
