@@ -21,11 +21,12 @@ from nightdesk.hub.registry import Registry
 from nightdesk.hub.setup import make_config, private_file
 from nightdesk.hub.store import Store
 from nightdesk.hub.store.ledger import LedgerRow, audit_ledger, ledger
-from nightdesk.sdk.context import utc_now
+from nightdesk.sdk.context import Network, utc_now
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.testing import Simulator, StoryAlert, StoryDevice, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.story import StoryProcess
+from nightdesk.sdk.trust import trust
 
 __all__ = [
     "REGISTRY",
@@ -97,8 +98,9 @@ def working(folder: Path, simulator: Simulator, time: FakeTime) -> Iterator[Hub]
 
 @contextmanager
 def browsing(hub: Hub) -> Iterator[httpx.Client]:
-    """A client of the hub's own HTTP side, over a socket; it keeps cookies and follows nothing."""
-    with serve(create_app(hub)) as served, httpx.Client(base_url=served.base_url, trust_env=False) as client:
+    """A client of the hub's own HTTP side, over a socket; it keeps cookies, follows nothing and has patience."""
+    plain: dict[str, Any] = {"trust_env": False, "verify": trust(Network()), "timeout": 120.0}
+    with serve(create_app(hub)) as served, httpx.Client(base_url=served.base_url, **plain) as client:
         yield client
 
 
