@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from nightdesk.autonomy.guardrails import DecisionContext, blast_radius, may_run_unattended
 from nightdesk.autonomy.policy import ACTS_ON, Policy, ProposedAction, Ruling
 from nightdesk.autonomy.protected import protection_checks
+from nightdesk.autonomy.switches import rule_stopped
 from nightdesk.sdk.case import Alert, Check, Entity, EntityKind, Proposal
 from nightdesk.sdk.errors import RejectedError
 from nightdesk.sdk.targets import Target
@@ -34,6 +35,7 @@ class _Wish:
     action: ProposedAction
     target: Target
     unattended: bool
+    rules: tuple[str, ...]
 
 
 def resolve(
@@ -42,11 +44,12 @@ def resolve(
     """Names the targets of every matching propose rule, drops the protected, and says who may let each one go."""
     checks: list[Check] = []
     wishes: dict[tuple[str, str], _Wish] = {}
-    for wish in _wishes(ruling, checks):
+    for wish in _wishes(ruling, context.stopped_rules, checks):
         key = (wish.action.verb, wish.target.key)
         known = wishes.get(key)
         if known is not None:
-            wishes[key] = replace(known, unattended=known.unattended and wish.unattended)
+            rules = tuple(dict.fromkeys((*known.rules, *wish.rules)))
+            wishes[key] = replace(known, unattended=known.unattended and wish.unattended, rules=rules)
             continue
         found = protection_checks(wish.target, policy, context.assets.get(wish.target.key))
         checks += found
@@ -61,15 +64,18 @@ def resolve(
             checks += doubts
             approval = "policy" if all(check.passed for check in doubts) else "human"
         proposals.append(
-            Proposal(wish.action.verb, wish.target.key, wish.target.facts, wish.action.parameters, approval)
+            Proposal(wish.action.verb, wish.target.key, wish.target.facts, wish.action.parameters, approval, wish.rules)
         )
     return Containment(tuple(proposals), tuple(checks))
 
 
-def _wishes(ruling: Ruling, checks: list[Check]) -> Iterator[_Wish]:
+def _wishes(ruling: Ruling, stopped: tuple[str, ...], checks: list[Check]) -> Iterator[_Wish]:
     for rule, alerts in ruling.proposing:
         propose = rule.then.propose
         for action in propose.actions if propose else ():
+            if rule_stopped(stopped, rule.id, action.verb):
+                checks.append(Check("rule-running", False, f"{action.verb} of rule {rule.id}", "it is not stopped"))
+                continue
             kind = verb(action.verb).target
             named = False
             for alert in alerts:
@@ -82,7 +88,7 @@ def _wishes(ruling: Ruling, checks: list[Check]) -> Iterator[_Wish]:
                     except RejectedError as error:
                         checks.append(Check("selector", False, str(error), "means exactly one thing"))
                         continue
-                    yield _Wish(action, target, propose is not None and propose.approval == "policy")
+                    yield _Wish(action, target, propose is not None and propose.approval == "policy", (rule.id,))
             checks.append(
                 Check("target", named, f"{action.verb} {action.target} of rule {rule.id}", "an alert names one")
             )

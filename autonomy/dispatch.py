@@ -1,7 +1,8 @@
 """The way of an approved action to the vendor and back: pre-state, journal, request, read-back.
 
 The journal says *requested* before the vendor hears of it (law 4), and *effective* only what a read-back later than the
-request has shown (law 5). A reply that was lost is answered by reading, and only then by asking once more.
+request has shown (law 5). A reply that was lost is answered by reading, and only then by asking once more. The brake
+is asked before the request is journalled, and again at the very moment it leaves: what was stopped between does not.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,12 @@ from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.admission import Guard, acts_alone, losses, refusal
 from nightdesk.autonomy.ledger import Ledger, lost_requests
 from nightdesk.autonomy.pacing import Limits, Pace
+from nightdesk.autonomy.proposals import Approval
 from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, send, wish_of
-from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError
-from nightdesk.sdk.ports import Effect, Reading, Receipt
+from nightdesk.autonomy.switches import Brake, Clearance, Word
+from nightdesk.sdk.departure import Gate, through
+from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError, UnavailableError
+from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
 from nightdesk.sdk.verbs import Risk, verb
 
 __all__ = ["Dispatch", "is_later"]
@@ -23,15 +27,22 @@ __all__ = ["Dispatch", "is_later"]
 _S = ActionState
 
 
+class _KeptInError(NightdeskError):
+    """The brake kept a request in that was about to leave."""
+
+
 class Dispatch:
     """Moves one action from approved to settled, as far as it goes now."""
 
-    def __init__(self, ledger: Ledger, router: Router, pace: Pace, limits: Limits, guards: Sequence[Guard]) -> None:
+    def __init__(
+        self, ledger: Ledger, router: Router, pace: Pace, limits: Limits, guards: Sequence[Guard], brake: Brake
+    ) -> None:
         self._ledger = ledger
         self._router = router
         self._pace = pace
         self._limits = limits
         self._guards = tuple(guards)
+        self._brake = brake
         self._ours: set[str] = set()
 
     async def start(self, action: Action) -> Action:
@@ -70,10 +81,17 @@ class Dispatch:
         why = refusal(self._guards, action)
         if why:
             return self._ledger.settle(action, _S.CANCELLED, why)
+        try:
+            said = self._brake(_bound_for(action, route))
+        except NightdeskError as error:
+            return self._not_reached(action, error)
+        if said.word is not Word.GO:
+            return self._held_back(action, said)
         requested = self._ledger.move(
             action,
             _S.REQUESTED,
-            result={"attempts": 1, "not_done": 0},
+            said.why,
+            result={"attempts": 1, "not_done": 0, "vendor": route.vendor},
             requested_at=now,
             deadline=now + timedelta(seconds=route.action_manifest.deadline),
             **facts,
@@ -144,7 +162,9 @@ class Dispatch:
         attempts, not_done = int(action.result["attempts"]), int(action.result["not_done"])
         command = wish_of(action, route, self._ledger.clock())
         try:
-            receipt = await send(route, command, within=self._limits.answer)
+            receipt = await self._leave(action, route, command)
+        except _KeptInError as error:
+            return self._kept_in(action, error)
         except RateLimitError as error:
             self._pace.pause(action, error.retry_after)
             return self._ledger.move(action, _S.REQUESTED, str(error), result={"not_done": not_done + 1})
@@ -158,6 +178,44 @@ class Dispatch:
             self._pace.pause(action)
             return self._ledger.move(action, _S.REQUESTED, f"the reply got lost: {error}")
         return await self._accepted(action, route, receipt)
+
+    async def _leave(self, action: Action, route: Route, command: Command) -> Receipt:
+        """Sends it through a gate that asks the brake until the vendor has begun. Raises _KeptInError."""
+        leaving = _bound_for(action, route)
+
+        def ask() -> None:
+            said = self._brake(leaving)
+            if said.word is not Word.GO:
+                raise PolicyError(said.why)
+
+        gate = Gate(ask)
+        try:
+            with through(gate):
+                gate.passing()
+                return await send(route, command, within=self._limits.answer)
+        except NightdeskError:
+            if gate.shut is None:
+                raise
+            if gate.sent:  # an earlier try may have worked: as with a lost reply, only a read-back can tell
+                raise UnavailableError(f"not sent again: {gate.shut}", operation=command.verb) from gate.shut
+            raise _KeptInError(str(gate.shut)) from gate.shut
+
+    def _kept_in(self, action: Action, error: _KeptInError) -> Action:
+        """This request did nothing: if none before it did either, there is nothing to wait for."""
+        facts = {"not_done": int(action.result["not_done"]) + 1}
+        if isinstance(error.__cause__, PolicyError) and lost_requests(action) <= 1:
+            self._ours.discard(action.action_id)
+            return self._ledger.settle(action, _S.CANCELLED, f"it never left: {error}", result=facts)
+        self._pace.pause(action)
+        return self._ledger.move(action, _S.REQUESTED, f"it did not leave: {error}", result=facts)
+
+    def _held_back(self, action: Action, said: Clearance) -> Action:
+        """Not asked of anybody yet: over, or a person's to decide."""
+        if said.word is Word.ASK:
+            return self._ledger.settle(
+                action, _S.AWAITING_APPROVAL, said.why, approval=Approval.HUMAN.value, approved_by="", deadline=None
+            )
+        return self._ledger.settle(action, _S.CANCELLED, said.why)
 
     async def _accepted(self, action: Action, route: Route, receipt: Receipt) -> Action:
         only = route.action_manifest.accept_only
@@ -199,6 +257,15 @@ class Dispatch:
         why = refusal(self._guards, action)
         if why:
             return self._wait(action, why)
+        try:
+            said = self._brake(_bound_for(action, route))
+        except NightdeskError as error:
+            return self._wait(action, str(error))
+        if said.word is not Word.GO:
+            if lost_requests(action):
+                return self._wait(action, said.why)
+            self._ours.discard(action.action_id)
+            return self._ledger.settle(action, _S.CANCELLED, f"it never left: {said.why}")
         deadline = action.deadline
         if action.action_id not in self._ours:
             # Taken over after a crash, perhaps long after the deadline: the wish still stands.
@@ -231,6 +298,11 @@ class Dispatch:
 
     def _is_over(self, action: Action) -> bool:
         return action.deadline is not None and self._ledger.clock() >= action.deadline
+
+
+def _bound_for(action: Action, route: Route) -> Action:
+    """The action with what its route adds: where it goes, and whose API that is."""
+    return replace(action, instance=route.instance, result={**action.result, "vendor": route.vendor})
 
 
 def is_later(reading: Reading, action: Action) -> bool:

@@ -20,6 +20,7 @@ from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.autonomy.reconcile import ACTIVE, WATCHED, Reconcile
 from nightdesk.autonomy.reversal import Reversal
 from nightdesk.autonomy.routing import Router
+from nightdesk.autonomy.switches import Brake, free
 from nightdesk.sdk.context import Clock, utc_now
 from nightdesk.sdk.errors import PolicyError
 from nightdesk.sdk.targets import Target
@@ -32,7 +33,10 @@ _CONTRADICTABLE = IN_FORCE | {_S.ACCEPTED, _S.PENDING, _S.UNVERIFIED}
 
 
 class Engine:
-    """Wishes in, verified effects out. ``side_by_side`` targets are worked on at a time, one change each."""
+    """Wishes in, verified effects out. ``side_by_side`` targets are worked on at a time, one change each.
+
+    ``brake`` has the last word, right before each request leaves; undo and read-backs do not ask it.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Engine:
         clock: Clock = utc_now,
         *,
         guards: Sequence[Guard] = (),
+        brake: Brake = free,
         on_attention: Attention | None = None,
         limits: Limits | None = None,
         default_lease: timedelta = timedelta(hours=4),
@@ -50,7 +55,7 @@ class Engine:
         self._ledger = Ledger(journal, clock, on_attention)
         self._proposals = Proposals(self._ledger, default_lease=default_lease)
         bounds, pace = limits or Limits(), Pace(clock)
-        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards)
+        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards, brake)
         self._reversal = Reversal(self._ledger, router, pace, bounds)
         self._leases = Leases(self._ledger, self._reversal)
         self._reconcile = Reconcile(self._ledger, pace, bounds, self._proposals, self._dispatch, self._reversal)
@@ -73,11 +78,13 @@ class Engine:
         lease: timedelta | None = None,
         source_instance: str = "",
         accept_losses: Sequence[str] = (),
+        rules: Sequence[str] = (),
     ) -> Action:
         """Journals a wish; the same wish of the same case is one action.
 
         ``lease`` counts from the effect; a containment by policy always has one. ``accept_losses`` are parameters that
-        the vendor may leave out. Raises UnsupportedError for what the verb does not know.
+        the vendor may leave out, ``rules`` those of the policy that wanted it. Raises UnsupportedError for what the
+        verb does not know.
         """
         return self._proposals.propose(
             tenant,
@@ -92,6 +99,7 @@ class Engine:
             lease=lease,
             source_instance=source_instance,
             accept_losses=accept_losses,
+            rules=rules,
         )
 
     def approve(self, action: Action, by: str) -> Action:

@@ -54,6 +54,7 @@ class DecisionContext:
     """Everything a decision looks at beside the case and the policy. ``assets`` is keyed by target (``host:ws-0042``).
 
     ``missing`` names enrichments that were asked and did not answer. ``with_person``: somebody took the case.
+    ``kill_switch``: the machine's work is stopped for this tenant; ``stopped_rules`` are as ``switches`` gives them.
     """
 
     last_arrival: datetime | None = None
@@ -70,12 +71,15 @@ class DecisionContext:
     fleet_size: int = 0
     assets: Mapping[str, AssetFacts] = field(default_factory=dict)
     kill_switch: bool = False
+    stopped_rules: tuple[str, ...] = ()
     with_person: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the record."""
         dumped: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        if not self.stopped_rules:
+            del dumped["stopped_rules"]  # a record made before rules could be stopped replays to the same bytes
         return dumped
 
     @classmethod

@@ -17,6 +17,8 @@ __all__ = ["Approval", "Proposals", "idempotency_key"]
 
 _S = ActionState
 _WAITING = frozenset({_S.PROPOSED, _S.AWAITING_APPROVAL, _S.APPROVED})
+_CARRIED = ("lease_seconds", "accept_losses", "rules")
+"""What of a wish's ``result`` is about the wish and not about its way."""
 _UNDER_WAY = _WAITING | {_S.REQUESTED, _S.ACCEPTED, _S.PENDING}
 
 
@@ -59,6 +61,7 @@ class Proposals:
         lease: timedelta | None = None,
         source_instance: str = "",
         accept_losses: Sequence[str] = (),
+        rules: Sequence[str] = (),
     ) -> Action:
         """Journals a wish, or returns the action that stands for the same wish of the same case already."""
         wanted = verb(name)
@@ -78,6 +81,8 @@ class Proposals:
             result["lease_seconds"] = lease.total_seconds()
         if accept_losses:
             result["accept_losses"] = sorted(accept_losses)
+        if rules:
+            result["rules"] = sorted(set(rules))
         created = self._ledger.journal.create(
             Action(
                 tenant=tenant,
@@ -142,7 +147,7 @@ class Proposals:
         journal, now = self._ledger.journal, self._ledger.clock()
         generation = journal.next_generation(action.tenant, action.target.key, wanted.family)
         key = idempotency_key(action.tenant, action.verb, action.target, action.case_id, generation)
-        kept = {name: action.result[name] for name in ("lease_seconds", "accept_losses") if name in action.result}
+        kept = {name: action.result[name] for name in _CARRIED if name in action.result}
         if action.lease_until is not None:
             kept["lease_seconds"] = max(0.0, (action.lease_until - now).total_seconds())
         copy = replace(

@@ -23,7 +23,15 @@ from nightdesk.sdk.secrets import Secret
 from nightdesk.stix.ids import TenantKey
 from nightdesk.stix.scope import TLP, Scope
 
-__all__ = ["HubSettings", "InstanceSettings", "TenantSettings", "TokenSettings", "config_schema", "load_config"]
+__all__ = [
+    "BrakesConfig",
+    "HubSettings",
+    "InstanceSettings",
+    "TenantSettings",
+    "TokenSettings",
+    "config_schema",
+    "load_config",
+]
 
 Role = Literal["viewer", "analyst", "approver", "admin", "service"]
 
@@ -93,12 +101,23 @@ class TenantConfig(_Strict):
     limits: dict[str, float] = {}
 
 
+class BrakesConfig(_Strict):
+    """When the machine stops itself; counts are of what policy let go and somebody feels (R2 and above)."""
+
+    tenants_per_rule: Annotated[int, Field(ge=1)] = 2
+    actions: Annotated[int, Field(ge=1)] = 20
+    window_seconds: Annotated[float, Field(gt=0)] = 600.0
+    verified_of: Annotated[int, Field(ge=1)] = 20
+    failures: Annotated[int, Field(ge=1)] = 2
+
+
 class HubConfig(_Strict):
     """The file."""
 
     store: str = "sqlite:///nightdesk.db"
     http: HttpConfig = HttpConfig()
     network: NetworkConfig = NetworkConfig()
+    brakes: BrakesConfig = BrakesConfig()
     tenants: Annotated[dict[str, TenantConfig], Field(min_length=1)]
 
 
@@ -156,6 +175,7 @@ class HubSettings:
     port: int
     network: Network
     tenants: Mapping[str, TenantSettings]
+    brakes: BrakesConfig = field(default_factory=BrakesConfig)
 
 
 def config_schema() -> dict[str, Any]:
@@ -193,6 +213,7 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
         port=config.http.port,
         network=Network(config.network.proxy, config.network.ca_file, config.network.timeout),
         tenants={slug: tenant for slug, tenant in tenants.items() if tenant is not None},
+        brakes=config.brakes,
     )
 
 

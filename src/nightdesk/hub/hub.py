@@ -12,6 +12,7 @@ from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.engine import Engine
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.bindings import Bindings
+from nightdesk.hub.brakes import Brakes
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
@@ -54,7 +55,15 @@ class Hub:
         self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock, on_drift=self._drifted)
         self.journal = SqlJournal(store)
         guards = (never_touch(settings.tenants),)
-        self.engine = Engine(self.journal, self.bindings, clock, guards=guards, on_attention=self._attention)
+        self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
+        self.engine = Engine(
+            self.journal,
+            self.bindings,
+            clock,
+            guards=guards,
+            brake=self.brakes.clear,
+            on_attention=self._attention,
+        )
         self.feeds = [
             Feed(
                 slug,
@@ -237,6 +246,7 @@ class Hub:
                 conn, tenant=action.tenant, at=self.clock(), actor="engine", event="action.attention", detail=detail
             )
         )
+        self.brakes.after(action)
 
 
 def _parts(settings: HubSettings, owner: str, account: str) -> dict[str, str]:

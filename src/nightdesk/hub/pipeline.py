@@ -19,10 +19,11 @@ from nightdesk.autonomy.correlate import correlate, raised
 from nightdesk.autonomy.decide import DecisionContext, decide
 from nightdesk.autonomy.ledger import Ledger
 from nightdesk.autonomy.proposals import Proposals
+from nightdesk.autonomy.switches import everything_stopped, stopped_rules
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.rates import HourlyRate
-from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake
+from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake, switches
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
@@ -233,6 +234,7 @@ class Pipeline:
         latest = decisions.latest_decisions(conn, slug, ids)
         counts = decision_counts(conn, slug, ids)
         happened = activity(conn, slug, now)
+        positions = switches.positions(conn, slug)
         rate = self._rates.setdefault(slug, HourlyRate())
         made: list[Decision] = []
         for case in found:
@@ -251,6 +253,8 @@ class Pipeline:
                 assets={
                     key: tenant.assets[key] for key in (entity.key for entity in case.entities) if key in tenant.assets
                 },
+                kill_switch=everything_stopped(positions),
+                stopped_rules=stopped_rules(positions),
                 limits=tenant.limits,
             )
             previous = latest.get(case.case_id)
