@@ -263,6 +263,8 @@ class Dispatch:
             return self._wait(action, str(error))
         if said.word is not Word.GO:
             if lost_requests(action):
+                if not action.result.get("held"):
+                    action = self._ledger.move(action, _S.REQUESTED, said.why, result={"held": True})
                 return self._wait(action, said.why)
             self._ours.discard(action.action_id)
             return self._ledger.settle(action, _S.CANCELLED, f"it never left: {said.why}")

@@ -5,7 +5,7 @@ action (a vendor's slug and a verb; words of data here) is about that request be
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -114,6 +114,11 @@ class Position:
     def author(self) -> str:
         """Who changed it, as any tenant may read it: a person of another tenant is the operator (law 3)."""
         return "the operator" if self.switch.tenant == ANYWHERE and not self.by_engine else self.changed_by
+
+    def told(self) -> "Position":
+        """The same as any tenant may read it."""
+        asked = "the operator" if self.asked_by and self.switch.tenant == ANYWHERE else self.asked_by
+        return replace(self, changed_by=self.author, asked_by=asked)
 
     def __str__(self) -> str:
         return f"{self.switch} stopped by {self.author}: {self.reason}"

@@ -16,7 +16,7 @@ from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.ledger import ENGINE, family_of
 from nightdesk.autonomy.proposals import Approval
 from nightdesk.autonomy.switches import ANYWHERE, Clearance, Departure, Position, Scope, Switch, Word, clearance
-from nightdesk.hub.config import BrakesConfig
+from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.store import Store, switches
 from nightdesk.hub.store.recent import LetGo, let_go
 from nightdesk.sdk.context import Clock
@@ -37,7 +37,7 @@ _MEMORY = timedelta(days=30)
 class Brakes:
     """Every tenant's. Blocking, as the journal is; it keeps nothing between two calls."""
 
-    def __init__(self, store: Store, tenants: Collection[str], bounds: BrakesConfig, clock: Clock) -> None:
+    def __init__(self, store: Store, tenants: Collection[str], bounds: BrakeBounds, clock: Clock) -> None:
         self._store = store
         self._tenants = sorted(tenants)
         self._bounds = bounds
@@ -73,7 +73,8 @@ class Brakes:
         with self._store.read() as conn:
             since = self._since(conn, switch, _MEMORY)
             uses = let_go(conn, self._tenants, {family_of(action)}, since)
-            mine = [one for one in uses if (one.vendor, one.verb) == (vendor, action.verb) and one.state not in _OPEN]
+            same = [one for one in uses if (one.vendor, one.verb) == (vendor, action.verb)]
+        mine = [one for one in same if one.state not in _OPEN and not one.held]
         last = sorted(mine, key=lambda one: one.created_at, reverse=True)[: self._bounds.verified_of]
         failed = sum(one.state in _FAILED for one in last)
         if failed < self._bounds.failures:

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightdesk.autonomy.guardrails import AssetFacts, Limits
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
+from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.routes import Route
+from nightdesk.hub.whereabouts import store_url
 from nightdesk.sdk.context import Network, Settings
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
 from nightdesk.sdk.manifest import Manifest, validate_settings
@@ -23,15 +25,7 @@ from nightdesk.sdk.secrets import Secret
 from nightdesk.stix.ids import TenantKey
 from nightdesk.stix.scope import TLP, Scope
 
-__all__ = [
-    "BrakesConfig",
-    "HubSettings",
-    "InstanceSettings",
-    "TenantSettings",
-    "TokenSettings",
-    "config_schema",
-    "load_config",
-]
+__all__ = ["HubSettings", "InstanceSettings", "TenantSettings", "TokenSettings", "config_schema", "load_config"]
 
 Role = Literal["viewer", "analyst", "approver", "admin", "service"]
 
@@ -101,23 +95,13 @@ class TenantConfig(_Strict):
     limits: dict[str, float] = {}
 
 
-class BrakesConfig(_Strict):
-    """When the machine stops itself; counts are of what policy let go and somebody feels (R2 and above)."""
-
-    tenants_per_rule: Annotated[int, Field(ge=1)] = 2
-    actions: Annotated[int, Field(ge=1)] = 20
-    window_seconds: Annotated[float, Field(gt=0)] = 600.0
-    verified_of: Annotated[int, Field(ge=1)] = 20
-    failures: Annotated[int, Field(ge=1)] = 2
-
-
 class HubConfig(_Strict):
     """The file."""
 
     store: str = "sqlite:///nightdesk.db"
     http: HttpConfig = HttpConfig()
     network: NetworkConfig = NetworkConfig()
-    brakes: BrakesConfig = BrakesConfig()
+    brakes: BrakeBounds = BrakeBounds()
     tenants: Annotated[dict[str, TenantConfig], Field(min_length=1)]
 
 
@@ -175,7 +159,7 @@ class HubSettings:
     port: int
     network: Network
     tenants: Mapping[str, TenantSettings]
-    brakes: BrakesConfig = field(default_factory=BrakesConfig)
+    brakes: BrakeBounds = field(default_factory=BrakeBounds)
 
 
 def config_schema() -> dict[str, Any]:
@@ -208,7 +192,7 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
         raise ConfigError(reader.problems)
     return HubSettings(
         file=file,
-        store=_store_url(config.store, path.resolve().parent),
+        store=store_url(config.store, path.resolve().parent),
         host=config.http.host,
         port=config.http.port,
         network=Network(config.network.proxy, config.network.ca_file, config.network.timeout),
@@ -219,14 +203,6 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
 
 def _said(message: str, kind: str) -> str:
     return "no such key; see `nightdesk config schema`" if kind == "extra_forbidden" else message
-
-
-def _store_url(url: str, folder: Path) -> str:
-    """A relative SQLite path is relative to the configuration, wherever the command was started."""
-    prefix = "sqlite:///"
-    if url.startswith(prefix) and not url.startswith(prefix + "/") and url != prefix + ":memory:":
-        return f"{prefix}{folder / url.removeprefix(prefix)}"
-    return url
 
 
 class _Reader:

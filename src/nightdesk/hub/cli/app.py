@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nightdesk import __version__
-from nightdesk.hub.cli import alerts, cases, coverage, estate, feeds, plugin, quality, running, simulate, swap
+from nightdesk.hub.cli import alerts, cases, coverage, estate, feeds, plugin, quality, running, simulate, swap, switches
 
 __all__ = ["app"]
 
@@ -63,3 +63,6 @@ app.command("act")(cases.act)
 app.command("approve")(cases.approve)
 app.command("reject")(cases.reject)
 app.command("undo")(cases.undo)
+app.command("stop")(switches.stop)
+app.command("start")(switches.start)
+app.command("switches")(switches.switches)

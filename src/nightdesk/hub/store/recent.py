@@ -27,6 +27,8 @@ class LetGo(NamedTuple):
     rules: tuple[str, ...]
     state: ActionState
     created_at: str
+    held: bool
+    """A switch kept its request from being repeated: how it ended says nothing of the vendor."""
 
 
 def let_go(
@@ -54,4 +56,12 @@ def let_go(
             if body["approval"] == Approval.POLICY:
                 said = body["result"]
                 rules = tuple(said.get("rules", ()))
-                yield LetGo(row.tenant, body["verb"], said.get("vendor", ""), rules, _S(row.state), row.created_at)
+                yield LetGo(
+                    row.tenant,
+                    body["verb"],
+                    said.get("vendor", ""),
+                    rules,
+                    _S(row.state),
+                    row.created_at,
+                    bool(said.get("held")),
+                )
