@@ -37,6 +37,11 @@ class _Wish:
     unattended: bool
     rules: tuple[str, ...]
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What would happen, whoever wants it."""
+        return (self.action.verb, self.target.key)
+
 
 def resolve(
     ruling: Ruling, policy: Policy, signers: int, context: DecisionContext, asked: tuple[Check, ...]
@@ -44,8 +49,17 @@ def resolve(
     """Names the targets of every matching propose rule, drops the protected, and says who may let each one go."""
     checks: list[Check] = []
     wishes: dict[tuple[str, str], _Wish] = {}
-    for wish in _wishes(ruling, context.stopped_rules, checks):
-        key = (wish.action.verb, wish.target.key)
+    wanted = list(_wishes(ruling, checks))
+    stopped = [wish for wish in wanted if rule_stopped(context.stopped_rules, wish.rules[0], wish.action.verb)]
+    for wish in stopped:
+        told = f"{wish.action.verb} {wish.target.key} of rule {wish.rules[0]}"
+        checks.append(Check("rule-running", False, told, "the rule is not stopped"))
+    # What a stopped rule wants as well, another rule does not get without a person (law 7).
+    doubted = {wish.key for wish in stopped}
+    for wish in wanted:
+        key = wish.key
+        if wish in stopped:
+            continue
         known = wishes.get(key)
         if known is not None:
             rules = tuple(dict.fromkeys((*known.rules, *wish.rules)))
@@ -59,7 +73,7 @@ def resolve(
     proposals = []
     for wish in wishes.values():
         approval = "human"
-        if wish.unattended:
+        if wish.unattended and wish.key not in doubted:
             doubts = tuple(_unattended(wish, list(wishes.values()), signers, context, calm=calm))
             checks += doubts
             approval = "policy" if all(check.passed for check in doubts) else "human"
@@ -69,13 +83,10 @@ def resolve(
     return Containment(tuple(proposals), tuple(checks))
 
 
-def _wishes(ruling: Ruling, stopped: tuple[str, ...], checks: list[Check]) -> Iterator[_Wish]:
+def _wishes(ruling: Ruling, checks: list[Check]) -> Iterator[_Wish]:
     for rule, alerts in ruling.proposing:
         propose = rule.then.propose
         for action in propose.actions if propose else ():
-            if rule_stopped(stopped, rule.id, action.verb):
-                checks.append(Check("rule-running", False, f"{action.verb} of rule {rule.id}", "it is not stopped"))
-                continue
             kind = verb(action.verb).target
             named = False
             for alert in alerts:

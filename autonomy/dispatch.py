@@ -121,7 +121,7 @@ class Dispatch:
                 action = self._pending(action, reading)
         if action.state is _S.REQUESTED and self._may_repeat(action, route, reading):
             return await self._repeat(action, route)
-        return self._wait(action, "")
+        return self._wait(action, str(action.result.get("held", "")))
 
     async def route_back(self, action: Action) -> Route:
         """The connector that was asked."""
@@ -264,7 +264,7 @@ class Dispatch:
         if said.word is not Word.GO:
             if lost_requests(action):
                 if not action.result.get("held"):
-                    action = self._ledger.move(action, _S.REQUESTED, said.why, result={"held": True})
+                    action = self._ledger.move(action, _S.REQUESTED, said.why, result={"held": said.why})
                 return self._wait(action, said.why)
             self._ours.discard(action.action_id)
             return self._ledger.settle(action, _S.CANCELLED, f"it never left: {said.why}")
