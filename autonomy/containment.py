@@ -37,11 +37,6 @@ class _Wish:
     unattended: bool
     rules: tuple[str, ...]
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What would happen, whoever wants it."""
-        return (self.action.verb, self.target.key)
-
 
 def resolve(
     ruling: Ruling, policy: Policy, signers: int, context: DecisionContext, asked: tuple[Check, ...]
@@ -49,16 +44,14 @@ def resolve(
     """Names the targets of every matching propose rule, drops the protected, and says who may let each one go."""
     checks: list[Check] = []
     wishes: dict[tuple[str, str], _Wish] = {}
-    wanted = list(_wishes(ruling, checks))
-    stopped = [wish for wish in wanted if rule_stopped(context.stopped_rules, wish.rules[0], wish.action.verb)]
-    for wish in stopped:
-        told = f"{wish.action.verb} {wish.target.key} of rule {wish.rules[0]}"
-        checks.append(Check("rule-running", False, told, "the rule is not stopped"))
     # What a stopped rule wants as well, another rule does not get without a person (law 7).
-    doubted = {wish.key for wish in stopped}
-    for wish in wanted:
-        key = wish.key
-        if wish in stopped:
+    doubted: set[tuple[str, str]] = set()
+    for wish in _wishes(ruling, checks):
+        key = (wish.action.verb, wish.target.key)
+        if rule_stopped(context.stopped_rules, wish.rules[0], wish.action.verb):
+            told = f"{wish.action.verb} {wish.target.key} of rule {wish.rules[0]}"
+            checks.append(Check("rule-running", False, told, "the rule is not stopped"))
+            doubted.add(key)
             continue
         known = wishes.get(key)
         if known is not None:
@@ -71,9 +64,9 @@ def resolve(
             wishes[key] = wish
     calm = all(check.passed for check in asked if check.name in _CALM)
     proposals = []
-    for wish in wishes.values():
+    for key, wish in wishes.items():
         approval = "human"
-        if wish.unattended and wish.key not in doubted:
+        if wish.unattended and key not in doubted:
             doubts = tuple(_unattended(wish, list(wishes.values()), signers, context, calm=calm))
             checks += doubts
             approval = "policy" if all(check.passed for check in doubts) else "human"
