@@ -52,7 +52,15 @@ def pullers() -> list[str]:
     return sorted(found, key=lambda vendor: (vendor != "crowdstrike_falcon", vendor))
 
 
-def bind(folder: Path, tenant: str, bound: Mapping[str, tuple[Simulator, str]], **more: Any) -> Path:
+def bind(
+    folder: Path,
+    tenant: str,
+    bound: Mapping[str, tuple[Simulator, str]],
+    *,
+    policy: bytes | None = None,
+    signers: tuple[str, ...] = ("owner",),
+    **more: Any,
+) -> Path:
     """Writes a configuration that binds simulators by instance name; returns its path."""
     connectors: dict[str, Any] = {}
     for name, (simulator, url) in bound.items():
@@ -64,7 +72,7 @@ def bind(folder: Path, tenant: str, bound: Mapping[str, tuple[Simulator, str]], 
         connectors[name] = {"vendor": simulator.vendor, "poll_seconds": 0.1, "settings": settings}
     roles = {role: name for name, (simulator, _) in bound.items() for role in REGISTRY.manifest(simulator.vendor).roles}
     given = {"quiet_seconds": 0.0, "connectors": connectors, "roles": roles, **more}
-    return make_config(folder, tenant, tenant.title(), at=utc_now(), more=given)
+    return make_config(folder, tenant, tenant.title(), at=utc_now(), signers=signers, policy=policy, more=given)
 
 
 def together(*configs: Path) -> HubSettings:
