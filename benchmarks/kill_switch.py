@@ -210,7 +210,7 @@ def _isolates(manifest: Any) -> bool:
 def _tell(vendor: str, trials: list[Trial], *, as_json: bool) -> None:
     last = sorted(one.last * 1000 for one in trials)
     commit = sorted(one.commit * 1000 for one in trials)
-    figures = {
+    figures: dict[str, Any] = {
         "connector": vendor,
         "trials": len(trials),
         "last_ms": {"p50": statistics.median(last), "p95": last[-(-len(last) * 95 // 100) - 1], "max": last[-1]},
@@ -222,17 +222,16 @@ def _tell(vendor: str, trials: list[Trial], *, as_json: bool) -> None:
     }
     if as_json:
         print(json.dumps(figures))
-        return
-    print(f"{figures['trials']} stops of {TENANTS} tenants with {HOSTS} hosts each, over {vendor}")
-    print(f"requests sent {figures['sent']}, kept in {figures['kept_in']}")
-    print(
-        "ms from the commit to the last request heard: p50 {p50:.2f}, p95 {p95:.2f}, max {max:.2f}".format(
-            **figures["last_ms"]
-        )
-    )
-    print("ms of the commit itself: p50 {p50:.2f}, max {max:.2f}".format(**figures["commit_ms"]))
-    print(f"heard after the commit but on their way before it: {figures['on_their_way']}")
-    print(f"let go after the commit (must be 0): {figures['let_go_after_the_commit']}")
+    else:
+        print(f"{len(trials)} stops of {TENANTS} tenants with {HOSTS} hosts each, over {vendor}")
+        print(f"requests sent {figures['sent']}, kept in {figures['kept_in']}")
+        for name, about in (
+            ("last_ms", "from the commit to the last request taken"),
+            ("commit_ms", "of the commit itself"),
+        ):
+            print(f"ms {about}: " + ", ".join(f"{word} {value:.2f}" for word, value in figures[name].items()))
+        print(f"taken after the commit, on their way before it: {figures['on_their_way']}")
+        print(f"asked after the commit and let go (must be 0): {figures['let_go_after_the_commit']}")
     if figures["let_go_after_the_commit"]:
         raise SystemExit(1)
 

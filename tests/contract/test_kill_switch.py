@@ -31,6 +31,7 @@ from nightdesk.hub.setup import private_file
 from nightdesk.hub.store import Store, decisions, queries, switches
 from nightdesk.hub.switching import stop
 from nightdesk.sdk.case import Outcome
+from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing import Simulator, StoryDevice, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
@@ -146,7 +147,7 @@ def a_site(
     with ExitStack() as stack:
         vendors, configs = {}, []
         for tenant in tenants or ("acme",):
-            simulator = REGISTRY.simulator(VENDOR)(**({"clock": time.clock} if time else {}))
+            simulator = REGISTRY.simulator(VENDOR)(clock=time.clock if time else utc_now)
             simulator.add_devices(
                 StoryDevice(f"dev-{n:04d}", f"WS-{n:04d}", (f"192.0.2.{n + 1}",)) for n in range(HOSTS)
             )

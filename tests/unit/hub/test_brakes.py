@@ -1,7 +1,6 @@
 """The brakes over a real store and a real engine: the fleet's, the rate's, and the demotion of a vendor action."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -95,7 +94,7 @@ class World:
 
 
 @pytest.fixture
-def world(store: Store) -> Iterator[World]:
+def world(store: Store) -> World:
     return World(store)
 
 

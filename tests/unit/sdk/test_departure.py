@@ -146,7 +146,7 @@ def test_two_actions_at_once_have_a_gate_each(vendor: Scripted, http: HttpClient
 
     async def both() -> list[bool]:
         async with http:
-            return await asyncio.gather(one(Gate(Switch(0))), one(Gate(Switch())))
+            return list(await asyncio.gather(one(Gate(Switch(0))), one(Gate(Switch()))))
 
     assert asyncio.run(both()) == [False, True]
     assert len(vendor.seen) == 1

@@ -129,7 +129,7 @@ def as_json(position: Position) -> dict[str, Any]:
 
 
 def _switch(order: _Order, tenant: str, request: Request) -> Switch:
-    if order.scope == Scope.ALL:
+    if Scope(order.scope) is Scope.ALL:
         raise ProblemError(
             403,
             "forbidden",
