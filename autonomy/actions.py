@@ -44,7 +44,9 @@ FOLLOWS: Mapping[ActionState, frozenset[ActionState]] = {
     _S.PROPOSED: frozenset({_S.AWAITING_APPROVAL, _S.APPROVED, _S.REJECTED, _S.CANCELLED}),
     _S.AWAITING_APPROVAL: frozenset({_S.APPROVED, _S.REJECTED, _S.CANCELLED}),
     _S.APPROVED: frozenset({_S.AWAITING_APPROVAL, _S.REQUESTED, _S.EFFECTIVE, _S.FAILED, _S.CANCELLED}),
-    _S.REQUESTED: frozenset({_S.ACCEPTED, _S.PENDING, _S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED, _S.CANCELLED}),
+    _S.REQUESTED: frozenset(
+        {_S.ACCEPTED, _S.PENDING, _S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED, _S.CANCELLED, _S.AWAITING_APPROVAL}
+    ),
     _S.ACCEPTED: frozenset({_S.PENDING, _S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED, _S.CONTRADICTED}),
     _S.PENDING: frozenset({_S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED, _S.CONTRADICTED}),
     _S.EFFECTIVE: frozenset({_S.LEASED, _S.CONTRADICTED, _S.UNDO_REQUESTED}),
@@ -62,8 +64,8 @@ FOLLOWS: Mapping[ActionState, frozenset[ActionState]] = {
 }
 """What may follow what; nothing else may, and the journal refuses it.
 
-What policy approved goes back to *awaiting approval* when a guard wants a person to look first. What was requested is
-cancelled only while it is certain that no request of it did anything.
+What policy approved goes back to *awaiting approval* when a guard wants a person to look first. What was requested goes
+there, or is cancelled, only while it is certain that no request of it did anything.
 """
 
 

@@ -5,7 +5,7 @@ request has shown (law 5). A reply that was lost is answered by reading, and onl
 is asked before the request is journalled, and again at the very moment it leaves: what was stopped between does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -28,7 +28,11 @@ _S = ActionState
 
 
 class _KeptInError(NightdeskError):
-    """The brake kept a request in that was about to leave."""
+    """The brake kept a request in that was about to leave; ``said`` is None when it could not tell."""
+
+    def __init__(self, why: str, said: Clearance | None) -> None:
+        super().__init__(why)
+        self.said = said
 
 
 class Dispatch:
@@ -182,10 +186,12 @@ class Dispatch:
     async def _leave(self, action: Action, route: Route, command: Command) -> Receipt:
         """Sends it through a gate that asks the brake until the vendor has begun. Raises _KeptInError."""
         leaving = _bound_for(action, route)
+        refused: list[Clearance] = []
 
         def ask() -> None:
             said = self._brake(leaving)
             if said.word is not Word.GO:
+                refused.append(said)
                 raise PolicyError(said.why)
 
         gate = Gate(ask)
@@ -198,24 +204,23 @@ class Dispatch:
                 raise
             if gate.sent:  # an earlier try may have worked: as with a lost reply, only a read-back can tell
                 raise UnavailableError(f"not sent again: {gate.shut}", operation=command.verb) from gate.shut
-            raise _KeptInError(str(gate.shut)) from gate.shut
+            raise _KeptInError(str(gate.shut), refused[0] if refused else None) from gate.shut
 
     def _kept_in(self, action: Action, error: _KeptInError) -> Action:
         """This request did nothing: if none before it did either, there is nothing to wait for."""
         facts = {"not_done": int(action.result["not_done"]) + 1}
-        if isinstance(error.__cause__, PolicyError) and lost_requests(action) <= 1:
-            self._ours.discard(action.action_id)
-            return self._ledger.settle(action, _S.CANCELLED, f"it never left: {error}", result=facts)
+        if error.said is not None and lost_requests(action) <= 1:
+            return self._held_back(action, error.said, facts)
         self._pace.pause(action)
         return self._ledger.move(action, _S.REQUESTED, f"it did not leave: {error}", result=facts)
 
-    def _held_back(self, action: Action, said: Clearance) -> Action:
-        """Not asked of anybody yet: over, or a person's to decide."""
-        if said.word is Word.ASK:
-            return self._ledger.settle(
-                action, _S.AWAITING_APPROVAL, said.why, approval=Approval.HUMAN.value, approved_by="", deadline=None
-            )
-        return self._ledger.settle(action, _S.CANCELLED, said.why)
+    def _held_back(self, action: Action, said: Clearance, facts: Mapping[str, Any] | None = None) -> Action:
+        """Nothing of it was done: over, or a person's to decide."""
+        self._ours.discard(action.action_id)
+        if said.word is Word.CANCEL:
+            return self._ledger.settle(action, _S.CANCELLED, said.why, result=facts)
+        fresh: dict[str, Any] = {"approval": Approval.HUMAN.value, "approved_by": "", "deadline": None}
+        return self._ledger.settle(action, _S.AWAITING_APPROVAL, said.why, result=facts, requested_at=None, **fresh)
 
     async def _accepted(self, action: Action, route: Route, receipt: Receipt) -> Action:
         only = route.action_manifest.accept_only
@@ -266,8 +271,7 @@ class Dispatch:
                 if not action.result.get("held"):
                     action = self._ledger.move(action, _S.REQUESTED, said.why, result={"held": said.why})
                 return self._wait(action, said.why)
-            self._ours.discard(action.action_id)
-            return self._ledger.settle(action, _S.CANCELLED, f"it never left: {said.why}")
+            return self._held_back(action, said)
         deadline = action.deadline
         if action.action_id not in self._ours:
             # Taken over after a crash, perhaps long after the deadline: the wish still stands.

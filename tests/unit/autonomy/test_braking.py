@@ -65,7 +65,8 @@ def test_a_stop_between_the_journal_and_the_request_keeps_it_in(world: World) ->
     action = world.isolate()
     world.run()
     assert world.states(action) == ["proposed", "approved", "requested", "cancelled"]
-    assert world.now(action).error == f"it never left: {STOP.why}"
+    assert world.now(action).error == STOP.why
+    assert world.now(action).result["not_done"] == 1
     assert world.edr.commands == []
 
 
@@ -132,6 +133,19 @@ def test_started_again_in_time_what_was_requested_goes_on(world: World) -> None:
     brake.free = 999
     world.run(60)
     assert world.now(action).state is ActionState.EFFECTIVE
+    assert world.edr.order_count == 1
+
+
+def test_a_brake_pulled_between_the_journal_and_the_request_asks_a_person_as_well(world: World) -> None:
+    brake = braked(world, Brake(Clearance(Word.ASK, "a wave"), free=1))
+    action = world.isolate(approval="policy", requested_by="autonomy")
+    world.run()
+    assert world.states(action) == ["proposed", "approved", "requested", "awaiting_approval"]
+    assert world.now(action).requested_at is None
+    brake.word = Clearance(Word.GO)
+    world.engine.approve(world.now(action), "ann")
+    world.run()
+    assert world.now(action).state is ActionState.LEASED
     assert world.edr.order_count == 1
 
 
