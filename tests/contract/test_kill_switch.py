@@ -423,6 +423,28 @@ def test_a_broken_configuration_does_not_keep_anybody_from_stopping(tmp_path: Pa
         assert site.stopped() == [Switch("acme", Stops.TENANT)]
 
 
+@pytest.mark.parametrize(
+    ("subject", "there"),
+    [
+        (("--rule", "contain-that"), "contain-it"),
+        (("--vendor-action", "no-such-edr/host.isolate"), VENDOR),
+        (("--vendor-action", f"{VENDOR}/host.explode"), "a verb that exists"),
+    ],
+)
+@pytest.mark.parametrize("scope", [("--tenant", "acme"), ("--all",)])
+def test_a_slip_of_the_pen_is_told_instead_of_stopping_nothing(
+    tmp_path: Path, subject: tuple[str, str], there: str, scope: tuple[str, ...]
+) -> None:
+    with a_site(tmp_path, policy=CONTAINING) as site:
+        done = run_cli("stop", *scope, *subject, "--as", "ann", "--reason", "drill", "--config", site.config)
+        assert done.exit_code == 1
+        assert there in done.output
+        right = ("--rule", "contain-it/host.isolate")
+        done = run_cli("stop", *scope, *right, "--as", "ann", "--reason", "drill", "--config", site.config)
+        assert done.exit_code == 0
+        assert [one.subject for one in site.stopped()] == ["contain-it/host.isolate"]
+
+
 # Decisions.
 
 

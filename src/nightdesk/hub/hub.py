@@ -10,6 +10,8 @@ import structlog
 
 from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.engine import Engine
+from nightdesk.autonomy.switches import Switch
+from nightdesk.hub import switching
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.brakes import Brakes
@@ -113,6 +115,10 @@ class Hub:
         settings = self.settings.tenants.get(tenant)
         known = settings.tokens.get(name) if settings else None
         return Principal(tenant, name, Role(known.role), known.instance) if known else None
+
+    def missing(self, switch: Switch) -> str:
+        """Why nothing configured could be stopped by that switch, or nothing."""
+        return switching.missing(switch, self.settings.tenants)
 
     def health(self) -> Mapping[str, Any]:
         """Every feed as it is, and what was left out."""

@@ -6,13 +6,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from nightdesk.autonomy.ledger import ENGINE
-from nightdesk.autonomy.switches import ANYWHERE, Position, Switch
+from nightdesk.autonomy.signing import SignedPolicy
+from nightdesk.autonomy.switches import ANYWHERE, Position, Scope, Switch
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.store import Store, switches
 from nightdesk.sdk.errors import PolicyError
 
-__all__ = ["STARTS", "STOPS", "Known", "Started", "person", "start", "stop"]
+__all__ = ["STARTS", "STOPS", "Known", "Started", "missing", "person", "start", "stop"]
 
 STOPS = frozenset({Role.ANALYST, Role.APPROVER, Role.ADMIN})
 STARTS = frozenset({Role.APPROVER, Role.ADMIN})
@@ -40,8 +41,28 @@ def person(tenants: Mapping[str, TenantSettings]) -> Known:
     return find
 
 
-def stop(store: Store, switch: Switch, *, by: str, reason: str) -> Position:
-    """Stops it, in every process from the next request on. Raises PolicyError without a person or a reason."""
+def missing(switch: Switch, tenants: Mapping[str, TenantSettings]) -> str:
+    """What is wrong with a subject that nothing configured has, or nothing: a slip of the pen would stop nothing."""
+    whose = [one for slug, one in tenants.items() if switch.tenant in {ANYWHERE, slug}]
+    if switch.scope is Scope.RULE:
+        policies = [one.policy.policy if isinstance(one.policy, SignedPolicy) else one.policy for one in whose]
+        there = {rule.id for policy in policies for rule in policy.rules}
+    elif switch.scope is Scope.VENDOR_ACTION:
+        there = {instance.manifest.vendor for one in whose for instance in one.instances.values()}
+    else:
+        return ""
+    if switch.owner in there:
+        return ""
+    return f"{switch}: there is no {switch.owner!r} that it could stop; there are {', '.join(sorted(there)) or 'none'}"
+
+
+def stop(store: Store, switch: Switch, *, by: str, reason: str, missing: str = "") -> Position:
+    """Stops it, in every process from the next request on. Raises PolicyError without a person or a reason.
+
+    ``missing`` is what that function said, where the configuration is known.
+    """
+    if missing:
+        raise PolicyError(missing)
     if not by.strip() or by in _NOBODY:
         raise PolicyError(f"{switch}: {by or 'nobody'} is no person; say who stops it")
     _explained(switch, reason)

@@ -61,7 +61,8 @@ def router(hub: HubView) -> APIRouter:
 
         def work() -> Position:
             switch = _switch(order, caller.tenant, request)
-            return switching.stop(hub.store, switch, by=caller.name, reason=order.reason)
+            missing = hub.missing(switch)
+            return switching.stop(hub.store, switch, by=caller.name, reason=order.reason, missing=missing)
 
         return as_json(await _carried_out(work, request))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from nightdesk.autonomy.switches import Switch
 from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Clock
 
@@ -65,6 +66,10 @@ class HubView(Protocol):
 
     def principal(self, tenant: str, name: str) -> Principal | None:
         """The principal of that name as of now, so that a revoked one loses its console session at once."""
+        ...
+
+    def missing(self, switch: Switch) -> str:
+        """Why nothing configured could be stopped by that switch; empty when something can."""
         ...
 
     def health(self) -> Mapping[str, Any]:

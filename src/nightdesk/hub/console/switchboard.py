@@ -65,7 +65,8 @@ class Switchboard:
         return await self._carry_out(request, switching.STARTS, self._start)
 
     def _stop(self, caller: Principal, switch: Switch, reason: str) -> None:
-        switching.stop(self._hub.store, switch, by=caller.name, reason=reason)
+        missing = self._hub.missing(switch)
+        switching.stop(self._hub.store, switch, by=caller.name, reason=reason, missing=missing)
 
     def _start(self, caller: Principal, switch: Switch, reason: str) -> None:
         switching.start(self._hub.store, switch, by=caller, reason=reason, known=self._hub.principal)

@@ -126,3 +126,11 @@ def test_the_api_describes_the_order(site: Any) -> None:
     paths = site.get("/v1/openapi.json").json()["paths"]
     body = paths[STOP]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"scope", "subject", "reason"}
+
+
+def test_a_slip_of_the_pen_is_told_instead_of_stopping_nothing(site: Any, hub: Any) -> None:
+    hub.absent = frozenset({"r7"})
+    answer = site.post(STOP, "north-admin", json={"scope": "rule", "subject": "r7", "reason": "x"})
+    assert answer.status_code == 409
+    assert "there is no 'r7'" in answer.json()["detail"]
+    assert stopped(hub) == []

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from tests.stores import prepared
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.switches import Switch
 from nightdesk.hub.api.app import create_app
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.store import Store
@@ -56,6 +57,7 @@ class StageHub:
     principals: dict[str, Principal] = dataclasses.field(default_factory=lambda: dict(PRINCIPALS))
     receivers: dict[tuple[str, str], tuple[object, str, str]] = dataclasses.field(default_factory=dict)
     feeds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    absent: frozenset[str] = frozenset()
     woken: int = 0
 
     def clock(self) -> datetime:
@@ -70,6 +72,9 @@ class StageHub:
     def principal(self, tenant: str, name: str) -> Principal | None:
         found = [held for held in self.principals.values() if (held.tenant, held.name) == (tenant, name)]
         return found[0] if found else None
+
+    def missing(self, switch: Switch) -> str:
+        return f"there is no {switch.owner!r}" if switch.owner in self.absent else ""
 
     def health(self) -> Mapping[str, Any]:
         return {"feeds": self.feeds}
