@@ -44,7 +44,7 @@ from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing import Simulator, StoryDevice, serve
 
 SHORT = os.environ.get("NIGHTDESK_BENCH") == "short"
-TRIALS, TENANTS, HOSTS = (10, 3, 6) if SHORT else (200, 6, 6)  # hosts of each tenant, anew in every trial
+TRIALS, TENANTS, HOSTS = (10, 4, 3) if SHORT else (200, 4, 3)  # hosts of each tenant, anew in every trial
 ALL = Switch(ANYWHERE, Stops.ALL)
 PEOPLE = [Principal("t0", "ada", Role.ADMIN), Principal("t0", "abe", Role.APPROVER)]
 _OVER = (ActionState.LEASED, ActionState.CANCELLED, ActionState.FAILED, ActionState.REQUESTED)
