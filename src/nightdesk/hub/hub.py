@@ -54,7 +54,14 @@ class Hub:
         self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock, on_drift=self._drifted)
         self.journal = SqlJournal(store)
         guards = (never_touch(settings.tenants),)
-        self.engine = Engine(self.journal, self.bindings, clock, guards=guards, on_attention=self._attention)
+        self.engine = Engine(
+            self.journal,
+            self.bindings,
+            clock,
+            guards=guards,
+            on_attention=self._attention,
+            rules=lambda slug: settings.tenants[slug].approvals.rules,
+        )
         self.feeds = [
             Feed(
                 slug,
