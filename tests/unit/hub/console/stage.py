@@ -57,6 +57,7 @@ class StageHub:
     receivers: dict[tuple[str, str], tuple[object, str, str]] = dataclasses.field(default_factory=dict)
     feeds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     woken: int = 0
+    approvals: Any = None
 
     def clock(self) -> datetime:
         return self.now
