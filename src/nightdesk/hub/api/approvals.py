@@ -16,7 +16,7 @@ from nightdesk.autonomy.approvals import Ballot, Choice, Refused, VoteError
 from nightdesk.hub.api.auth import CONSOLE_ROLES, require
 from nightdesk.hub.api.bodies import read_body
 from nightdesk.hub.api.problems import ProblemError
-from nightdesk.hub.api.view import HubView, Role
+from nightdesk.hub.api.view import HubView
 from nightdesk.hub.approvals.links import Link
 from nightdesk.hub.console.approving import REFUSALS, link_page
 from nightdesk.hub.console.pages import Pages
@@ -24,7 +24,6 @@ from nightdesk.sdk.errors import AuthError, MappingError, UnsupportedError
 
 __all__ = ["router"]
 
-_APPROVES = frozenset({Role.APPROVER, Role.ADMIN})
 _CALLBACK, _FORM = 1024 * 1024, 16 * 1024
 _STATUS: Mapping[Refused, int] = {
     Refused.UNKNOWN: 404,
@@ -60,7 +59,7 @@ def router(hub: HubView) -> APIRouter:
 
     @routes.post("/v1/approvals/{action_id}", summary="One person's answer to what waits")
     def vote(request: Request, action_id: str, body: VoteBody) -> dict[str, Any]:
-        caller = require(request, hub, _APPROVES)
+        caller = require(request, hub, CONSOLE_ROLES)  # who may vote is judged there: it may be a delegate
         ballot = Ballot(caller.name, body.answer, body.digest, "api", body.on_behalf, body.comment)
         try:
             hub.approvals.vote(caller.tenant, action_id, ballot)

@@ -11,13 +11,12 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
 from nightdesk.autonomy.routing import Route, Router
 from nightdesk.hub.config import TenantSettings
-from nightdesk.sdk.errors import UnsupportedError
+from nightdesk.sdk.errors import PolicyError, UnsupportedError
 from nightdesk.sdk.ports import Acts, Command, Reading, ReadsBack, Receipt
 from nightdesk.sdk.targets import Target
 
@@ -68,6 +67,17 @@ class Links:
         url = self._tenants[link.tenant].approvals.url
         return f"{url}/v1/approve/{self.token(link)}" if url else ""
 
+    def for_recipient(self, link: Link, instance: str, account: str) -> str:
+        """The address, for the one whose link it is. Raises PolicyError for a recipient that is somebody else.
+
+        Whoever may have a message sent could otherwise have another person's link sent to themselves.
+        """
+        rules = self._tenants[link.tenant].approvals.rules
+        holder = rules.holder(instance, account)
+        if holder is None or not rules.is_same(holder.name, link.person):
+            raise PolicyError(f"{account} at {instance} is not the account of {link.person}: no link is sent there")
+        return self.address(link)
+
     def read(self, token: str) -> Link | None:
         """The link, whether or not it is over; None when nobody here signed it."""
         head, _, tail = token[:_LONGEST].partition(".")
@@ -103,14 +113,15 @@ class Signed:
         return self._with_links(await self._router.route_to(tenant, instance, verb, target, native_id), verb)
 
     def _with_links(self, route: Route, verb: str) -> Route:
-        return replace(route, port=_Sender(route.port, self._links)) if verb == "approval.request" else route
+        return replace(route, port=_Sender(route, self._links)) if verb == "approval.request" else route
 
 
 class _Sender:
     """A connector that asks people."""
 
-    def __init__(self, port: object, links: Links) -> None:
-        self._port = port
+    def __init__(self, route: Route, links: Links) -> None:
+        self._port = route.port
+        self._instance = route.instance
         self._links = links
 
     async def act(self, command: Command) -> Receipt:
@@ -127,8 +138,8 @@ class _Sender:
         link = Link.referred(command.tenant, str(command.parameters.get("link") or ""))
         if link is None:
             return command
-        given: dict[str, Any] = {**command.parameters, "link": self._links.address(link)}
-        return replace(command, parameters=given)
+        address = self._links.for_recipient(link, self._instance, command.target.value)
+        return replace(command, parameters={**command.parameters, "link": address})
 
 
 def _text(data: bytes) -> str:

@@ -13,7 +13,7 @@ from nightdesk.autonomy.approvals import Choice, Delegation, Request, VoteError,
 from nightdesk.autonomy.engine import Approval, Engine
 from nightdesk.hub.approvals import delegations
 from nightdesk.hub.approvals.links import Link
-from nightdesk.hub.approvals.wording import text_of, title_of
+from nightdesk.hub.approvals.wording import is_whole, text_of, title_of
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.console.untrusted import plain
 from nightdesk.hub.store import Store
@@ -145,17 +145,21 @@ class Notes:
         facts = facts_of(action, request)
         given: dict[str, Any] = {"title": title_of(facts), "text": text_of(facts, request.digest)}
         instance, url = tenant.instances.get(to.connector), tenant.approvals.url
-        if instance is not None and instance.manifest.hears_answers:
+        verb, buttons = "approval.request", instance is not None and instance.manifest.hears_answers
+        if buttons and not is_whole(facts):
+            verb = "notify.send"
+            given["text"] = "It is too long to be answered here, where parts would be cut: answer it on the console."
+        elif buttons:
             given |= {"options": [choice.value for choice in Choice], "about": f"{action.action_id}.{request.digest}"}
         # Any listed person may hold a delegation by then: the vote decides who may, not the link.
-        if url and to.person and "about" not in given:
+        if url and to.person and not buttons:
             # A minute more than the asking: until then the page says that it is too late, and not that it is unknown.
             until = request.ends + timedelta(minutes=1)
             given["link"] = Link(action.tenant, action.action_id, request.digest, to.person, until).reference
         elif url:
             given["link"] = f"{url}/console/approvals"
         name = f"{action.action_id}.{request.round}.{to.connector}"
-        made = self._propose(action, "approval.request", to.connector, to.to, given, name)
+        made = self._propose(action, verb, to.connector, to.to, given, name)
         # The same words may be under way to a namesake at another connector: then this one's turn comes later.
         return made if (made.instance, made.decision_id) == (to.connector, name) else None
 
@@ -177,7 +181,7 @@ class Notes:
             parameters=given,
             reason=f"{action.action_id} waits for persons",
             source_instance=connector,
-            accept_losses=sorted(given),
+            accept_losses=sorted({"about", "link", "options"} & set(given)),
         )
 
 

@@ -15,9 +15,10 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from nightdesk.hub.console.untrusted import plain, shortened
 
-__all__ = ["Line", "lines_of", "text_of", "title_of"]
+__all__ = ["Line", "is_whole", "lines_of", "text_of", "title_of"]
 
 _LONGEST = 1200
+_WHOLE = 10_000  # letters that every chat system shows without cutting
 _TEXT = """\
 {% if because %}Asked again: {{ because | quoted }}
 {% endif %}
@@ -98,6 +99,12 @@ def text_of(facts: Mapping[str, Any], digest: str) -> str:
         lines=lines_of(facts),
         digest=digest,
     ).strip()
+
+
+def is_whole(facts: Mapping[str, Any]) -> bool:
+    """Whether the text leaves nothing out: only then may somebody answer who sees nothing but the text."""
+    values = [facts["because"], *(line.value for line in lines_of(facts)), *(line.label for line in lines_of(facts))]
+    return all(len(plain(value)) <= _LONGEST for value in values) and len(text_of(facts, "")) <= _WHOLE
 
 
 def _lease(seconds: float | None) -> str:

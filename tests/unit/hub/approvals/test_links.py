@@ -5,12 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.acting import HOST, Switchboard, declare
-from tests.hubs import bind, together
+from tests.acting import Switchboard, declare
+from tests.hubs import REGISTRY, bind, together
 
 from nightdesk.hub.approvals.links import Link, Links, Signed
 from nightdesk.hub.config import TenantSettings
+from nightdesk.sdk.errors import PolicyError
 from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
+from nightdesk.sdk.targets import Target
+from nightdesk.sdk.verbs import TargetKind
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LINK = Link("acme", f"act-{'a' * 32}", "d" * 64, "anna: of the SOC", NOON)
@@ -18,10 +21,15 @@ LINK = Link("acme", f"act-{'a' * 32}", "d" * 64, "anna: of the SOC", NOON)
 
 @pytest.fixture(scope="module")
 def tenants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TenantSettings]:
-    approvals = {"url": "https://nightdesk.example.org"}
+    people = {
+        "anna: of the SOC": {"role": "approver", "mail": "anna@example.org"},
+        "ben": {"role": "approver", "mail": "ben@example.org"},
+    }
+    approvals = {"url": "https://nightdesk.example.org", "people": people}
+    chat = REGISTRY.simulator("slack")()
     configs = [
-        bind(tmp_path_factory.mktemp(name), name, {}, **({"approvals": approvals} if name == "acme" else {}))
-        for name in ("acme", "globex")
+        bind(tmp_path_factory.mktemp("acme"), "acme", {"mail": (chat, "http://127.0.0.1:9")}, approvals=approvals),
+        bind(tmp_path_factory.mktemp("globex"), "globex", {}),
     ]
     return dict(together(*configs).tenants)
 
@@ -99,9 +107,10 @@ def test_only_the_connector_that_asks_people_sees_the_link(tenants: dict[str, Te
     board.declared["notify.send"] = board.declared["approval.request"]
     signed = Signed(board, links)
 
-    async def send(name: str, link: str) -> str:
-        port: Any = (await signed.route("acme", name, HOST, None)).port
-        wish = Command("acme", "act-9", name, HOST, "key", NOON, parameters={"link": link})
+    async def send(name: str, link: str, to: str = "anna@example.org") -> str:
+        recipient = Target(TargetKind.PERSON, to)
+        port: Any = (await signed.route("acme", name, recipient, None)).port
+        wish = Command("acme", "act-9", name, recipient, "key", NOON, parameters={"link": link})
         await port.act(wish)
         await port.read_back(wish)
         first, second = mailer.sent[-2:]
@@ -109,5 +118,11 @@ def test_only_the_connector_that_asks_people_sees_the_link(tenants: dict[str, Te
         return str(first.parameters["link"])
 
     assert asyncio.run(send("approval.request", LINK.reference)) == links.address(LINK)
+    assert asyncio.run(send("approval.request", LINK.reference, "ANNA@example.org")) == links.address(LINK)
     assert asyncio.run(send("approval.request", "https://example.org/x")) == "https://example.org/x"
     assert asyncio.run(send("notify.send", LINK.reference)) == LINK.reference
+    # Whoever may have messages sent must not get another person's link.
+    for other in ("ben@example.org", "mallory@example.org", "soc"):
+        with pytest.raises(PolicyError, match="not the account"):
+            asyncio.run(send("approval.request", LINK.reference, other))
+    assert len(mailer.sent) == 8
