@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 from tests.hubs import REGISTRY, bind, browsing, opened, run_cli
+from tests.servers.smtp import Inbox, smtp
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.approvals import Delegation, Request
@@ -126,8 +130,19 @@ class Office:
         return device.isolated
 
 
+@dataclass
+class Relay:
+    """Where mail goes, as far as a configuration is made from it."""
+
+    port: int
+    vendor: str = "smtp"
+
+    def settings(self, _: str) -> dict[str, Any]:
+        return {"host": "127.0.0.1", "port": self.port, "security": "none", "sender": "nightdesk@example.com"}
+
+
 @contextmanager
-def office_in(folder: Path, **approvals: Any) -> Iterator[Office]:
+def office_in(folder: Path, relay: int | None = None, **approvals: Any) -> Iterator[Office]:
     time = FakeTime()
     edr = REGISTRY.simulator("crowdstrike_falcon")(clock=time.clock)
     chat = cast("Chat", REGISTRY.simulator("slack")(clock=time.clock))
@@ -137,6 +152,8 @@ def office_in(folder: Path, **approvals: Any) -> Iterator[Office]:
     tokens = {name: {"role": role, "secret": f"file:secrets/token.{name}"} for name, role in TOKENS.items()}
     with serve(edr) as one, serve(chat) as other, asyncio.Runner() as runner:
         bound: dict[str, tuple[Simulator, str]] = {"edr": (edr, one.base_url), "chat": (chat, other.base_url)}
+        if relay is not None:
+            bound["mail"] = (cast("Simulator", Relay(relay)), "")
         config = bind(
             folder,
             "acme",
@@ -415,6 +432,49 @@ def test_a_link_page_takes_nothing_from_elsewhere_and_keeps_nothing(office: Offi
     assert "<script>" not in page.text
     assert "\u202e" not in page.text
     assert "U+202E" in page.text
+
+
+def mails(inbox: Inbox) -> dict[str, str]:
+    """What each address was sent last."""
+    found = {}
+    for envelope, _ in inbox.taken:
+        message = message_from_bytes(cast("bytes", envelope.content), policy=SMTP)
+        found[str(message["To"])] = str(cast("EmailMessage", message).get_content())
+    return found
+
+
+def path_in(mail: str) -> str:
+    (address,) = re.findall(r"https://nightdesk\.example\.org(/\S+)>", mail)
+    return str(address)
+
+
+def test_a_mail_asks_each_person_with_a_link_of_their_own(tmp_path: Path) -> None:
+    """A real mail server takes them; what it was given is all that is needed to answer, and only as oneself."""
+    people = {name: {"mail": f"{name}@example.org"} for name in ("anna", "ben", "rob", "dora")}
+    asks = [{"connector": "mail", "to": f"{name}@example.org"} for name in ("anna", "ben", "rob", "soc")]
+    with smtp(None) as (inbox, port), office_in(tmp_path, port, people=people, ask=asks) as office:
+        until = office.time.clock() + timedelta(hours=8)
+        office.hub.approvals.delegate("acme", Delegation("anna", "dora", until), by="anna")
+        action = office.isolate()
+        for _ in range(3):
+            office.round()
+        sent = mails(inbox)
+        assert sorted(sent) == [f"{name}@example.org" for name in ("anna", "ben", "dora", "soc")]
+        assert len(inbox.taken) == 4, "everybody is asked once, and the requester not at all"
+        assert path_in(sent["soc@example.org"]) == "/console/approvals"
+        links = {name: path_in(sent[f"{name}@example.org"]) for name in ("anna", "ben", "dora")}
+        assert len(set(links.values())) == 3
+        assert all('Target (host): "ws-0042"' in text for text in sent.values())
+        for path in links.values():
+            assert office.http.get(path).status_code == 200
+        assert office.now(action).result["approval"]["votes"] == []
+        for name, said in (("dora", "Thank you"), ("anna", "Already answered"), ("ben", "Thank you")):
+            assert said in office.http.post(links[name], data={"answer": "approve"}).text
+        office.round()
+        assert (office.now(action).approved_by, office.isolated) == ("dora for anna, ben", True)
+        stored = str([(one.parameters, one.result) for one in office.hub.journal.in_state(list(_S), tenant="acme")])
+        assert "approval:" in stored
+        assert not any(path.rpartition(".")[2] in stored for path in links.values())
 
 
 def test_no_token_is_logged_or_stored(office: Office, caplog: pytest.LogCaptureFixture) -> None:
