@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from email import message_from_bytes
-from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 from typing import Any, cast
@@ -439,7 +438,7 @@ def mails(inbox: Inbox) -> dict[str, str]:
     found = {}
     for envelope, _ in inbox.taken:
         message = message_from_bytes(cast("bytes", envelope.content), policy=SMTP)
-        found[str(message["To"])] = str(cast("EmailMessage", message).get_content())
+        found[str(message["To"])] = str(message.get_content())
     return found
 
 
@@ -625,12 +624,11 @@ def _settled(hub: Hub, action: Action) -> Action:
         for _ in range(400):
             await hub.engine.run_once()
             found = hub.journal.get("acme", action.action_id)
-            assert found is not None
-            if found.state in {_S.EFFECTIVE, _S.LEASED, _S.FAILED, _S.CANCELLED, _S.UNVERIFIED}:
-                break
+            if found and found.state in {_S.EFFECTIVE, _S.LEASED, _S.FAILED, _S.CANCELLED, _S.UNVERIFIED}:
+                await hub.bindings.aclose()
+                return found
             await asyncio.sleep(0.02)
-        await hub.bindings.aclose()
-        return found
+        raise AssertionError(f"{action.action_id} does not settle")
 
     return asyncio.run(go())
 
