@@ -122,6 +122,11 @@ class Rules:
             return False
         return self.people is None or found.role in _MAY
 
+    @property
+    def hopeless(self) -> bool:
+        """True when there is nobody at all who may approve."""
+        return self.people is not None and not any(map(self.entitled, self.people))
+
     def is_same(self, one: str, other: str) -> bool:
         """Whether both names are one human: the same name, or an account of the same listed person."""
         return bool(self._names(one) & self._names(other))

@@ -61,6 +61,8 @@ class Requests:
         request = replace(request, digest=digest_of(action, request))
         waiting = self.record(action, _S.AWAITING_APPROVAL, request, because, approval="human", approved_by="")
         why = f": {because}" if because else ""
+        if rules.hopeless:
+            why += f"; nobody of {action.tenant} may give one: list people with the role approver"
         self._ledger.call_person(waiting, f"{action.verb} of {action.target.key} waits for an approval{why}")
         return waiting
 

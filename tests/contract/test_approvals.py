@@ -274,6 +274,7 @@ def test_the_same_click_again_is_no_second_vote(office: Office) -> None:
 
 
 def test_a_callback_that_is_not_the_vendors_does_nothing(office: Office) -> None:
+    """Law 3 too: what one tenant's connector signed says nothing at another's address."""
     action = office.isolate()
     headers, body = office.chat.answer(0, account="U0ANNA")
     forged = body.replace(b"U0ANNA", b"U0BEN0")
@@ -372,6 +373,20 @@ def test_nobody_in_time_and_people_are_told(office: Office) -> None:
     assert (after.state, office.isolated) == (_S.CANCELLED, False)
     assert "1 of 2" in after.error
     assert any(text.startswith("Not approved in time: host.isolate") for text in office.said)
+
+
+def test_what_a_tenant_left_behind_stops_nobody_else(office: Office) -> None:
+    gone = office.hub.engine.propose("globex", "host.isolate", HOST, requested_by="rob", approval=Approval.HUMAN)
+    action = office.isolate()
+    office.answer("anna", action)
+    office.answer("ben", action)
+    office.round()
+    assert office.isolated
+    office.time.advance(3700)
+    office.round()
+    left = office.hub.journal.get("globex", gone.action_id)
+    assert left is not None
+    assert left.state is _S.CANCELLED
 
 
 def test_a_delegate_votes_for_another_and_is_named(office: Office) -> None:
@@ -660,6 +675,7 @@ def test_two_processes_vote_at_the_same_moment_and_both_count_once(tmp_path: Pat
 
 
 def test_killed_between_the_vote_and_the_dispatch_it_is_dispatched_once(tmp_path: Path) -> None:
+    """Law 4: the vote is on disk before anything is sent, and is sent once by whoever comes next."""
     with real_time(tmp_path) as (edr, hub):
         action = _proposed(hub)
         (tmp_path / "go").touch()

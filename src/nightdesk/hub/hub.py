@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.approvals.desk import Desk
 from nightdesk.hub.approvals.links import Links, Signed
 from nightdesk.hub.approvals.notes import Notes
+from nightdesk.hub.approvals.settings import rules_of
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
@@ -65,7 +67,7 @@ class Hub:
             clock,
             guards=guards,
             on_attention=self._attention,
-            rules=lambda slug: settings.tenants[slug].approvals.rules,
+            rules=partial(rules_of, settings.tenants),
         )
         self.feeds = [
             Feed(

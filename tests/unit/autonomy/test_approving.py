@@ -243,6 +243,16 @@ def test_the_same_engine_without_rules_takes_one_other_person(tmp_path: Path) ->
     close()
 
 
+def test_a_person_hears_that_nobody_may_approve(tmp_path: Path) -> None:
+    journal, close = open_journal("memory", tmp_path)
+    world = World(journal, rules=lambda _: Rules(people={}))
+    action = world.isolate(approval="human")
+    assert any("nobody of acme may give one" in text for _, text in world.calls)
+    with pytest.raises(VoteError, match="nobody of acme"):
+        world.engine.approve(action, "bob")
+    close()
+
+
 def test_a_guard_that_refuses_still_cancels_what_persons_approved(world: World) -> None:
     action = approved(world)
     world.options["guards"] = [lambda _: Check("kill switch", False, "on", "off")]

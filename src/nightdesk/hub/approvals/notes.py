@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+import structlog
+
 from nightdesk.autonomy.actions import Action, ActionState, Journal, StaleActionError
 from nightdesk.autonomy.approvals import Choice, Delegation, Request, VoteError, facts_of
 from nightdesk.autonomy.engine import Approval, Engine
@@ -18,12 +20,14 @@ from nightdesk.hub.config import HubSettings
 from nightdesk.hub.console.untrusted import plain
 from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Clock
+from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.ports import Answer
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind
 
 __all__ = ["Notes"]
 
+_log = structlog.get_logger(__name__)
 _S = ActionState
 _OURS = "approvals"
 _WORDS: Mapping[ActionState, str] = {
@@ -68,18 +72,27 @@ class Notes:
             with self._store.read() as conn:
                 delegated = delegations.current(conn, slug, self._clock())
             for action in waiting:
-                done += self._ask(action, delegated)
+                try:
+                    done += self._ask(action, delegated)
+                except NightdeskError as error:  # one that cannot be asked about must not keep the others waiting
+                    _log.warning("nobody was asked", tenant=slug, action=action.action_id, problem=str(error))
         return done
 
     def decided(self, action: Action) -> None:
         """Tells the places that were asked how it ended."""
         request, word = Request.of(action), _WORDS.get(action.state)
-        if request is None or word is None or (action.state is _S.CANCELLED and request.state != "open"):
+        tenant = self._settings.tenants.get(action.tenant)
+        if (
+            tenant is None
+            or request is None
+            or word is None
+            or (action.state is _S.CANCELLED and request.state != "open")
+        ):
             return
         nay = ", ".join(str(vote["who"]) for vote in request.votes if vote["answer"] == Choice.REJECT)
         by = action.approved_by or nay
         text = ". ".join(filter(None, (action.action_id, f"By {plain(by)}" if by else "", plain(action.error))))
-        for ask in self._settings.tenants[action.tenant].approvals.asks:
+        for ask in tenant.approvals.asks:
             self._tell(action, ask.connector, ask.to, f"{word}: {_what(action)}", text, f"{request.round}.{word}")
 
     def refused(self, tenant: str, instance: str, answer: Answer, error: VoteError) -> None:

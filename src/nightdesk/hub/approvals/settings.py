@@ -11,9 +11,11 @@ from typing import Annotated, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightdesk.autonomy.approvals import NEEDED, Person, Rules, same_person
-from nightdesk.sdk.verbs import Risk
+from nightdesk.sdk.errors import RejectedError
+from nightdesk.sdk.targets import Target
+from nightdesk.sdk.verbs import Risk, TargetKind
 
-__all__ = ["ApprovalSettings", "ApprovalsConfig", "Ask", "AskConfig", "read_approvals"]
+__all__ = ["ApprovalSettings", "ApprovalsConfig", "Ask", "AskConfig", "read_approvals", "rules_of"]
 
 _ROLES = ("viewer", "analyst", "approver", "admin")
 _CHAT = "chat"
@@ -124,9 +126,28 @@ def read_approvals(tenant: Tenant, key: str, wrong: Callable[[str, str], None]) 
             tell(f"ask.{number}.connector", f"the role {_CHAT} is not bound: name a connector")
         elif found.connector not in tenant.connectors:
             tell(f"ask.{number}.connector", _none_such(tenant))
+        try:
+            Target(TargetKind.PERSON, found.to)
+        except RejectedError as error:
+            tell(f"ask.{number}.to", str(error))
     if config.url and not _URL.fullmatch(config.url):
         tell("url", "write the http or https address of this hub, without a query")
     return ApprovalSettings(rules, tuple(asks), config.url.rstrip("/"))
+
+
+class Ready(Protocol):
+    """A tenant that is ready to run."""
+
+    @property
+    def approvals(self) -> ApprovalSettings:
+        """Its approvals."""
+        ...
+
+
+def rules_of(tenants: Mapping[str, Ready], slug: str) -> Rules:
+    """A tenant's rules; of one that is no longer configured nobody may approve what it left behind."""
+    found = tenants.get(slug)
+    return found.approvals.rules if found is not None else _nobody()
 
 
 def _people(tenant: Tenant, tell: Callable[[str, str], None]) -> dict[str, Person]:

@@ -72,6 +72,7 @@ def test_people_are_those_with_tokens_and_those_listed(tmp_path: Path) -> None:
         ({"needed": {"R2": 0}}, "needed.R2", "greater than or equal to 1"),
         ({"needed": {"R9": 1}}, "needed.R9", "R0"),
         ({"ask": [{"to": "x", "connector": "mail"}]}, "ask.0.connector", "there are soc"),
+        ({"ask": [{"to": "*"}]}, "ask.0.to", "could mean everything"),
         ({"url": "nightdesk.example.org"}, "url", "http or https"),
         ({"expire_minutes": 0}, "expire_minutes", "greater than 0"),
         ({"people_who": {}}, "people_who", "no such key"),
