@@ -12,9 +12,9 @@ from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.admission import Guard, acts_alone, losses, refusal
+from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.ledger import Ledger, lost_requests
 from nightdesk.autonomy.pacing import Limits, Pace
-from nightdesk.autonomy.proposals import Approval
 from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, send, wish_of
 from nightdesk.autonomy.switches import Brake, Clearance, Word
 from nightdesk.sdk.departure import Gate, through
@@ -38,10 +38,18 @@ class _KeptInError(NightdeskError):
 class Dispatch:
     """Moves one action from approved to settled, as far as it goes now."""
 
-    def __init__(
-        self, ledger: Ledger, router: Router, pace: Pace, limits: Limits, guards: Sequence[Guard], brake: Brake
+    def __init__(  # its parts, each made by the engine
+        self,
+        ledger: Ledger,
+        router: Router,
+        pace: Pace,
+        limits: Limits,
+        guards: Sequence[Guard],
+        approvals: Approvals,
+        brake: Brake,
     ) -> None:
         self._ledger = ledger
+        self._approvals = approvals
         self._router = router
         self._pace = pace
         self._limits = limits
@@ -55,6 +63,9 @@ class Dispatch:
             found = self._router.route(action.tenant, action.verb, action.target, action.instance or None)
             route = await answer(found, operation="route", within=self._limits.answer)
             lost = losses(action, route)
+            otherwise = self._approvals.otherwise(action, route, lost)
+            if otherwise:
+                return self._approvals.ask_again(action, otherwise, route, lost)
             before = None
             if not route.action_manifest.accept_only:
                 before = await self._read(replace(action, losses=lost), route)
@@ -90,7 +101,7 @@ class Dispatch:
         except NightdeskError as error:
             return self._not_reached(action, error)
         if said.word is not Word.GO:
-            return self._held_back(action, said)
+            return self._held_back(action, said, route, lost)
         requested = self._ledger.move(
             action,
             _S.REQUESTED,
@@ -168,7 +179,7 @@ class Dispatch:
         try:
             receipt = await self._leave(action, route, command)
         except _KeptInError as error:
-            return self._kept_in(action, error)
+            return self._kept_in(action, error, route)
         except RateLimitError as error:
             self._pace.pause(action, error.retry_after)
             return self._ledger.move(action, _S.REQUESTED, str(error), result={"not_done": not_done + 1})
@@ -206,21 +217,30 @@ class Dispatch:
                 raise UnavailableError(f"not sent again: {gate.shut}", operation=command.verb) from gate.shut
             raise _KeptInError(str(gate.shut), refused[0] if refused else None) from gate.shut
 
-    def _kept_in(self, action: Action, error: _KeptInError) -> Action:
+    def _kept_in(self, action: Action, error: _KeptInError, route: Route) -> Action:
         """This request did nothing: if none before it did either, there is nothing to wait for."""
         facts = {"not_done": int(action.result["not_done"]) + 1}
         if error.said is not None and lost_requests(action) <= 1:
-            return self._held_back(action, error.said, facts)
+            return self._held_back(action, error.said, route, action.losses, facts)
         self._pace.pause(action)
         return self._ledger.move(action, _S.REQUESTED, f"it did not leave: {error}", result=facts)
 
-    def _held_back(self, action: Action, said: Clearance, facts: Mapping[str, Any] | None = None) -> Action:
+    def _held_back(
+        self,
+        action: Action,
+        said: Clearance,
+        route: Route,
+        lost: Sequence[str],
+        facts: Mapping[str, Any] | None = None,
+    ) -> Action:
         """Nothing of it was done: over, or a person's to decide."""
         self._ours.discard(action.action_id)
         if said.word is Word.CANCEL:
             return self._ledger.settle(action, _S.CANCELLED, said.why, result=facts)
-        fresh: dict[str, Any] = {"approval": Approval.HUMAN.value, "approved_by": "", "deadline": None}
-        return self._ledger.settle(action, _S.AWAITING_APPROVAL, said.why, result=facts, requested_at=None, **fresh)
+        untouched = self._ledger.move(
+            action, action.state, said.why, result=facts, requested_at=None, deadline=None, error=said.why
+        )
+        return self._approvals.ask_again(untouched, said.why, route, lost)
 
     async def _accepted(self, action: Action, route: Route, receipt: Receipt) -> Action:
         only = route.action_manifest.accept_only
@@ -271,7 +291,7 @@ class Dispatch:
                 if not action.result.get("held"):
                     action = self._ledger.move(action, _S.REQUESTED, said.why, result={"held": said.why})
                 return self._wait(action, said.why)
-            return self._held_back(action, said)
+            return self._held_back(action, said, route, action.losses)
         deadline = action.deadline
         if action.action_id not in self._ours:
             # Taken over after a crash, perhaps long after the deadline: the wish still stands.

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightdesk.autonomy.guardrails import AssetFacts, Limits
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
+from nightdesk.hub.approvals.settings import ApprovalsConfig, ApprovalSettings, read_approvals
 from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.routes import Route
@@ -93,6 +94,7 @@ class TenantConfig(_Strict):
     tokens: dict[str, TokenConfig] = {}
     assets: str | None = None
     limits: dict[str, float] = {}
+    approvals: ApprovalsConfig = ApprovalsConfig()
 
 
 class HubConfig(_Strict):
@@ -147,6 +149,7 @@ class TenantSettings:
     assets: Mapping[str, AssetFacts] = field(default_factory=dict)
     """The tenant's inventory by target (``host:ws-0042``); what is not in it counts as protected."""
     limits: Limits = field(default_factory=Limits)
+    approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +262,8 @@ class _Reader:
             if (secret := self.secret(f"{key}.tokens.{name}.secret", token.secret)) is not None
         }
         policy = self._policy(f"{key}.policy", config)
-        assets = self._assets(f"{key}.assets", config.assets)
-        limits = self._limits(f"{key}.limits", config.limits)
+        assets, limits = self._assets(f"{key}.assets", config.assets), self._limits(f"{key}.limits", config.limits)
+        approvals = read_approvals(config, f"{key}.approvals", self.wrong)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -274,6 +277,7 @@ class _Reader:
             tokens=tokens,
             assets=assets,
             limits=limits,
+            approvals=approvals,
         )
 
     def _key(self, key: str, reference: str) -> TenantKey | None:

@@ -105,6 +105,7 @@ class Manifest(_Strict):
     finds_assets: bool = False
     finds_accounts: bool = False
     follows_cases: bool = False
+    hears_answers: bool = False
     enriches: tuple[TargetKind, ...] = ()
     searches: bool = False
     checks_health: bool = True

@@ -21,6 +21,7 @@ __all__ = ["PATH", "Switchboard", "stopped_for"]
 
 PATH = "/console/switches"
 _FORM_LIMIT = 16 * 1024
+_ABOUT = "switches"
 _SCOPES = (Scope.TENANT, Scope.RULE, Scope.VENDOR_ACTION)
 
 Page = Callable[[str, Mapping[str, Any], int], Response]
@@ -80,8 +81,8 @@ class Switchboard:
         body = parse_qs((await read_body(request, _FORM_LIMIT)).data.decode("utf-8", "replace"))
         form = {name: values[0].strip() for name, values in body.items()}
         problem, status = "", 200
-        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin" or not self._sessions.form_is_ours(
-            request.cookies.get(COOKIE, ""), form.get("form", "")
+        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin" or not self._sessions.is_form(
+            form.get("form", ""), request.cookies.get(COOKIE, ""), _ABOUT
         ):
             problem, status = "The form came from elsewhere, or its session is over. Send this one instead.", 403
         elif caller.role not in roles:
@@ -110,7 +111,7 @@ class Switchboard:
             "caller": caller,
             "here": "switches",
             "problem": problem,
-            "form": self._sessions.form_token(request.cookies.get(COOKIE, "")),
+            "form": self._sessions.form(request.cookies.get(COOKIE, ""), _ABOUT),
             "known": [one.told() for one in known],
             "history": lines,
             "scopes": [scope.value for scope in _SCOPES],

@@ -59,6 +59,7 @@ class StageHub:
     feeds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     absent: frozenset[str] = frozenset()
     woken: int = 0
+    approvals: Any = None
 
     def clock(self) -> datetime:
         return self.now
