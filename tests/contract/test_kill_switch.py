@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from starlette.types import Receive, Scope, Send
-from tests.hubs import REGISTRY, a_story_alert, bind, pullers, run_cli, together
+from tests.hubs import REGISTRY, a_story_alert, bind, browsing, pullers, run_cli, together
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.switches import ANYWHERE, Switch
@@ -526,3 +526,11 @@ def test_a_demotion_in_one_process_is_seen_by_another(tmp_path: Path) -> None:
         assert vendor.isolated == {"ws-0002"}
         notes = [line.detail.get("note", "") for line in hub.journal.history("acme", own.action_id)]
         assert any("warning: " in note and "a heartbeat contradicted it" in note for note in notes)
+
+
+def test_the_page_of_approvals_says_too_that_everything_is_stopped(tmp_path: Path) -> None:
+    with a_site(tmp_path) as site, browsing(site.hub()) as client:
+        assert client.post("/console/login", data={"token": "token-of-acme-ada"}).status_code == 303
+        assert 'class="stopped"' not in client.get("/console/approvals").text
+        stop(site.store, Switch(ANYWHERE, Stops.ALL), by="operator", reason="drill")
+        assert 'class="stopped"' in client.get("/console/approvals").text
