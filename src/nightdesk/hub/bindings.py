@@ -85,6 +85,14 @@ class Bindings:
         itself = target.facts.get("ticket", "") if target.kind is TargetKind.CASE else target.value
         return self._route(tenant, instance, name, native_id or itself)
 
+    def bound(self, tenant: str, name: str, role: str) -> str:
+        """The instance in that role, which the verb needs. Raises UnsupportedError."""
+        return self._role(tenant, name, role)
+
+    def planned(self, tenant: str, name: str, instance: str) -> Route:
+        """The way a verb would go there; nobody is asked, so the vendor's id of the target is missing."""
+        return self._route(tenant, instance, name, "")
+
     def _role(self, tenant: str, name: str, role: str) -> str:
         settings = self._settings.tenants.get(tenant)
         bound = settings.roles.get(role) if settings else None

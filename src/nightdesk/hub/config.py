@@ -101,6 +101,7 @@ class HubConfig(_Strict):
     store: str = "sqlite:///nightdesk.db"
     http: HttpConfig = HttpConfig()
     network: NetworkConfig = NetworkConfig()
+    playbooks: str | None = None
     tenants: Annotated[dict[str, TenantConfig], Field(min_length=1)]
 
 
@@ -159,6 +160,8 @@ class HubSettings:
     port: int
     network: Network
     tenants: Mapping[str, TenantSettings]
+    playbooks: Path | None = None
+    """A folder with playbooks of the operator's own, beside the bundled ones."""
 
 
 def config_schema() -> dict[str, Any]:
@@ -187,6 +190,8 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
     reader = _Reader(file, path.resolve().parent, registry)
     tenants = {slug: reader.tenant(slug, tenant, config) for slug, tenant in config.tenants.items()}
     reader.check_routes(config)
+    if config.playbooks is not None and not (path.resolve().parent / config.playbooks).is_dir():
+        reader.wrong("playbooks", f"{config.playbooks} is no folder")
     if reader.problems:
         raise ConfigError(reader.problems)
     return HubSettings(
@@ -196,6 +201,7 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
         port=config.http.port,
         network=Network(config.network.proxy, config.network.ca_file, config.network.timeout),
         tenants={slug: tenant for slug, tenant in tenants.items() if tenant is not None},
+        playbooks=None if config.playbooks is None else path.resolve().parent / config.playbooks,
     )
 
 

@@ -21,6 +21,7 @@ from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.pipeline import Pipeline
+from nightdesk.hub.playbooks.service import Playbooks, library_of
 from nightdesk.hub.protection import never_touch
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
@@ -59,13 +60,13 @@ class Hub:
         self.notices = Notices(store, clock)
         self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock, on_drift=self._drifted)
         self.journal = SqlJournal(store)
-        guards = (never_touch(settings.tenants),)
+        self.guards = (never_touch(settings.tenants),)
         links = Links(settings.tenants)
         self.engine = Engine(
             self.journal,
             Signed(self.bindings, links),
             clock,
-            guards=guards,
+            guards=self.guards,
             on_attention=self._attention,
             rules=partial(rules_of, settings.tenants),
         )
@@ -89,6 +90,7 @@ class Hub:
             settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
         )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
+        self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
         self._idle = idle
         self._begun = clock()
         self._stop = asyncio.Event()
@@ -162,7 +164,7 @@ class Hub:
         while True:
             progress = await asyncio.to_thread(self.pipeline.step)
             held = await asyncio.to_thread(self.pipeline.tick)
-            moved = await self.engine.run_once()
+            moved = await self.engine.run_once() + await asyncio.to_thread(self.playbooks.step)
             done = progress.normalised + progress.quarantined + len(held.decided) + moved
             if not done:
                 return moves
@@ -202,7 +204,8 @@ class Hub:
     async def _engine(self) -> None:
         while not self._stop.is_set():
             moved = await self._safely("engine", self.engine.run_once())
-            if not moved:
+            played = await self._safely("playbooks", asyncio.to_thread(self.playbooks.step))
+            if not moved and not played:
                 await asyncio.sleep(self._idle)
 
     async def _watch(self) -> None:
