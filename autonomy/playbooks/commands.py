@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from nightdesk.autonomy.playbooks.model import Command, Part
 from nightdesk.autonomy.playbooks.variables import filled
@@ -29,8 +29,8 @@ _HASHES = ("sha256", "sha1", "md5")
 
 class _Ours(Part):
     verb: str | None = None
-    parameters: dict[str, Any] = {}
-    facts: dict[str, str] = {}
+    parameters: dict[str, Any] = Field(default={})
+    facts: dict[str, str] = Field(default={})
     accept_losses: tuple[str, ...] = ()
     reason: str = ""
 

@@ -193,7 +193,11 @@ class _Reader:
         negated = self._take("word", "NOT")
         kind, word, _ = self._next("an operator")
         if kind == "sign":
-            return Comparison(name, _SIGNS.get(word, word), (self._literal(),), negated)
+            literal = self._literal()
+            if word in _ORDER and isinstance(literal, bool):
+                self._at -= 1
+                raise self._wrong(f"a number after {word}")
+            return Comparison(name, _SIGNS.get(word, word), (literal,), negated)
         if kind == "word" and word.upper() in _WORDS:
             return self._worded(name, word.upper(), negated=negated)
         self._at -= 1

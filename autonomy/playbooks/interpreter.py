@@ -8,27 +8,20 @@ branch has failed; a branch that failed makes the step round it fail; when nothi
 runs once and the run ends as failed. Parallel branches are all waited for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
-from typing import Any
+from functools import cache
 
-import orjson
-
+from nightdesk.autonomy.playbooks.choices import chosen
 from nightdesk.autonomy.playbooks.commands import MANUAL, manual_text, order_of, target_of
-from nightdesk.autonomy.playbooks.comparisons import compare, read_condition
 from nightdesk.autonomy.playbooks.model import (
     Action,
     Call,
-    Condition,
     End,
     Loop,
-    Parallel,
-    Playbook,
     Start,
     Step,
-    Switch,
     branches_of,
     settings_of,
 )
@@ -49,42 +42,14 @@ from nightdesk.autonomy.playbooks.run import (
     Wish,
     Withdraw,
 )
-from nightdesk.autonomy.playbooks.uses import switched
+from nightdesk.autonomy.playbooks.standing import ROOT_PATH, book_of, key_of, letters, order_of_work, parent_of
 from nightdesk.autonomy.playbooks.variables import filled, with_values
 from nightdesk.sdk.errors import NightdeskError
 
-__all__ = ["LONGEST", "advance", "begin", "key_of", "waiting_for"]
+__all__ = ["LONGEST", "advance"]
 
 LONGEST = timedelta(days=3)
 """How long a step without a timeout may take: nothing waits for ever."""
-_ROOT = "0"
-
-
-def begin(  # a run has this many facts
-    playbook: Playbook,
-    called: Mapping[str, Playbook],
-    *,
-    tenant: str,
-    run_id: str,
-    case_id: str,
-    started_by: str,
-    variables: Mapping[str, str],
-    now: datetime,
-) -> Run:
-    """A run that has done nothing yet; ``called`` are the playbooks that it calls, at whatever remove."""
-    books = {playbook.id: playbook, **called}
-    return Run(
-        tenant=tenant,
-        run_id=run_id,
-        playbook_id=playbook.id,
-        case_id=case_id,
-        started_by=started_by,
-        started_at=now,
-        updated_at=now,
-        documents={name: one.model_dump(mode="json", exclude_defaults=True) for name, one in books.items()},
-        variables={_ROOT: {**with_values(playbook.playbook_variables), **variables}},
-        branches={_ROOT: Branch(playbook.id, _ROOT, playbook.workflow_start, now)},
-    )
 
 
 def advance(run: Run, events: Iterable[Event], now: datetime) -> tuple[Run, tuple[Wish, ...]]:
@@ -96,38 +61,6 @@ def advance(run: Run, events: Iterable[Event], now: datetime) -> tuple[Run, tupl
         work.take(event)
     work.go()
     return work.result()
-
-
-def key_of(run_id: str, path: str, branch: Branch, commands: int) -> str:
-    """The identity of what a step does: the run, the place within it, the step, and which of its commands."""
-    inside = "" if path == _ROOT else f"/{path}"
-    return f"{run_id}{inside}/{branch.step}" + (f"/{branch.command + 1}" if commands > 1 else "")
-
-
-def waiting_for(run: Run) -> dict[str, tuple[str, Branch]]:
-    """By key, every step at which a person or an action has to answer: its path and branch."""
-    found = {}
-    for path, branch in run.branches.items():
-        if branch.phase is Phase.WAITING:
-            step = step_of(run, branch)
-            assert isinstance(step, Action)
-            found[key_of(run.run_id, path, branch, len(step.commands))] = (path, branch)
-    return found
-
-
-def step_of(run: Run, branch: Branch) -> Step:
-    """The step a branch is at."""
-    return book_of(run, branch.playbook).workflow[branch.step]
-
-
-def book_of(run: Run, playbook_id: str) -> Playbook:
-    """The document as the run has it."""
-    return _read(orjson.dumps(run.documents[playbook_id], option=orjson.OPT_SORT_KEYS))
-
-
-@lru_cache(maxsize=256)
-def _read(document: bytes) -> Playbook:
-    return Playbook.model_validate_json(document)
 
 
 class _Work:
@@ -182,7 +115,7 @@ class _Work:
         moved = True
         while moved:
             moved = False
-            for path in sorted(self.branches, key=_order):
+            for path in sorted(self.branches, key=order_of_work):
                 if path in self.branches and self.branches[path].phase is not Phase.ENDED:
                     before = self.branches[path]
                     self._look(path, before)
@@ -190,12 +123,12 @@ class _Work:
 
     def result(self) -> tuple[Run, tuple[Wish, ...]]:
         """The run as it is now, and what it wants."""
-        state, root = RunState.RUNNING, self.branches[_ROOT]
+        state, root = RunState.RUNNING, self.branches[ROOT_PATH]
         problem = self.run.problem
         if self.stopped is not None:
             state = RunState.CANCELLED
             problem = f"stopped by {self.stopped.by}" + (f": {self.stopped.why}" if self.stopped.why else "")
-            self._abandon(_ROOT, problem)
+            self._abandon(ROOT_PATH, problem)
         elif root.phase is Phase.ENDED:
             state = RunState.FAILED if root.failure else RunState.COMPLETED
             problem = root.failure
@@ -299,7 +232,7 @@ class _Work:
     def _enter(self, path: str, branch: Branch, step: Step) -> None:
         if branch.phase is Phase.ENTERED:
             try:
-                firsts = self._chosen(branch, step)
+                firsts = chosen(step, self._values(branch, step), self._types(branch, step), branch.rounds, self._book)
             except (NightdeskError, ValueError) as error:
                 self._leave(path, "refused", str(error))
                 return
@@ -308,10 +241,12 @@ class _Work:
                 return
             self._open(path, branch, step, firsts)
             return
-        inside = [name for name in self.branches if _parent(name) == path]
+        inside = [name for name in self.branches if parent_of(name) == path]
         if any(self.branches[name].phase is not Phase.ENDED for name in inside):
             return
-        failures = [self.branches[name].failure for name in sorted(inside, key=_order) if self.branches[name].failure]
+        failures = [
+            self.branches[name].failure for name in sorted(inside, key=order_of_work) if self.branches[name].failure
+        ]
         for name in inside:
             del self.branches[name]
         if isinstance(step, Loop) and not failures:
@@ -321,33 +256,11 @@ class _Work:
             self._return(path, branch, step, failed=bool(failures))
         self._leave(path, "failed" if failures else "answered", "; ".join(failures), quiet=not failures)
 
-    def _chosen(self, branch: Branch, step: Step) -> list[str] | None:
-        """The first steps of the branches to be entered; None when there is nothing to do."""
-        values, types = self._values(branch, step), self._types(branch, step)
-        if isinstance(step, Parallel):
-            return list(step.next_steps)
-        if isinstance(step, Condition):
-            held = compare(read_condition(step.condition), values, types)
-            wanted = step.on_true if held else step.on_false
-            return [wanted] if wanted else None
-        if isinstance(step, Loop):
-            if not compare(read_condition(step.condition), values, types):
-                return None
-            most = settings_of(step).at_most or 0
-            if branch.rounds >= most:
-                raise ValueError(f"the condition still held after {most} rounds")
-            return [step.on_true]
-        if isinstance(step, Switch):
-            wanted = step.cases.get(values.get(switched(step), ""), step.cases.get("default"))
-            return [wanted] if wanted else None
-        assert isinstance(step, Call)
-        return [self._book(step.playbook_id).workflow_start]
-
     def _open(self, path: str, branch: Branch, step: Step, firsts: list[str]) -> None:
         number = branch.children + 1
         self.branches[path] = replace(branch, phase=Phase.INSIDE, children=number)
         for letter, first in enumerate(firsts):
-            name = f"{path}.{number}" + (_letters(letter) if len(firsts) > 1 else "")
+            name = f"{path}.{number}" + (letters(letter) if len(firsts) > 1 else "")
             playbook, scope = branch.playbook, branch.scope
             if isinstance(step, Call):
                 playbook, scope = step.playbook_id, name
@@ -462,23 +375,3 @@ class _Work:
         step = self._step(branch)
         if isinstance(step, Action) and step.out_args and value is not None:
             self.variables[branch.scope][step.out_args[0]] = value
-
-
-def _parent(path: str) -> str:
-    return path.rpartition(".")[0]
-
-
-def _order(path: str) -> tuple[Any, ...]:
-    """Inner branches before the step round them, so that one look sees them ended."""
-    parts = path.split(".")
-    return (-len(parts), [(len(part), part) for part in parts])
-
-
-def _letters(number: int) -> str:
-    """a, b, … z, aa, ab, …: sorts by length, then by letter."""
-    text = ""
-    number += 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        text = chr(ord("a") + rest) + text
-    return text

@@ -85,7 +85,10 @@ class _View:
                 for one in branch.steps
                 if following(self.playbook.workflow[one]).get("on_failure") == name
             ]
-            told = when if name in straight else f"if {' or '.join(failed)} fails" if failed else "after a failure"
+            if name in straight:
+                told = when if name == branch.first else ""
+            else:
+                told = f"if {' or '.join(failed)} fails" if failed else "after a failure"
             yield from self._step(name, step, depth, told)
 
     def _straight(self, first: str) -> set[str]:

@@ -68,9 +68,12 @@ class _Walk:
                 continue
             order = self._branch(where, begin)
             self.branches[where] = Branch(where, begin, order)
-            for step in reversed(order):
-                inner = branches_of(self.steps[step])
-                waiting += [(f"/workflow/{step}/{name}", to, depth + 1) for name, to in reversed(inner.items())]
+            inside = [
+                (f"/workflow/{step}/{name}", to, depth + 1)
+                for step in order
+                for name, to in branches_of(self.steps[step]).items()
+            ]
+            waiting += reversed(inside)
 
     def _branch(self, where: str, first: str) -> tuple[str, ...]:
         """Its steps in order, by a depth-first search whose grey steps show a circle."""

@@ -97,7 +97,7 @@ def plan(  # noqa: PLR0913  # an action has this many facts; all but four are ke
         "lease_seconds": lease.total_seconds() if lease is not None else None,
     }
     try:
-        route = _route(hub, tenant, wanted, target, source_instance)
+        route = _route(hub, tenant, wanted, source_instance)
         lost = losses(action, route)
     except NightdeskError as error:
         return Planned(**said, stops=(*stops, str(error)))  # type: ignore[arg-type]  # the facts above, each of its type
@@ -116,7 +116,7 @@ def plan(  # noqa: PLR0913  # an action has this many facts; all but four are ke
     )
 
 
-def _route(hub: Hub, tenant: str, wanted: Verb, target: Target, source: str) -> Route:
+def _route(hub: Hub, tenant: str, wanted: Verb, source: str) -> Route:
     """The instance by the binding alone; the product is not asked for its id of the target."""
     bindings = hub.bindings
     if wanted.role == "source":

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from nightdesk.hub.approvals.desk import Desk
+from nightdesk.hub.playbooks.service import Playbooks
 from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Clock
 
@@ -59,6 +60,11 @@ class HubView(Protocol):
     @property
     def approvals(self) -> Desk:
         """Where people's answers to what waits for them arrive."""
+        ...
+
+    @property
+    def playbooks(self) -> Playbooks:
+        """The runs of every tenant."""
         ...
 
     def receiver(self, tenant: str, instance: str) -> tuple[object, str, str] | None:

@@ -160,15 +160,20 @@ def act(
     case_id: Annotated[str, typer.Option("--case")] = "",
     source: Annotated[str, typer.Option("--connector", help="For alert.* verbs: where the alert came from.")] = "",
     parameters: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; reach nobody.")] = False,
     wait: Wait = 60.0,
     config: ConfigFile = _DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Commands one action and waits until it is read back. Exit 0: effective. 1: not."""
     from nightdesk.autonomy.proposals import Approval
+    from nightdesk.hub.cli.dryrun import plan_one
     from nightdesk.sdk.targets import Target
 
     given = dict(text.partition("=")[::2] for text in parameters or [])
+    if dry_run:
+        plan_one(config, tenant, verb, target, who=who, given=given, source=source, case_id=case_id, as_json=as_json)
+        return
 
     async def work(hub: "Hub") -> "list[Action]":
         action = hub.engine.propose(

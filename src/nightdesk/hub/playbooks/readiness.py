@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from nightdesk.autonomy.playbooks.commands import HTTP, order_of, target_of
+from nightdesk.autonomy.playbooks.commands import HTTP, Order, checked_target, order_of
 from nightdesk.autonomy.playbooks.model import Action, Call, Playbook, settings_of
 from nightdesk.autonomy.playbooks.soundness import Lookup
 from nightdesk.autonomy.playbooks.variables import mentioned, misfit, with_values
@@ -100,10 +100,15 @@ def unready(
                     if lack and order.verb.role in tenant.roles and not settings_of(step).skippable:
                         yield Problem(book.name, f"/workflow/{name}", lack)
                     if set(mentioned((order.value, order.facts))) <= set(known):
-                        try:
-                            target_of(order.given({**_blank(order.texts), **known}))
-                        except NightdeskError as error:
-                            yield Problem(book.name, f"/workflow/{name}", str(error))
+                        yield from _wrong_target(order.given({**_blank(order.texts), **known}), book, name)
+
+
+def _wrong_target(order: Order, book: Playbook, step: str) -> Iterator[Problem]:
+    if not order.value.strip():
+        return  # an input that was left empty: the playbook has a way round the step, or it is refused there
+    said = checked_target(order)
+    if said:
+        yield Problem(book.name, f"/workflow/{step}", said)
 
 
 def offered(tenant: TenantSettings, verb: Verb) -> str:

@@ -8,19 +8,35 @@ from R2 up waits for a second person, and the engine's guards are asked for each
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.ledger import Ledger
+from nightdesk.autonomy.playbooks.commands import MANUAL, manual_text
 from nightdesk.autonomy.playbooks.effects import told
-from nightdesk.autonomy.playbooks.interpreter import advance, begin, step_of, waiting_for
+from nightdesk.autonomy.playbooks.interpreter import advance
 from nightdesk.autonomy.playbooks.library import Library, bundled, read_files
 from nightdesk.autonomy.playbooks.model import Action as ActionStep
 from nightdesk.autonomy.playbooks.model import Playbook, settings_of
-from nightdesk.autonomy.playbooks.run import Act, Answered, Ask, Event, Left, Run, RunState, Stopped, Told, Withdraw
+from nightdesk.autonomy.playbooks.run import (
+    Act,
+    Answered,
+    Ask,
+    Event,
+    Left,
+    Phase,
+    Run,
+    RunState,
+    Stopped,
+    Told,
+    Withdraw,
+)
 from nightdesk.autonomy.playbooks.soundness import faults_in
+from nightdesk.autonomy.playbooks.standing import begin, step_of, waiting_for
+from nightdesk.autonomy.playbooks.variables import filled, with_values
 from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.playbooks.readiness import called_by, inputs_for, offered, unready
@@ -62,8 +78,10 @@ class Playbooks:
 
     # What people do.
 
-    def start(self, tenant: str, playbook: Playbook, *, case_id: str, by: str, given: Mapping[str, str]) -> Run:
-        """A new run, as far as it goes at once. Raises ConfigError with everything that stands against it."""
+    def prepared(
+        self, tenant: str, playbook: Playbook, *, case_id: str, by: str, given: Mapping[str, str]
+    ) -> tuple[dict[str, Playbook], dict[str, str]]:
+        """The playbooks it calls and the values of its inputs. Raises ConfigError with all that stands against it."""
         if tenant not in self._settings.tenants:
             raise ConfigError([Problem("--tenant", tenant, f"there are {', '.join(self._settings.tenants)}")])
         if not by or not case_id:
@@ -72,33 +90,29 @@ class Playbooks:
         if faults:
             raise ConfigError([Problem(playbook.name, fault.pointer, fault.message) for fault in faults])
         called = called_by(playbook, self.library.get)
-
-        def work(conn: Connection) -> Run:
+        with self._store.read() as conn:
             case = cases.case(conn, tenant, case_id)
-            values = inputs_for(playbook, given, tenant=tenant, case_id=case_id, case=case)
-            problems = list(unready(playbook, called, values, self._settings.tenants[tenant]))
-            if problems:
-                raise ConfigError(problems)
-            now = self._clock()
-            run_id = table.new_run_id(conn, tenant)
-            run = begin(
-                playbook,
-                called,
-                tenant=tenant,
-                run_id=run_id,
-                case_id=case_id,
-                started_by=by,
-                variables=values,
-                now=now,
-            )
-            table.add_run(conn, run)
+        values = inputs_for(playbook, given, tenant=tenant, case_id=case_id, case=case)
+        problems = list(unready(playbook, called, values, self._settings.tenants[tenant]))
+        if problems:
+            raise ConfigError(problems)
+        return called, values
+
+    def start(self, tenant: str, playbook: Playbook, *, case_id: str, by: str, given: Mapping[str, str]) -> Run:
+        """A new run, as far as it goes at once. Raises ConfigError as ``prepared`` does, and then has done nothing."""
+        called, values = self.prepared(tenant, playbook, case_id=case_id, by=by, given=given)
+
+        def work(conn: Connection) -> str:
+            now, run_id = self._clock(), table.new_run_id(conn, tenant)
+            facts = {"tenant": tenant, "run_id": run_id, "case_id": case_id, "started_by": by}
+            table.add_run(conn, begin(playbook, called, **facts, variables=values, now=now))
             detail = {"run_id": run_id, "playbook": playbook.id, "case_id": case_id, "variables": values}
             audit.append(conn, tenant=tenant, at=now, actor=by, event="playbook.start", detail=detail)
-            return run
+            return run_id
 
-        run = self._store.transact(work)
-        self._move(tenant, run.run_id)
-        return self.run(tenant, run.run_id)
+        run_id = self._store.transact(work)
+        self._move(tenant, run_id)
+        return self.run(tenant, run_id)
 
     def answer(self, tenant: str, run_id: str, step: str, *, by: str, text: str, done: bool = True) -> Run:
         """A person's answer to a manual step, named by its key, id or name."""
@@ -136,6 +150,49 @@ class Playbooks:
         found = [journal.get(run.tenant, action_id) for action_id in run.actions]
         return [one for one in found if one is not None and one.decision_id.startswith(f"{run.run_id}/")]
 
+    def shown(self, run: Run) -> dict[str, Any]:
+        """The run as people read it: JSON values, with what it waits for and what moves it on."""
+        journal = SqlJournal(self._store)
+        asked = {key: step for key, step, _ in questions(run)}
+        waiting = []
+        for key, (_, branch) in waiting_for(run).items():
+            step = step_of(run, branch)
+            row: dict[str, Any] = {"key": key, "step": branch.step, "name": step.name or branch.step, "since": branch.began_at}
+            if key in asked:
+                answers = settings_of(asked[key]).answers or ()
+                values = {**run.variables[branch.scope], **with_values(step.step_variables)}
+                text = str(filled(manual_text(asked[key].commands[0]), values))
+                row |= {"person": True, "text": text, "answers": answers, "next": f"answer: {' | '.join(answers)}"}
+            else:
+                action = journal.get(run.tenant, branch.action_id) if branch.action_id else None
+                state = action.state.value if action else "not proposed yet"
+                approval = action is not None and action.state is _S.AWAITING_APPROVAL
+                text = f"{action.verb} {action.target.key}: {state}" if action else state
+                then = f"nightdesk approve {action.action_id}" if action and approval else ""
+                row |= {"person": approval, "text": text, "answers": (), "next": then, "action_id": branch.action_id}
+            waiting.append(row)
+        return {
+            "run_id": run.run_id,
+            "tenant": run.tenant,
+            "case_id": run.case_id,
+            "playbook_id": run.playbook_id,
+            "playbook": self.library.name_of(run.playbook_id),
+            "state": run.state,
+            "problem": run.problem,
+            "started_by": run.started_by,
+            "started_at": run.started_at,
+            "updated_at": run.updated_at,
+            "variables": run.variables.get("0", {}),
+            "visits": run.visits,
+            "waiting": waiting,
+        }
+
+    def waits_for_people(self, run: Run) -> bool:
+        """Whether nothing but a person moves it on now."""
+        if any(branch.phase is Phase.ENTERED for branch in run.branches.values()):
+            return False
+        return all(row["person"] for row in self.shown(run)["waiting"])
+
     # What the hub does.
 
     def step(self) -> int:
@@ -160,7 +217,7 @@ class Playbooks:
         run_id: str,
         events: Sequence[Event] = (),
         *,
-        note: tuple[str, str, dict[str, object]] | None = None,
+        note: tuple[str, str, Mapping[str, object]] | None = None,
     ) -> bool:
         """One look at one run, in one transaction; whether anything moved."""
         calls: list[tuple[Action, str]] = []
@@ -286,7 +343,7 @@ def questions(run: Run) -> list[tuple[str, ActionStep, tuple[str, str]]]:
     found = []
     for key, (_, branch) in waiting_for(run).items():
         step = step_of(run, branch)
-        if isinstance(step, ActionStep) and step.commands[branch.command].type == "manual":
+        if isinstance(step, ActionStep) and step.commands[branch.command].type == MANUAL:
             found.append((key, step, (branch.step, step.name)))
     return found
 
