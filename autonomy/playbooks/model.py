@@ -4,7 +4,6 @@ Source: OASIS CACAO Security Playbooks Version 2.0, Committee Specification 01. 
 known here; what nightdesk does not execute is refused by ``soundness``, with its place, and never left out in silence.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -29,6 +28,7 @@ __all__ = [
     "Switch",
     "Variable",
     "branches_of",
+    "case_pointer",
     "following",
     "settings_of",
 ]
@@ -248,12 +248,17 @@ def following(step: _Common) -> Mapping[str, str]:
     return {name: where for name, where in given.items() if where is not None}
 
 
+def case_pointer(case: str) -> str:
+    """Where a switch has that case, as a JSON pointer says it."""
+    return f"cases/{case.replace('~', '~0').replace('/', '~1')}"
+
+
 def branches_of(step: _Common) -> Mapping[str, str]:
     """The first step of each branch inside that one, by the property (and key) that names it."""
     if isinstance(step, Parallel):
         return {f"next_steps/{number}": where for number, where in enumerate(step.next_steps)}
     if isinstance(step, Switch):
-        return {f"cases/{re.sub('/', '~1', re.sub('~', '~0', case))}": where for case, where in step.cases.items()}
+        return {case_pointer(case): where for case, where in step.cases.items()}
     if isinstance(step, Condition):
         return {"on_true": step.on_true, **({"on_false": step.on_false} if step.on_false else {})}
     if isinstance(step, Loop):

@@ -21,6 +21,7 @@ from nightdesk.autonomy.playbooks.model import (
     Step,
     Switch,
     branches_of,
+    case_pointer,
     following,
     settings_of,
 )
@@ -153,7 +154,7 @@ class _View:
             if switched(step) not in known:
                 return None, "  (known when it is run)"
             value = known[switched(step)]
-            return {f"cases/{value if value in step.cases else 'default'}"}, f" {value!r}"
+            return {case_pointer(value if value in step.cases else "default")}, f" {value!r}"
         return None, ""
 
     def _name(self, step: str) -> str:
