@@ -128,7 +128,7 @@ class _Work:
         if self.stopped is not None:
             state = RunState.CANCELLED
             problem = f"stopped by {self.stopped.by}" + (f": {self.stopped.why}" if self.stopped.why else "")
-            self._abandon(ROOT_PATH, problem)
+            self._abandon(ROOT_PATH, problem, itself=True)
         elif root.phase is Phase.ENDED:
             state = RunState.FAILED if root.failure else RunState.COMPLETED
             problem = root.failure
@@ -315,8 +315,8 @@ class _Work:
             failure=branch.failure,
         )
 
-    def _abandon(self, path: str, why: str) -> None:
-        """Nobody waits any more for what goes on at this place and within it."""
+    def _abandon(self, path: str, why: str, *, itself: bool = False) -> None:
+        """Nobody waits any more for what goes on within this step, and (``itself``) for the step."""
         for name in [one for one in self.branches if one == path or one.startswith(f"{path}.")]:
             branch = self.branches[name]
             step = self._step(branch)
@@ -324,7 +324,7 @@ class _Work:
                 self.wishes.pop(self._key(name, branch, step), None)
             if branch.action_id and isinstance(step, Action):
                 self.withdrawn.append(Withdraw(self._key(name, branch, step), branch.action_id, why))
-                if name != path:
+                if itself or name != path:
                     self._visit(name, branch, step, "abandoned", why)
             if name != path:
                 del self.branches[name]

@@ -221,7 +221,7 @@ def _tell(hub: "Hub", run: "Run", *, as_json: bool) -> None:
     if as_json:
         emit(shown)
         return
-    state = f"{run.run_id}  {hub.playbooks.library.name_of(run.playbook_id)}  {run.case_id}  {run.state}"
+    state = f"{run.run_id}  {visible(str(shown['playbook']))}  {run.case_id}  {run.state}"
     typer.echo(f"{state}: {visible(run.problem)}" if run.problem else state)
     rows = [(one.left_at.isoformat(), one.name, one.outcome, one.note, ", ".join(one.actions)) for one in run.visits]
     table("done", ("at", "step", "outcome", "said", "actions"), rows)
@@ -251,7 +251,7 @@ def _status(
         with hub.store.read() as conn:
             found = runs(conn, tenant)
         rows = [
-            (one.run_id, hub.playbooks.library.name_of(one.playbook_id), one.case_id, one.state, one.started_by)
+            (one.run_id, one.documents[one.playbook_id]["name"], one.case_id, one.state, one.started_by)
             for one in found
         ]
     if as_json:

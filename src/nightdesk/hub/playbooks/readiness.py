@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from nightdesk.autonomy.playbooks.commands import HTTP, Order, checked_target, order_of
+from nightdesk.autonomy.playbooks.commands import HTTP, checked_target, order_of
 from nightdesk.autonomy.playbooks.model import Action, Call, Playbook, settings_of
 from nightdesk.autonomy.playbooks.soundness import Lookup
 from nightdesk.autonomy.playbooks.variables import mentioned, misfit, with_values
@@ -99,16 +99,12 @@ def unready(
                     lack = offered(tenant, order.verb)
                     if lack and order.verb.role in tenant.roles and not settings_of(step).skippable:
                         yield Problem(book.name, f"/workflow/{name}", lack)
-                    if set(mentioned((order.value, order.facts))) <= set(known):
-                        yield from _wrong_target(order.given({**_blank(order.texts), **known}), book, name)
-
-
-def _wrong_target(order: Order, book: Playbook, step: str) -> Iterator[Problem]:
-    if not order.value.strip():
-        return  # an input that was left empty: the playbook has a way round the step, or it is refused there
-    said = checked_target(order)
-    if said:
-        yield Problem(book.name, f"/workflow/{step}", said)
+                    asked = set(mentioned((order.value, order.facts)))
+                    # An input that was left empty: the playbook has a way round the step, or it is refused there.
+                    if asked <= set(known) and all(known[one] for one in asked):
+                        said = checked_target(order.given({**_blank(order.texts), **known}))
+                        if said:
+                            yield Problem(book.name, f"/workflow/{name}", said)
 
 
 def offered(tenant: TenantSettings, verb: Verb) -> str:

@@ -157,7 +157,12 @@ class Playbooks:
         waiting = []
         for key, (_, branch) in waiting_for(run).items():
             step = step_of(run, branch)
-            row: dict[str, Any] = {"key": key, "step": branch.step, "name": step.name or branch.step, "since": branch.began_at}
+            row: dict[str, Any] = {
+                "key": key,
+                "step": branch.step,
+                "name": step.name or branch.step,
+                "since": branch.began_at,
+            }
             if key in asked:
                 answers = settings_of(asked[key]).answers or ()
                 values = {**run.variables[branch.scope], **with_values(step.step_variables)}
@@ -176,7 +181,7 @@ class Playbooks:
             "tenant": run.tenant,
             "case_id": run.case_id,
             "playbook_id": run.playbook_id,
-            "playbook": self.library.name_of(run.playbook_id),
+            "playbook": run.documents[run.playbook_id]["name"],
             "state": run.state,
             "problem": run.problem,
             "started_by": run.started_by,

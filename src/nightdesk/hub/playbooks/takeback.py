@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.hub.hub import Hub
+from nightdesk.sdk.context import Sleep
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.verbs import verb
 
@@ -30,7 +31,16 @@ class Taken:
     left: bool
 
 
-async def undo_run(hub: Hub, tenant: str, run_id: str, *, by: str, why: str = "", wait: float = 60.0) -> list[Taken]:
+async def undo_run(
+    hub: Hub,
+    tenant: str,
+    run_id: str,
+    *,
+    by: str,
+    why: str = "",
+    wait: float = 60.0,
+    sleep: Sleep = asyncio.sleep,
+) -> list[Taken]:
     """Stops the run, then undoes one action after the other; ``wait`` seconds for all of them.
 
     What cannot be taken back by its nature (a message, a scan) is named and left.
@@ -39,12 +49,12 @@ async def undo_run(hub: Hub, tenant: str, run_id: str, *, by: str, why: str = ""
     until = hub.clock() + timedelta(seconds=wait)
     actions = reversed(await asyncio.to_thread(hub.playbooks.actions, run))
     try:
-        return [await _undo(hub, action, by, why or f"{run_id} taken back", until) for action in actions]
+        return [await _undo(hub, action, by, why or f"{run_id} taken back", until, sleep) for action in actions]
     finally:
         await hub.bindings.aclose()
 
 
-async def _undo(hub: Hub, action: Action, by: str, why: str, until: datetime) -> Taken:
+async def _undo(hub: Hub, action: Action, by: str, why: str, until: datetime, sleep: Sleep) -> Taken:
     wanted = verb(action.verb)
     if action.state not in _IN_FORCE:
         return _told(action, "nothing is in force", left=False)
@@ -55,7 +65,7 @@ async def _undo(hub: Hub, action: Action, by: str, why: str, until: datetime) ->
     try:
         now = await hub.engine.undo(action, actor=by, reason=why)
         while now.state is _S.UNDO_REQUESTED and hub.clock() < until:
-            await asyncio.sleep(_LOOK)
+            await sleep(_LOOK)
             now = await hub.engine.advance(now)
     except NightdeskError as error:
         return _told(action, str(error), left=True)

@@ -62,11 +62,10 @@ class StageHub:
     feeds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     woken: int = 0
     approvals: Any = None
-    settings: HubSettings = HubSettings("", "", "", 0, Network(), {})
 
     @property
     def playbooks(self) -> Playbooks:
-        return Playbooks(self.settings, self.store, bundled(), self.clock)
+        return Playbooks(HubSettings("", "", "", 0, Network(), {}), self.store, bundled(), self.clock)
 
     def clock(self) -> datetime:
         return self.now
