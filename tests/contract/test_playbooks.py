@@ -38,9 +38,7 @@ def _schemas() -> dict[str, Any]:
 def _faults(document: Any) -> list[str]:
     """Against the published schemas; a step's schema names a command's only in words, so each is held to its own."""
     schemas = _schemas()
-    registry: Any = Schemas().with_resources(
-        [(key, Resource.from_contents(schema)) for key, schema in schemas.items()]  # type: ignore[misc]  # JSON schemas
-    )
+    registry: Any = Schemas().with_resources([(key, Resource.from_contents(schema)) for key, schema in schemas.items()])
     base = next(key for key in schemas if key.endswith("/playbook.json")).removesuffix("playbook.json")
 
     def said(where: str, schema: str, value: Any) -> list[str]:

@@ -181,12 +181,8 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
     try:
         config = HubConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(
-            [
-                Problem(file, ".".join(map(str, item["loc"])), _said(item["msg"], item["type"]))
-                for item in error.errors()
-            ]
-        ) from error
+        told = [(".".join(map(str, item["loc"])), _said(item["msg"], item["type"])) for item in error.errors()]
+        raise ConfigError([Problem(file, key, text) for key, text in told]) from error
     reader = _Reader(file, path.resolve().parent, registry)
     tenants = {slug: reader.tenant(slug, tenant, config) for slug, tenant in config.tenants.items()}
     reader.check_routes(config)

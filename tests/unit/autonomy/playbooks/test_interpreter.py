@@ -6,7 +6,7 @@ import pytest
 from tests.playbooks import HOST, Desk, a_playbook, do, end, isolate, manual, openc2, ref, start, var
 
 from nightdesk.autonomy.playbooks.interpreter import LONGEST, advance
-from nightdesk.autonomy.playbooks.run import Answered, Left, RunState, Stopped, Told
+from nightdesk.autonomy.playbooks.run import Answered, Event, Left, RunState, Stopped, Told
 from nightdesk.autonomy.playbooks.soundness import faults_in
 from nightdesk.autonomy.playbooks.standing import letters, waiting_for
 
@@ -169,7 +169,7 @@ def test_a_loop_ends_when_it_was_done_often_enough() -> None:
     assert "still held after 2 rounds" in next(one.note for one in desk.run.visits if one.name == "loop")
 
 
-def _parallel(**more: Json) -> dict[str, Json]:
+def _parallel(**more: Any) -> dict[str, Json]:
     return {
         "start": start("both"),
         "both": {"type": "parallel", "next_steps": ["a", "b"], "on_success": "z", "on_failure": "sorry", **more},
@@ -269,7 +269,11 @@ def test_events_that_nobody_waits_for_change_nothing() -> None:
     desk = _desk(_line(), answers={"tell": None})
     desk.play()
     (key,) = desk.asks
-    strange = [Told("run-1/nothing", "act-1", "effective"), Told(key, "act-1", "effective"), Left(key, "skipped", "")]
+    strange: list[Event] = [
+        Told("run-1/nothing", "act-1", "effective"),
+        Told(key, "act-1", "effective"),
+        Left(key, "skipped", ""),
+    ]
     assert advance(desk.run, strange, desk.now) == (desk.run, ())
 
 

@@ -53,11 +53,12 @@ class _Maker:
 
     def _action(self, name: str, _: int) -> Json:
         self.outcomes[name] = self.draw(_OUTCOMES)
-        out = {"out_args": ["__word__"]} if self.draw(st.booleans()) else {}
-        timing = {"timeout": 1000} if self.draw(st.booleans()) else {}
-        if timing and self.draw(st.booleans()):
+        out: Json = {"out_args": ["__word__"]} if self.draw(st.booleans()) else {}
+        timing: Json = {"timeout": 1000} if self.draw(st.booleans()) else {}
+        silent: bool = self.draw(st.booleans())
+        if timing and silent:
             self.outcomes[name] = None
-        delay = {"delay": 500} if self.draw(st.booleans()) else {}
+        delay: Json = {"delay": 500} if self.draw(st.booleans()) else {}
         commands = [isolate(f"ws-{name}-{number}") for number in range(self.draw(st.integers(1, 2)))]
         return do(*commands, **out, **timing, **delay)
 
