@@ -15,6 +15,7 @@ _WORD = r"[A-Za-z_][\w.]*"
 _MACRO = re.compile(r'`(?P<name>\w+)(?:\("(?P<argument>[^"`]*)"\))?`')
 _EQUALS = re.compile(rf'(?P<field>{_WORD})=(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"`|()]+))')
 _IN = re.compile(rf'(?P<field>{_WORD})\s+IN\s*\((?P<values>"[^"]*"(?:\s*,\s*"[^"]*")*)\)')
+_DATAMODEL = re.compile(rf"datamodel ({_WORD}) ({_WORD}) flat")
 _COMPARE = re.compile(rf'^(?P<field>{_WORD})(?P<op>>=|<=|=|<|>)(?:"(?P<text>[^"]*)"|(?P<number>-?\d+(?:\.\d+)?))$')
 _COPY = re.compile(rf"^({_WORD})=({_WORD})$")
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -97,6 +98,9 @@ def _generator(segment: str) -> tuple[str, str]:
     found = _MACRO.fullmatch(segment)
     if found and found["name"] == "incident_review":
         return "incident_review", ""
+    model = _DATAMODEL.fullmatch(segment)
+    if model:
+        return "datamodel", f"{model[1]} {model[2]}"
     raise SplError(f"Unknown search command '{segment.split(maxsplit=1)[0] if segment else ''}'.")
 
 
@@ -133,6 +137,7 @@ def _step(segment: str) -> Step:
 
 def _search(rest: str) -> Step:
     wanted: list[tuple[str, set[str]]] = []
+    either, rest = _alternatives(rest)
     while rest:
         found = _IN.match(rest)
         if found:
@@ -144,7 +149,38 @@ def _search(rest: str) -> Step:
             values = {(found["quoted"] if found["bare"] is None else found["bare"]).casefold()}
         wanted.append((found["field"], values))
         rest = rest[found.end() :].strip()
-    return lambda rows: [row for row in rows if all(_texts(row, name) & values for name, values in wanted)]
+    return lambda rows: [
+        row
+        for row in rows
+        if all(_texts(row, name) & values for name, values in wanted)
+        and (
+            not either
+            or any(_fits(text, each) for name, values in either for text in _texts(row, name) for each in values)
+        )
+    ]
+
+
+def _alternatives(rest: str) -> tuple[list[tuple[str, list[str]]], str]:
+    """A first group ``(a IN (…) OR b IN (…))`` and what follows it; values there may hold wildcards."""
+    either: list[tuple[str, list[str]]] = []
+    if not rest.startswith("("):
+        return either, rest
+    rest = rest[1:]
+    while found := _IN.match(rest):
+        values = [one.casefold().replace("\\\\", "\\") for one in re.findall(r'"([^"]*)"', found["values"])]
+        either.append((found["field"], values))
+        rest = rest[found.end() :]
+        if rest.startswith(")"):
+            return either, rest[1:].strip()
+        if not rest.startswith(" OR "):
+            break
+        rest = rest.removeprefix(" OR ")
+    raise SplError(f"Error in 'search' command: Unable to parse the search: '{rest}'.")
+
+
+def _fits(text: str, pattern: str) -> bool:
+    """An asterisk stands for anything, within quotes too."""
+    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), text) is not None
 
 
 def _where(rest: str) -> Step:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightdesk.autonomy.guardrails import AssetFacts, Limits
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
+from nightdesk.autonomy.verification import RULES
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.routes import Route
 from nightdesk.sdk.context import Network, Settings
@@ -65,6 +66,7 @@ class InstanceConfig(_Strict):
     poll_seconds: Annotated[float, Field(gt=0)] = 10.0
     silent_after_seconds: Annotated[float, Field(ge=0)] = 86400.0
     routes: list[RouteConfig] = []
+    management_peers: list[str] = []
 
 
 class TokenConfig(_Strict):
@@ -73,6 +75,19 @@ class TokenConfig(_Strict):
     role: Role
     secret: str
     instance: str = ""
+
+
+class WitnessConfig(_Strict):
+    """How an effect is held against what other bound products saw; ``ask`` names them, none: all that can tell.
+
+    ``looks_seconds`` count from the effect and its grace; ``grace_seconds`` by verb.
+    """
+
+    ask: list[str] | None = None
+    looks_seconds: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=10)] = [60, 300, 900]
+    grace_seconds: dict[str, Annotated[float, Field(ge=0)]] = {}
+    tolerated_skew_seconds: Annotated[float, Field(ge=0)] = 120.0
+    deadline_seconds: Annotated[float, Field(gt=0, description="how long one that does not answer is asked")] = 3600.0
 
 
 class TenantConfig(_Strict):
@@ -91,6 +106,7 @@ class TenantConfig(_Strict):
     tokens: dict[str, TokenConfig] = {}
     assets: str | None = None
     limits: dict[str, float] = {}
+    witness: WitnessConfig = WitnessConfig()
 
 
 class HubConfig(_Strict):
@@ -117,6 +133,8 @@ class InstanceSettings:
     """Of an account that serves several tenants: who each alert is for."""
     shared: tuple[str, str] | None = None
     """The tenant and connector whose account this is a part of; then it has no feed of its own and no role."""
+    management_peers: tuple[str, ...] = ()
+    """What a host that it isolated still talks to, beside what its manifest says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +162,7 @@ class TenantSettings:
     assets: Mapping[str, AssetFacts] = field(default_factory=dict)
     """The tenant's inventory by target (``host:ws-0042``); what is not in it counts as protected."""
     limits: Limits = field(default_factory=Limits)
+    witness: WitnessConfig = field(default_factory=WitnessConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +283,7 @@ class _Reader:
         policy = self._policy(f"{key}.policy", config)
         assets = self._assets(f"{key}.assets", config.assets)
         limits = self._limits(f"{key}.limits", config.limits)
+        self._witness(f"{key}.witness", config)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -277,6 +297,7 @@ class _Reader:
             tokens=tokens,
             assets=assets,
             limits=limits,
+            witness=config.witness,
         )
 
     def _key(self, key: str, reference: str) -> TenantKey | None:
@@ -323,6 +344,15 @@ class _Reader:
             self.wrong(key, f"{path}: cannot be read: {error}")
         return found
 
+    def _witness(self, key: str, config: TenantConfig) -> None:
+        given = config.witness
+        for name in given.ask or ():
+            if name not in config.connectors:
+                self.wrong(f"{key}.ask", f"no connector {name!r}; there are {', '.join(config.connectors)}")
+        for name in given.grace_seconds:
+            if name not in RULES:
+                self.wrong(f"{key}.grace_seconds.{name}", f"no second source can see it; there are {', '.join(RULES)}")
+
     def _limits(self, key: str, given: Mapping[str, float]) -> Limits:
         known = asdict(Limits())
         for name in sorted(set(given) - set(known)):
@@ -364,6 +394,7 @@ class _Reader:
             timedelta(seconds=config.poll_seconds),
             timedelta(seconds=config.silent_after_seconds),
             tuple(Route(route.path, tuple(route.values), route.tenant) for route in config.routes),
+            management_peers=tuple(config.management_peers),
         )
 
     def _part(self, key: str, name: str, config: InstanceConfig, whole: HubConfig) -> InstanceSettings | None:

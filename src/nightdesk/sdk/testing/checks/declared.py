@@ -47,6 +47,7 @@ async def implemented(ground: Ground, subject: Subject) -> None:
         ("finds_accounts", manifest.finds_accounts, ports.FindsAccounts),
         ("follows_cases", manifest.follows_cases, ports.FollowsCases),
         ("enriches", bool(manifest.enriches), ports.Enriches),
+        ("witnesses", bool(manifest.witnesses), ports.Witnesses),
         ("searches", manifest.searches, ports.Searches),
         ("checks_health", manifest.checks_health, ports.ChecksHealth),
         ("read_back", _reads_back(manifest), ports.ReadsBack),
