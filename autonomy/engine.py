@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from nightdesk.autonomy.actions import Action, ActionState, Journal, StaleActionError
 from nightdesk.autonomy.admission import Guard
+from nightdesk.autonomy.clocks import VendorClocks
 from nightdesk.autonomy.dispatch import Dispatch
 from nightdesk.autonomy.leases import Leases
 from nightdesk.autonomy.ledger import IN_FORCE, Attention, Ledger, age, family_of
@@ -53,7 +54,10 @@ class Engine:
         self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards)
         self._reversal = Reversal(self._ledger, router, pace, bounds)
         self._leases = Leases(self._ledger, self._reversal)
-        self._reconcile = Reconcile(self._ledger, pace, bounds, self._proposals, self._dispatch, self._reversal)
+        self._clocks = VendorClocks(self._ledger, router, pace, bounds, guards)
+        self._reconcile = Reconcile(
+            self._ledger, pace, bounds, self._proposals, self._dispatch, self._reversal, self._clocks
+        )
         self._room = asyncio.Semaphore(side_by_side)
         self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
         self._unleased = True
@@ -150,7 +154,7 @@ class Engine:
         self._finish_leasing()
         self._leases.expire()
         groups: dict[_Key, list[Action]] = {}
-        for action in self._journal.in_state([*ACTIVE, *WATCHED]):
+        for action in [*self._journal.in_state([*ACTIVE, *WATCHED]), *self._clocks.due()]:
             groups.setdefault(_key(action), []).append(action)
         ends = await asyncio.gather(*(self._work(*group) for group in groups.items()), return_exceptions=True)
         broken = [end for end in ends if isinstance(end, BaseException)]

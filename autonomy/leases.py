@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
+from nightdesk.autonomy.clocks import BY_VENDOR
 from nightdesk.autonomy.ledger import ENGINE, Ledger
 from nightdesk.autonomy.reversal import Reversal
 from nightdesk.autonomy.verification import Verdict
@@ -32,7 +33,8 @@ class Leases:
             if action.state is _S.CONTRADICTED and not _is_owed(action, now):
                 continue
             try:
-                self._reversal.request(action, actor=ENGINE, reason="the lease ran out")
+                ended = action.result.get("ended_by") == "vendor" and action.state is _S.EXPIRED
+                self._reversal.request(action, actor=ENGINE, reason=BY_VENDOR if ended else "the lease ran out")
             except StaleActionError:
                 continue  # a person undid it meanwhile
 
@@ -59,7 +61,9 @@ class Leases:
 
 
 def _is_owed(action: Action, now: datetime) -> bool:
-    """What a second source contradicted is still the vendor's word: the lease ends it, or telemetry that somebody
-    forged would keep a host away for ever. What a newer wish contradicted is that wish's to end."""
+    """What a second source contradicted is still the vendor's word, and ends with its lease.
+
+    Else telemetry that somebody forged would keep a host away for ever. What a newer wish contradicted is that one's.
+    """
     seen = action.result.get("witness", {}).get("verdict") == Verdict.CONTRADICTED
     return seen and action.lease_until is not None and action.lease_until <= now
