@@ -27,6 +27,7 @@ __all__ = [
     "is_own_sensor",
     "judge",
     "overall",
+    "verification_text",
     "verified_level",
     "witness_of",
 ]
@@ -184,7 +185,7 @@ def judge(action: Action, seen: Iterable[Sighting], source: Source) -> Finding:
         if told:
             wrong = f"; its clock is {source.skew:+.0f} s off ours, so its times prove nothing"
             return Finding(Verdict.DOUBTFUL, _sentence(source, action, told) + wrong, told)
-    confirming = tuple(one for one in later if one.kind in rule.confirms and not is_own_sensor(one, source))
+    confirming = tuple(one for one in later if one.kind in rule.confirms)
     if not trusted:
         return Finding(Verdict.BLIND, f"{source.name}: its clock is {source.skew:+.0f} s off ours")
     if confirming:
@@ -195,7 +196,10 @@ def judge(action: Action, seen: Iterable[Sighting], source: Source) -> Finding:
 
 
 def is_own_sensor(one: Sighting, source: Source) -> bool:
-    """True when the witness only repeats what the product that acted says: that is no second source."""
+    """True when the record is the acting product's own: what it no longer says is no second source's silence.
+
+    What happened is told by its log as well as by anybody's (a drop, a refused sign-in), so that may confirm.
+    """
     return _named(one.facts.get("sensor", ""), source.acting)
 
 
@@ -236,6 +240,15 @@ def counts_as_verified(action: Action) -> bool:
     if not witness:
         return True
     return bool(witness.get("over")) and witness.get("verdict") in {Verdict.CONFIRMED, Verdict.SILENT}
+
+
+def verification_text(action: Action) -> str:
+    """The level as people read it, with the word of the second source and whether it is still being asked."""
+    level, witness = verified_level(action), witness_of(action)
+    if not level or not witness:
+        return level.value
+    waiting = "" if witness.get("over") or witness.get("verdict") == Verdict.CONTRADICTED else ", so far"
+    return f"{level.value}, second source {witness.get('verdict', 'not asked')}{waiting}"
 
 
 def _is_about(action: Action, one: Sighting) -> bool:

@@ -195,6 +195,17 @@ def test_a_witness_that_never_saw_the_host_confirms_nothing(tmp_path: Path) -> N
         assert not counts_as_verified(action)
 
 
+def test_the_silence_of_the_acting_products_own_sensor_is_no_second_source(tmp_path: Path) -> None:
+    """All that this SIEM has of the host is what the EDR's own agent wrote."""
+    with _company(tmp_path) as company:
+        at = company.time.clock()
+        flow = SightingKind.NETWORK_FLOW
+        company.siem.saw(StorySighting("own-1", flow, at, DEVICE, peer=STRANGER, provider="crowdstrike:events"))
+        company.time.advance(60)
+        action = company.work(company.isolate(), 1200)
+        assert witness_of(action)["verdict"] == Verdict.BLIND
+
+
 def test_a_session_from_before_that_is_written_at_its_end_is_no_contradiction(company: Company) -> None:
     action = company.isolate()
     company.time.advance(300)

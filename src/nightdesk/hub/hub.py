@@ -168,7 +168,8 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
         tasks += [
-            asyncio.create_task(work) for work in (
+            asyncio.create_task(work)
+            for work in (
                 self._pipeline(),
                 self._engine(),
                 self._watch(),

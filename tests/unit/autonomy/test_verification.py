@@ -106,7 +106,7 @@ CASES: list[tuple[str, Action, list[Sighting], Source, Verdict]] = [
     ("a logon at a host, perhaps from its cache", DISABLE, [seen(K.LOGON, 400)], EDR, V.DOUBTFUL),
     ("a flow that was let through", BLOCK, [seen(K.NETWORK_FLOW, 200)], EDR, V.CONTRADICTED),
     ("a drop", BLOCK, [seen(K.BLOCKED_FLOW, 200)], EDR, V.CONFIRMED),
-    ("a drop that the firewall itself tells", BLOCK, [seen(K.BLOCKED_FLOW, 200, sensor="acme_edr")], EDR, V.SILENT),
+    ("a drop in the firewall's own log", BLOCK, [seen(K.BLOCKED_FLOW, 200, sensor="acme_edr")], EDR, V.CONFIRMED),
     ("a drop and a flow", BLOCK, [seen(K.BLOCKED_FLOW, 200), seen(K.NETWORK_FLOW, 300)], EDR, V.CONTRADICTED),
     (
         "the file ran where it was quarantined",
