@@ -28,7 +28,7 @@ BY_VENDOR = "ended by the vendor's clock"
 BEHIND = timedelta(seconds=5)
 """A lease that is as long as the vendor's clock ends that much later: the vendor goes first."""
 _EVERY = timedelta(seconds=5)  # between two looks at what is leased
-_SLACK = timedelta(seconds=60)  # a lease that is longer by no more than this is not worth a request
+_WORTH = timedelta(seconds=60)  # a lease that is longer by no more than this is not worth a request
 _SOONEST, _LATEST, _SHARE = 30.0, 600.0, 0.2  # seconds, seconds, part of the clock's time: how early it is renewed
 
 
@@ -107,7 +107,7 @@ class VendorClocks:
             return False
         if now >= end:
             return True
-        longer = action.lease_until > end + _SLACK and not action.result.get("clock_lost")
+        longer = action.lease_until > end + _WORTH and not action.result.get("clock_lost")
         # What cannot be renewed is told as soon as it is known, not when it is too late.
         return longer and (not action.result.get("clock") or _is_near(action, now))
 
@@ -116,7 +116,7 @@ class VendorClocks:
         reading = await self._look(action, route)
         if reading.effect is Effect.NOT_IN_EFFECT:
             expired = self._ledger.move(action, _S.EXPIRED, BY_VENDOR, result={"ended_by": "vendor"})
-            if action.lease_until is not None and action.lease_until > self._ledger.clock() + _SLACK:
+            if action.lease_until is not None and action.lease_until > self._ledger.clock() + _WORTH:
                 self._ledger.call_person(
                     expired, f"{action.verb} of {action.target.key}: {BY_VENDOR}, before the lease of ours was over"
                 )

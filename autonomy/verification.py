@@ -325,7 +325,7 @@ def _within(peer: str, network: str) -> bool:
 
 
 def _named(text: str, names: Sequence[str]) -> bool:
-    """The telemetry's word for a product begins with one of its names, as in ``okta.system`` for ``okta``."""
+    """The telemetry's word for a product begins with one of its names, as in ``acme_idp.system`` for ``acme_idp``."""
     plain = text.lower().replace(" ", "_")
     return bool(plain) and any(plain.startswith(name.lower().replace(" ", "_")) for name in names if name)
 

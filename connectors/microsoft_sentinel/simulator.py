@@ -170,8 +170,8 @@ class Simulator(testing.Simulator):
         return self._arm.refuse(status, codes.get(status, "ServiceUnavailable"), message, headers)
 
     def _tables(self) -> Mapping[str, list[Mapping[str, Any]]]:
-        own = {"SecurityAlert": self._rows, "SecurityIncident": list(self._incidents.history)}
-        return {**own, **tables(self.telemetry)}
+        found = tables(self.telemetry)
+        return {**found, "SecurityAlert": self._rows, "SecurityIncident": list(self._incidents.history)}
 
     def _guard(self, action: str, call: Call, audience: str = ARM) -> Call:
         async def guarded(request: Request) -> Response:

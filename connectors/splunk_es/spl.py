@@ -153,34 +153,22 @@ def _search(rest: str) -> Step:
         row
         for row in rows
         if all(_texts(row, name) & values for name, values in wanted)
-        and (
-            not either
-            or any(_fits(text, each) for name, values in either for text in _texts(row, name) for each in values)
-        )
+        and (not either or any(form.fullmatch(text) for name, form in either for text in _texts(row, name)))
     ]
 
 
-def _alternatives(rest: str) -> tuple[list[tuple[str, list[str]]], str]:
-    """A first group ``(a IN (…) OR b IN (…))`` and what follows it; values there may hold wildcards."""
-    either: list[tuple[str, list[str]]] = []
-    if not rest.startswith("("):
-        return either, rest
-    rest = rest[1:]
-    while found := _IN.match(rest):
+def _alternatives(rest: str) -> tuple[list[tuple[str, re.Pattern[str]]], str]:
+    """A first group ``(a IN (…) OR b IN (…))`` and what follows; an asterisk there is anything, within quotes too."""
+    either: list[tuple[str, re.Pattern[str]]] = []
+    rest = f" OR {rest[1:]}" if rest.startswith("(") else rest
+    while rest.startswith(" OR "):
+        found = _IN.match(rest, 4)
+        if not found:
+            raise SplError(f"Error in 'search' command: Unable to parse the search: '{rest}'.")
         values = [one.casefold().replace("\\\\", "\\") for one in re.findall(r'"([^"]*)"', found["values"])]
-        either.append((found["field"], values))
+        either.append((found["field"], re.compile("|".join(re.escape(one).replace(r"\*", ".*") for one in values))))
         rest = rest[found.end() :]
-        if rest.startswith(")"):
-            return either, rest[1:].strip()
-        if not rest.startswith(" OR "):
-            break
-        rest = rest.removeprefix(" OR ")
-    raise SplError(f"Error in 'search' command: Unable to parse the search: '{rest}'.")
-
-
-def _fits(text: str, pattern: str) -> bool:
-    """An asterisk stands for anything, within quotes too."""
-    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), text) is not None
+    return either, rest.removeprefix(")").strip() if either else rest
 
 
 def _where(rest: str) -> Step:

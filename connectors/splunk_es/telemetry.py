@@ -48,8 +48,8 @@ def _query(target: Target, limit: int) -> str:
         case TargetKind.HOST:
             names = names_of(target)
             ours = _values([*names.exact, *(f"{one}*" for one in names.prefixes), *names.addresses])
-            fields = ("src", "src_host", "src_ip", "dest", "dest_host", "dest_ip")
-            source, test = "Network_Traffic All_Traffic", _any(fields, ours)
+            ends = ("src", "src_host", "src_ip", "dest", "dest_host", "dest_ip")
+            source, test = "Network_Traffic All_Traffic", _any(ends, ours)
         case TargetKind.ACCOUNT:
             source, test = "Authentication Authentication", _any(("user",), _values(names_of(target).exact))
             test += ' action IN ("success", "failure")'  # pending, error: nobody was let in or turned away

@@ -1,6 +1,7 @@
 """A vendor's word against another's telemetry, over a real hub: EDR and SIEM are simulators, and nothing else is."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from tests.hubs import REGISTRY, bind
+from tests.hubs import REGISTRY, a_story_alert, bind, run_cli
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.engine import Approval
@@ -18,8 +19,9 @@ from nightdesk.autonomy.verification import Level, Verdict, counts_as_verified, 
 from nightdesk.connectors.crowdstrike_falcon.simulator import Simulator as Edr
 from nightdesk.connectors.splunk_es.simulator import Simulator as Siem
 from nightdesk.hub.config import load_config
+from nightdesk.hub.console.presentation import case_page_model
 from nightdesk.hub.hub import Hub
-from nightdesk.hub.store import Store
+from nightdesk.hub.store import Store, queries
 from nightdesk.hub.store.schema import audit
 from nightdesk.sdk.ports import SightingKind
 from nightdesk.sdk.targets import Target
@@ -316,6 +318,29 @@ def test_an_alert_of_another_product_contradicts_without_anybody_being_asked(tmp
         assert action.state is ActionState.CONTRADICTED
         assert "alerts of siem-main" in next(iter(witness_of(action)["by"]))
         assert events(company, "action.demoted") == 1
+
+
+def test_people_see_how_far_an_effect_is_verified(company: Company, tmp_path: Path) -> None:
+    company.siem.add(a_story_alert("seen-1", company.time.clock(), device=DEVICE))
+    company.time.advance(60)
+    company.pulls = True
+    asyncio.run(company._once())
+    company.pulls = False
+    with company.hub.store.read() as conn:
+        (row,) = queries.case_list(conn, "acme")
+    action = company.work(company.isolate(case_id=row.case_id), 120)
+    with company.hub.store.read() as conn:
+        page = queries.case_page(conn, "acme", row.case_id)
+    assert page is not None
+    (card,) = case_page_model(page, company.time.clock())["actions"]
+    assert dict(card.facts)["Verified"] == "V2, second source silent, so far"
+    assert "siem-main saw host:ws-0042 before" in dict(card.facts)["Second source"]
+    company.work(action, 1200)
+    config = tmp_path / "nightdesk.yaml"
+    shown = run_cli("cases", "show", row.case_id, "--tenant", "acme", "--config", config)
+    assert "V3, second source silent" in shown.stdout
+    told = run_cli("cases", "show", row.case_id, "--tenant", "acme", "--config", config, "--json")
+    assert json.loads(told.stdout)["verified"] == {action.action_id: "V3"}
 
 
 def test_what_the_witness_sees_raises_no_autonomy_and_what_was_so_before_is_not_looked_at(company: Company) -> None:

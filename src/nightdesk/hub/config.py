@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightdesk.autonomy.guardrails import AssetFacts, Limits
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
-from nightdesk.autonomy.verification import RULES
 from nightdesk.hub.registry import Registry
-from nightdesk.hub.routes import Route
+from nightdesk.hub.routes import Route, RouteConfig
+from nightdesk.hub.witness_config import WitnessConfig
 from nightdesk.sdk.context import Network, Settings
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
 from nightdesk.sdk.manifest import Manifest, validate_settings
@@ -48,14 +48,6 @@ class NetworkConfig(_Strict):
     timeout: Annotated[float, Field(gt=0)] = 30.0
 
 
-class RouteConfig(_Strict):
-    """Which tenant an alert of a shared account is for."""
-
-    path: Annotated[str, Field(min_length=1)]
-    values: Annotated[list[str], Field(min_length=1)]
-    tenant: str
-
-
 class InstanceConfig(_Strict):
     """One account at one vendor; or a part of another tenant's account (``shared: TENANT/CONNECTOR``)."""
 
@@ -75,19 +67,6 @@ class TokenConfig(_Strict):
     role: Role
     secret: str
     instance: str = ""
-
-
-class WitnessConfig(_Strict):
-    """How an effect is held against what other bound products saw; ``ask`` names them, none: all that can tell.
-
-    ``looks_seconds`` count from the effect and its grace; ``grace_seconds`` by verb.
-    """
-
-    ask: list[str] | None = None
-    looks_seconds: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=10)] = [60, 300, 900]
-    grace_seconds: dict[str, Annotated[float, Field(ge=0)]] = {}
-    tolerated_skew_seconds: Annotated[float, Field(ge=0)] = 120.0
-    deadline_seconds: Annotated[float, Field(gt=0, description="how long one that does not answer is asked")] = 3600.0
 
 
 class TenantConfig(_Strict):
@@ -283,7 +262,8 @@ class _Reader:
         policy = self._policy(f"{key}.policy", config)
         assets = self._assets(f"{key}.assets", config.assets)
         limits = self._limits(f"{key}.limits", config.limits)
-        self._witness(f"{key}.witness", config)
+        for name, problem in config.witness.problems(config.connectors):
+            self.wrong(f"{key}.witness.{name}", problem)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -343,15 +323,6 @@ class _Reader:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             self.wrong(key, f"{path}: cannot be read: {error}")
         return found
-
-    def _witness(self, key: str, config: TenantConfig) -> None:
-        given = config.witness
-        for name in given.ask or ():
-            if name not in config.connectors:
-                self.wrong(f"{key}.ask", f"no connector {name!r}; there are {', '.join(config.connectors)}")
-        for name in given.grace_seconds:
-            if name not in RULES:
-                self.wrong(f"{key}.grace_seconds.{name}", f"no second source can see it; there are {', '.join(RULES)}")
 
     def _limits(self, key: str, given: Mapping[str, float]) -> Limits:
         known = asdict(Limits())

@@ -211,7 +211,7 @@ def test_what_is_not_read_back_is_not_verified() -> None:
     assert not any(counts_as_verified(one) for one in (proposed, pending, contradicted))
 
 
-BEACON = {
+BEACON: dict[str, Any] = {
     "tactics": ("TA0011",),
     "entities": (an_entity("host:ws-0042", "victim-host"), an_entity("address:203.0.113.9", "attacker-address")),
 }

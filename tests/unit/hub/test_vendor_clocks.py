@@ -23,6 +23,7 @@ from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.sdk.case import Check
+from nightdesk.sdk.context import Settings
 from nightdesk.sdk.manifest import OwnClock
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing import Simulator, serve
@@ -106,20 +107,17 @@ class Site:
 
 @contextmanager
 def _site(
-    folder: Path, make: type[Simulator], blocked: Callable[[Any], bool], clock: OwnClock | None = None, **settings: Any
+    folder: Path,
+    make: type[Simulator],
+    blocked: Callable[[Any], bool],
+    clock: OwnClock | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Iterator[Site]:
     time = FakeTime()
     simulator = make(clock=time.clock)
     with serve(simulator) as served:
-        given = simulator.settings
-
-        def changed(url: str) -> dict[str, Any]:
-            return {**given(url), **settings}
-
-        simulator.settings = changed  # type: ignore[method-assign]  # what an operator configured otherwise
         made = load_config(bind(folder, "acme", {"fw": (simulator, served.base_url)}), REGISTRY)
-        if clock is not None:
-            made = _with_clock(made, clock)
+        made = _configured(made, clock, settings or {})
         store = Store.open(made.store, synchronous="NORMAL")
         try:
             yield Site(simulator, lambda: blocked(simulator), made, store, time)
@@ -127,13 +125,16 @@ def _site(
             store.close()
 
 
-def _with_clock(settings: HubSettings, clock: OwnClock) -> HubSettings:
+def _configured(settings: HubSettings, clock: OwnClock | None, given: dict[str, Any]) -> HubSettings:
+    """What this operator set otherwise, at a vendor with another clock if one is given."""
     tenant = settings.tenants["acme"]
     instance = tenant.instances["fw"]
-    block = instance.manifest.acts["ip.block"].model_copy(update={"own_clock": clock})
-    manifest = instance.manifest.model_copy(update={"acts": {**instance.manifest.acts, "ip.block": block}})
-    instances = {"fw": replace(instance, manifest=manifest)}
-    return replace(settings, tenants={"acme": replace(tenant, instances=instances)})
+    manifest = instance.manifest
+    if clock is not None:
+        block = manifest.acts["ip.block"].model_copy(update={"own_clock": clock})
+        manifest = manifest.model_copy(update={"acts": {**manifest.acts, "ip.block": block}})
+    changed = replace(instance, manifest=manifest, settings=Settings({**instance.settings.values, **given}))
+    return replace(settings, tenants={"acme": replace(tenant, instances={"fw": changed})})
 
 
 def _crowdsec_bans(simulator: Any) -> bool:
@@ -244,7 +245,7 @@ def test_what_somebody_ended_before_the_clock_is_not_called_the_clocks(crowdsec:
 
 def test_wazuh_agents_that_undo_a_command_are_told_again_in_time(tmp_path: Path) -> None:
     commands = {"block_commands": f"firewall-drop{TEN_MINUTES}"}
-    with _site(tmp_path, Wazuh, _gateways_drop, **commands) as site:
+    with _site(tmp_path, Wazuh, _gateways_drop, settings=commands) as site:
         action = site.block(2400)
         assert action.state is ActionState.LEASED
         action = site.work(action, 2200, throughout=True)

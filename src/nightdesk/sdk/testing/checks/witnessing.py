@@ -53,8 +53,8 @@ def _seen(uid: str, kind: SightingKind, at: datetime, *, other: bool = False) ->
     device = _OTHER_DEVICE if other else DEVICE
     match kind:
         case SightingKind.NETWORK_FLOW | SightingKind.BLOCKED_FLOW if other:
-            far = {"peer": "203.0.113.177", "domain": "notbad.example.com", "url": "https://bad.example.com/payloads"}
-            return StorySighting(uid, kind, at, device=device, **far)
+            peer, domain, url = "203.0.113.177", "notbad.example.com", "https://bad.example.com/payloads"
+            return StorySighting(uid, kind, at, device=device, peer=peer, domain=domain, url=url)
         case SightingKind.NETWORK_FLOW | SightingKind.BLOCKED_FLOW:
             return StorySighting(uid, kind, at, device=device, peer=_PEER, domain=_DOMAIN, url=_URL)
         case SightingKind.PROCESS_START | SightingKind.PROCESS_BLOCKED:
