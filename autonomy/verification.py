@@ -137,6 +137,7 @@ UNWITNESSED: Mapping[str, str] = {
 }
 """The other verbs from R2 up, and why no second source can see them."""
 
+_ADVICE = "; it may be its own management: name that (management_peers)"
 _LEFT_OPEN = frozenset({"53", "67", "68", "546", "547"})
 """Ports that isolation leaves open at the vendors: names and addresses (DNS, DHCP)."""
 
@@ -181,7 +182,10 @@ def judge(action: Action, seen: Iterable[Sighting], source: Source) -> Finding:
     for verdict in (Verdict.CONTRADICTED, Verdict.DOUBTFUL):
         told = tuple(one for one, weight in against if weight is verdict)
         if told and (trusted or verdict is Verdict.DOUBTFUL):
-            return Finding(verdict, _sentence(source, action, told), told)
+            advice = (
+                _ADVICE if verdict is Verdict.DOUBTFUL and action.verb == "host.isolate" and not source.peers else ""
+            )
+            return Finding(verdict, _sentence(source, action, told) + advice, told)
         if told:
             wrong = f"; its clock is {source.skew:+.0f} s off ours, so its times prove nothing"
             return Finding(Verdict.DOUBTFUL, _sentence(source, action, told) + wrong, told)

@@ -16,7 +16,9 @@ from tests.hubs import REGISTRY, a_story_alert, bind, run_cli
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.engine import Approval
 from nightdesk.autonomy.verification import Level, Verdict, counts_as_verified, verified_level, witness_of
+from nightdesk.connectors.crowdsec.simulator import Simulator as CrowdSec
 from nightdesk.connectors.crowdstrike_falcon.simulator import Simulator as Edr
+from nightdesk.connectors.okta.simulator import Simulator as Okta
 from nightdesk.connectors.splunk_es.simulator import Simulator as Siem
 from nightdesk.hub.config import load_config
 from nightdesk.hub.console.presentation import case_page_model
@@ -25,9 +27,10 @@ from nightdesk.hub.store import Store, queries
 from nightdesk.hub.store.schema import audit
 from nightdesk.sdk.ports import SightingKind
 from nightdesk.sdk.targets import Target
-from nightdesk.sdk.testing import StoryAlert, StoryDevice, StorySighting, serve
+from nightdesk.sdk.testing import Simulator, StoryAccount, StoryAlert, StoryDevice, StorySighting, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
 
+ANN = StoryAccount("acc-1", "ann", "ann@corp.example.com", "CORP")
 DEVICE = StoryDevice("dev-0042", "WS-0042", ("192.0.2.42",))
 CHANNEL, STRANGER = "198.51.100.7", "203.0.113.9"
 HOST = Target.parse("host:ws-0042")
@@ -38,7 +41,7 @@ class Company:
     """One tenant with an EDR that acts and a SIEM that sees; its hosts talk as the EDR really lets them."""
 
     hub: Hub
-    edr: Edr
+    edr: Any
     siem: Siem
     time: FakeTime
     seen: int = 0
@@ -59,6 +62,18 @@ class Company:
     def isolate(self, approval: Approval = Approval.DIRECT, **changes: Any) -> Action:
         action = self.hub.engine.propose("acme", "host.isolate", HOST, requested_by="ann", approval=approval, **changes)
         return self.work(action, 2, step=1)
+
+    def act(self, verb: str, target: str, **changes: Any) -> Action:
+        """A person's own command, until it is read back."""
+        wish = self.hub.engine.propose(
+            "acme", verb, Target.parse(target), requested_by="ann", approval=Approval.DIRECT, **changes
+        )
+        return self.work(wish, 2, step=1)
+
+    def see(self, kind: SightingKind, **facts: Any) -> None:
+        """The SIEM sees something now."""
+        self.seen += 1
+        self.siem.saw(StorySighting(f"seen-{self.seen}", kind, self.time.clock(), **facts))
 
     def work(self, action: Action, seconds: float = 0.0, step: float = 30.0) -> Action:
         """Lets the hub work for that long."""
@@ -92,10 +107,13 @@ def _hub(settings: Any, store: Store, company: "Company | None", time: FakeTime 
 
 
 @contextmanager
-def _company(folder: Path, **more: Any) -> Iterator[Company]:
+def _company(folder: Path, actor: type[Simulator] = Edr, **more: Any) -> Iterator[Company]:
+    """``actor``: the product that acts; the SIEM beside it is always the same."""
     time = FakeTime()
-    edr, siem = Edr(clock=time.clock), Siem(clock=time.clock)
+    edr: Any = actor(clock=time.clock)
+    siem = Siem(clock=time.clock)
     edr.add_devices([DEVICE])
+    edr.add_accounts([ANN])
     with ExitStack() as stack:
         bound = {
             "edr-main": (edr, stack.enter_context(serve(edr)).base_url),
@@ -318,6 +336,88 @@ def test_an_alert_of_another_product_contradicts_without_anybody_being_asked(tmp
         assert action.state is ActionState.CONTRADICTED
         assert "alerts of siem-main" in next(iter(witness_of(action)["by"]))
         assert events(company, "action.demoted") == 1
+
+
+def test_a_disabled_account_that_still_gets_in_is_contradicted(tmp_path: Path) -> None:
+    with _company(tmp_path, Okta) as company:
+        company.edr.faults.add("lies")
+        action = company.act("account.disable", f"account:{ANN.email}")
+        assert action.state is ActionState.EFFECTIVE, "the directory says suspended"
+        company.time.advance(360)
+        assert next(iter(company.edr.directory.accounts.values())).signs_in
+        company.see(SightingKind.SIGN_IN, account=ANN, provider="okta")
+        company.time.advance(5)
+        action = company.work(action)
+        assert action.state is ActionState.CONTRADICTED
+        assert ANN.email in action.error
+
+
+@pytest.mark.parametrize(
+    ("kind", "provider", "verdict", "state", "level"),
+    [
+        (SightingKind.SIGN_IN_REFUSED, "okta", Verdict.CONFIRMED, ActionState.EFFECTIVE, Level.V3),
+        (SightingKind.SIGN_IN, "azure_ad", Verdict.DOUBTFUL, ActionState.EFFECTIVE, Level.V2),
+        (SightingKind.LOGON, "", Verdict.DOUBTFUL, ActionState.EFFECTIVE, Level.V2),
+    ],
+)
+def test_what_a_disabled_account_does_elsewhere_is_no_lie_of_its_provider(
+    tmp_path: Path, kind: SightingKind, provider: str, verdict: Verdict, state: ActionState, level: Level
+) -> None:
+    with _company(tmp_path, Okta) as company:
+        action = company.act("account.disable", f"account:{ANN.email}")
+        company.time.advance(400)
+        company.see(kind, account=ANN, provider=provider, device=DEVICE)
+        action = company.work(action, 1500, step=100)
+        assert (witness_of(action)["verdict"], action.state, verified_level(action)) == (verdict, state, level)
+        assert counts_as_verified(action) is (verdict is Verdict.CONFIRMED)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "verdict", "state"),
+    [
+        ((SightingKind.BLOCKED_FLOW,), Verdict.CONFIRMED, ActionState.LEASED),
+        ((SightingKind.BLOCKED_FLOW, SightingKind.NETWORK_FLOW), Verdict.CONTRADICTED, ActionState.CONTRADICTED),
+        ((), Verdict.BLIND, ActionState.LEASED),
+    ],
+)
+def test_a_blocked_address_is_confirmed_by_a_drop_and_contradicted_by_a_flow(
+    tmp_path: Path, kinds: tuple[SightingKind, ...], verdict: Verdict, state: ActionState
+) -> None:
+    with _company(tmp_path, CrowdSec) as company:
+        action = company.act("ip.block", f"address:{STRANGER}", lease=timedelta(hours=4))
+        company.time.advance(150)
+        for kind in kinds:
+            company.see(kind, device=DEVICE, peer=STRANGER)
+        action = company.work(action, 1200, step=60)
+        assert (witness_of(action)["verdict"], action.state) == (verdict, state)
+
+
+@pytest.mark.parametrize(("flows", "stranger", "verdict"), [(260, True, "contradicted"), (1100, False, "blind")])
+def test_a_busy_channel_hides_no_stranger_and_too_much_to_read_is_no_silence(
+    company: Company, flows: int, stranger: bool, verdict: str
+) -> None:
+    company.edr.faults.add("lies")
+    action = company.isolate()
+    company.time.advance(61)
+    for _ in range(flows):
+        company.time.advance(0.02)
+        company.talk(CHANNEL)
+    if stranger:
+        company.talk(STRANGER)
+    action = company.work(action, 90)
+    assert witness_of(action)["verdict"] == verdict
+
+
+def test_a_witness_that_was_down_and_whose_clock_is_far_off_is_blind_when_it_is_back(company: Company) -> None:
+    company.siem.faults.add("clock_skew", options={"seconds": 900})
+    company.siem.faults.add("server_error", path="/")
+    action = company.work(company.isolate(), 130)
+    assert witness_of(action)["verdict"] == Verdict.DOWN
+    company.siem.faults.faults.pop()
+    action = company.work(action, 1200)
+    assert witness_of(action)["by"]["siem-main"]["skew"] == pytest.approx(900, abs=2)
+    assert witness_of(action)["verdict"] == Verdict.BLIND
+    assert not counts_as_verified(action)
 
 
 def test_people_see_how_far_an_effect_is_verified(company: Company, tmp_path: Path) -> None:

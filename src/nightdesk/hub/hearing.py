@@ -64,7 +64,8 @@ class Hearing:
         try:
             connector = self._bindings.connector(action.tenant, name)
             if "skew" not in kept:
-                kept["skew"] = await _skew(connector)
+                # What cannot be measured now is measured at the next look.
+                kept |= await _skew(connector)
             source = self._source(action, tenant, name, kept)
             if "sighted" not in kept:
                 kept["sighted"] = await self._sighted(action, connector, source)
@@ -163,12 +164,12 @@ async def _activity(
     return await answer(call, operation="read telemetry", within=_ANSWER)
 
 
-async def _skew(connector: Any) -> float:
-    """How far its clock is ahead, in seconds; 0 where nobody can say."""
+async def _skew(connector: Any) -> dict[str, float]:
+    """How far its clock is ahead, in seconds; nothing where nobody can say."""
     if not isinstance(connector, ChecksHealth):
-        return 0.0
+        return {}
     health = await answer(connector.check_health(), operation="check health", within=_ANSWER)
-    return health.clock_skew or 0.0
+    return {} if health.clock_skew is None else {"skew": health.clock_skew}
 
 
 def _record(finding: Finding, now: datetime) -> dict[str, Any]:
