@@ -11,6 +11,7 @@ from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.admission import Guard, acts_alone, losses, refusal
+from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.clocks import BEHIND, told_end
 from nightdesk.autonomy.ledger import Ledger, lost_requests
 from nightdesk.autonomy.pacing import Limits, Pace
@@ -28,8 +29,17 @@ _S = ActionState
 class Dispatch:
     """Moves one action from approved to settled, as far as it goes now."""
 
-    def __init__(self, ledger: Ledger, router: Router, pace: Pace, limits: Limits, guards: Sequence[Guard]) -> None:
+    def __init__(  # its parts, each made by the engine
+        self,
+        ledger: Ledger,
+        router: Router,
+        pace: Pace,
+        limits: Limits,
+        guards: Sequence[Guard],
+        approvals: Approvals,
+    ) -> None:
         self._ledger = ledger
+        self._approvals = approvals
         self._router = router
         self._pace = pace
         self._limits = limits
@@ -42,6 +52,9 @@ class Dispatch:
             found = self._router.route(action.tenant, action.verb, action.target, action.instance or None)
             route = await answer(found, operation="route", within=self._limits.answer)
             lost = losses(action, route)
+            otherwise = self._approvals.otherwise(action, route, lost)
+            if otherwise:
+                return self._approvals.ask_again(action, otherwise, route, lost)
             before = None
             if not route.action_manifest.accept_only:
                 before = await self._read(replace(action, losses=lost), route)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightdesk.autonomy.guardrails import AssetFacts, Limits
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
+from nightdesk.hub.approvals.settings import ApprovalsConfig, ApprovalSettings, read_approvals
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.routes import Route, RouteConfig
 from nightdesk.hub.witness_config import WitnessConfig
@@ -85,6 +86,7 @@ class TenantConfig(_Strict):
     tokens: dict[str, TokenConfig] = {}
     assets: str | None = None
     limits: dict[str, float] = {}
+    approvals: ApprovalsConfig = ApprovalsConfig()
     witness: WitnessConfig = WitnessConfig()
 
 
@@ -99,7 +101,7 @@ class HubConfig(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class InstanceSettings:
-    """One bound connector: its manifest, validated settings, and the streams it pulls."""
+    """One bound connector: its manifest, settings, the streams it pulls, and what a host it isolated still talks to."""
 
     name: str
     manifest: Manifest
@@ -113,7 +115,6 @@ class InstanceSettings:
     shared: tuple[str, str] | None = None
     """The tenant and connector whose account this is a part of; then it has no feed of its own and no role."""
     management_peers: tuple[str, ...] = ()
-    """What a host that it isolated still talks to, beside what its manifest says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class TenantSettings:
     assets: Mapping[str, AssetFacts] = field(default_factory=dict)
     """The tenant's inventory by target (``host:ws-0042``); what is not in it counts as protected."""
     limits: Limits = field(default_factory=Limits)
+    approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
     witness: WitnessConfig = field(default_factory=WitnessConfig)
 
 
@@ -260,10 +262,9 @@ class _Reader:
             if (secret := self.secret(f"{key}.tokens.{name}.secret", token.secret)) is not None
         }
         policy = self._policy(f"{key}.policy", config)
-        assets = self._assets(f"{key}.assets", config.assets)
-        limits = self._limits(f"{key}.limits", config.limits)
-        for name, problem in config.witness.problems(config.connectors):
-            self.wrong(f"{key}.witness.{name}", problem)
+        assets, limits = self._assets(f"{key}.assets", config.assets), self._limits(f"{key}.limits", config.limits)
+        approvals = read_approvals(config, f"{key}.approvals", self.wrong)
+        config.witness.check(config.connectors, f"{key}.witness", self.wrong)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -277,6 +278,7 @@ class _Reader:
             tokens=tokens,
             assets=assets,
             limits=limits,
+            approvals=approvals,
             witness=config.witness,
         )
 

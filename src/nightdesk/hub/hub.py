@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,6 +12,10 @@ import structlog
 from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.engine import Engine
 from nightdesk.hub.api.view import Principal, Role
+from nightdesk.hub.approvals.desk import Desk
+from nightdesk.hub.approvals.links import Links, Signed
+from nightdesk.hub.approvals.notes import Notes
+from nightdesk.hub.approvals.settings import rules_of
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
@@ -31,6 +36,7 @@ __all__ = ["Hub"]
 _log = structlog.get_logger(__name__)
 _IDLE = 0.05
 _TICKETS = 15.0  # seconds between two looks at tickets
+_ASKING = 0.5  # seconds between two looks at who must be asked
 _WITNESSES = 5.0  # seconds between two looks at what second sources saw
 _WATCH = 60.0  # seconds between two looks at what nobody reports
 
@@ -57,7 +63,15 @@ class Hub:
         self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock, on_drift=self._drifted)
         self.journal = SqlJournal(store)
         guards = (never_touch(settings.tenants),)
-        self.engine = Engine(self.journal, self.bindings, clock, guards=guards, on_attention=self._attention)
+        links = Links(settings.tenants)
+        self.engine = Engine(
+            self.journal,
+            Signed(self.bindings, links),
+            clock,
+            guards=guards,
+            on_attention=self._attention,
+            rules=partial(rules_of, settings.tenants),
+        )
         self.feeds = [
             Feed(
                 slug,
@@ -73,6 +87,10 @@ class Hub:
             for instance in tenant.instances.values()
             for stream in instance.pulls
         ]
+        self.notes = Notes(settings, self.journal, self.engine, store, clock)
+        self.approvals = Desk(
+            settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
+        )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
         hearing = Hearing(store, self.bindings, clock)
         self.witness = Witness(
@@ -174,6 +192,7 @@ class Hub:
                 self._engine(),
                 self._watch(),
                 self._tickets(),
+                self._asking(),
                 self._witnesses(),
             )
         ]
@@ -218,6 +237,13 @@ class Hub:
             await self._safely("tickets", self.tickets.once())
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICKETS):
+                    await self._stop.wait()
+
+    async def _asking(self) -> None:
+        while not self._stop.is_set():
+            await self._safely("approvals", asyncio.to_thread(self.notes.once))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ASKING):
                     await self._stop.wait()
 
     async def _witnesses(self) -> None:
@@ -268,6 +294,7 @@ class Hub:
 
     def _attention(self, action: Action, text: str) -> None:
         """A person is called; the audit keeps it whoever reads it."""
+        self.notes.decided(action)
         _log.warning("attention", tenant=action.tenant, action=action.action_id, verb=action.verb, text=text)
         detail = {"action_id": action.action_id, "case_id": action.case_id, "text": text}
         self.store.transact(

@@ -268,7 +268,9 @@ class Pipeline:
         decisions.put_decisions(conn, made)
         by_id = {case.case_id: case for case in found}
         journal = SqlJournal(Joined(self._store, conn))
-        proposals = Proposals(Ledger(journal, self._clock, None), default_lease=_LEASE)
+        proposals = Proposals(
+            Ledger(journal, self._clock, None), default_lease=_LEASE, rules=lambda _: tenant.approvals.rules
+        )
         for decision in made:
             status = CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
             cases.set_status(conn, slug, decision.case_id, status, at=now)

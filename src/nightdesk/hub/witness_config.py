@@ -1,6 +1,6 @@
 """A tenant's settings of second sources: whom to ask, when, and how far a clock may be off."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,11 +24,11 @@ class WitnessConfig(BaseModel):
     tolerated_skew_seconds: Annotated[float, Field(ge=0)] = 120.0
     deadline_seconds: Annotated[float, Field(gt=0, description="how long one that does not answer is asked")] = 3600.0
 
-    def problems(self, connectors: Collection[str]) -> Iterator[tuple[str, str]]:
-        """What the schema cannot see: the key, and what is wrong with it."""
+    def check(self, connectors: Collection[str], key: str, wrong: Callable[[str, str], None]) -> None:
+        """Tells ``wrong`` what the schema cannot see: the key, and what to do."""
         for name in self.ask or ():
             if name not in connectors:
-                yield "ask", f"no connector {name!r}; there are {', '.join(connectors)}"
+                wrong(f"{key}.ask", f"no connector {name!r}; there are {', '.join(connectors)}")
         for name in self.grace_seconds:
             if name not in RULES:
-                yield f"grace_seconds.{name}", f"no second source can see it; there are {', '.join(RULES)}"
+                wrong(f"{key}.grace_seconds.{name}", f"no second source can see it; there are {', '.join(RULES)}")
