@@ -6,16 +6,18 @@ request has shown (law 5). A reply that was lost is answered by reading, and onl
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.admission import Guard, acts_alone, losses, refusal
 from nightdesk.autonomy.approving import Approvals
+from nightdesk.autonomy.clocks import BEHIND, told_end
 from nightdesk.autonomy.ledger import Ledger, lost_requests
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, send, wish_of
 from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError
+from nightdesk.sdk.manifest import OwnClock
 from nightdesk.sdk.ports import Effect, Reading, Receipt
 from nightdesk.sdk.verbs import Risk, verb
 
@@ -104,7 +106,7 @@ class Dispatch:
             return self._wait(action, str(error), after(error))
         if reading is not None and is_later(reading, action):
             if reading.effect is Effect.IN_EFFECT:
-                return self.in_effect(action, reading)
+                return self.in_effect(action, reading, clock=route.action_manifest.own_clock)
             if reading.effect is Effect.FAILED and action.accepted_at is not None:
                 return self._ledger.settle(
                     action,
@@ -123,17 +125,22 @@ class Dispatch:
         found = self._router.route_to(action.tenant, action.instance, action.verb, action.target, action.native_id)
         return await answer(found, operation="route", within=self._limits.answer)
 
-    def in_effect(self, action: Action, reading: Reading, *, by_us: bool = True) -> Action:
-        """A read-back has shown it; what changed something and was asked for a time is leased."""
+    def in_effect(
+        self, action: Action, reading: Reading, *, by_us: bool = True, clock: OwnClock | None = None
+    ) -> Action:
+        """A read-back has shown it; what changed something and was asked for a time, or ends by itself, is leased."""
         # A repeated request may be answered with "already so" because the lost one worked: then it is ours.
         changed = by_us and (action.changed is not False or lost_requests(action) > 1)
         now = self._ledger.clock()
         seconds = action.result.get("lease_seconds")
         until = now + timedelta(seconds=float(seconds)) if changed and seconds is not None else None
+        end = told_end(action, reading.state, clock) if changed else ""
+        if changed and end and until is None:
+            until = datetime.fromisoformat(end) + BEHIND
         effective = self._ledger.move(
             action,
             _S.EFFECTIVE,
-            result=evidence_of(reading),
+            result={**evidence_of(reading), "ends_at": end} if end else evidence_of(reading),
             changed=changed,
             effective_at=now,
             lease_until=until,

@@ -15,6 +15,7 @@ from nightdesk.autonomy.admission import Guard
 from nightdesk.autonomy.approvals import Ballot, Delegation
 from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.asking import RulesOf, unlisted
+from nightdesk.autonomy.clocks import VendorClocks
 from nightdesk.autonomy.dispatch import Dispatch
 from nightdesk.autonomy.leases import Leases
 from nightdesk.autonomy.ledger import IN_FORCE, Attention, Ledger, age, family_of
@@ -59,8 +60,16 @@ class Engine:
         self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards, self._approvals)
         self._reversal = Reversal(self._ledger, router, pace, bounds)
         self._leases = Leases(self._ledger, self._reversal)
+        self._clocks = VendorClocks(self._ledger, router, pace, bounds, guards)
         self._reconcile = Reconcile(
-            self._ledger, pace, bounds, self._proposals, self._dispatch, self._reversal, self._approvals
+            self._ledger,
+            pace,
+            bounds,
+            self._proposals,
+            self._dispatch,
+            self._reversal,
+            self._approvals,
+            self._clocks,
         )
         self._room = asyncio.Semaphore(side_by_side)
         self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
@@ -165,7 +174,7 @@ class Engine:
         self._finish_leasing()
         self._leases.expire()
         groups: dict[_Key, list[Action]] = {}
-        for action in self._journal.in_state(_WORKED):
+        for action in [*self._journal.in_state(_WORKED), *self._clocks.due()]:
             if action.state is _S.AWAITING_APPROVAL and not self._approvals.needs_care(action):
                 continue
             groups.setdefault(_key(action), []).append(action)

@@ -16,7 +16,8 @@ from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
 from nightdesk.hub.approvals.settings import ApprovalsConfig, ApprovalSettings, read_approvals
 from nightdesk.hub.registry import Registry
-from nightdesk.hub.routes import Route
+from nightdesk.hub.routes import Route, RouteConfig
+from nightdesk.hub.witness_config import WitnessConfig
 from nightdesk.sdk.context import Network, Settings
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
 from nightdesk.sdk.manifest import Manifest, validate_settings
@@ -48,14 +49,6 @@ class NetworkConfig(_Strict):
     timeout: Annotated[float, Field(gt=0)] = 30.0
 
 
-class RouteConfig(_Strict):
-    """Which tenant an alert of a shared account is for."""
-
-    path: Annotated[str, Field(min_length=1)]
-    values: Annotated[list[str], Field(min_length=1)]
-    tenant: str
-
-
 class InstanceConfig(_Strict):
     """One account at one vendor; or a part of another tenant's account (``shared: TENANT/CONNECTOR``)."""
 
@@ -66,6 +59,7 @@ class InstanceConfig(_Strict):
     poll_seconds: Annotated[float, Field(gt=0)] = 10.0
     silent_after_seconds: Annotated[float, Field(ge=0)] = 86400.0
     routes: list[RouteConfig] = []
+    management_peers: list[str] = []
 
 
 class TokenConfig(_Strict):
@@ -93,6 +87,7 @@ class TenantConfig(_Strict):
     assets: str | None = None
     limits: dict[str, float] = {}
     approvals: ApprovalsConfig = ApprovalsConfig()
+    witness: WitnessConfig = WitnessConfig()
 
 
 class HubConfig(_Strict):
@@ -107,7 +102,7 @@ class HubConfig(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class InstanceSettings:
-    """One bound connector: its manifest, validated settings, and the streams it pulls."""
+    """One bound connector: its manifest, settings, the streams it pulls, and what a host it isolated still talks to."""
 
     name: str
     manifest: Manifest
@@ -120,6 +115,7 @@ class InstanceSettings:
     """Of an account that serves several tenants: who each alert is for."""
     shared: tuple[str, str] | None = None
     """The tenant and connector whose account this is a part of; then it has no feed of its own and no role."""
+    management_peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +144,7 @@ class TenantSettings:
     """The tenant's inventory by target (``host:ws-0042``); what is not in it counts as protected."""
     limits: Limits = field(default_factory=Limits)
     approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
+    witness: WitnessConfig = field(default_factory=WitnessConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +266,7 @@ class _Reader:
         policy = self._policy(f"{key}.policy", config)
         assets, limits = self._assets(f"{key}.assets", config.assets), self._limits(f"{key}.limits", config.limits)
         approvals = read_approvals(config, f"{key}.approvals", self.wrong)
+        config.witness.check(config.connectors, f"{key}.witness", self.wrong)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -283,6 +281,7 @@ class _Reader:
             assets=assets,
             limits=limits,
             approvals=approvals,
+            witness=config.witness,
         )
 
     def _key(self, key: str, reference: str) -> TenantKey | None:
@@ -370,6 +369,7 @@ class _Reader:
             timedelta(seconds=config.poll_seconds),
             timedelta(seconds=config.silent_after_seconds),
             tuple(Route(route.path, tuple(route.values), route.tenant) for route in config.routes),
+            management_peers=tuple(config.management_peers),
         )
 
     def _part(self, key: str, name: str, config: InstanceConfig, whole: HubConfig) -> InstanceSettings | None:

@@ -19,6 +19,7 @@ from nightdesk.hub.approvals.settings import rules_of
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
+from nightdesk.hub.hearing import Hearing
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.playbooks.service import Playbooks, library_of
@@ -27,6 +28,7 @@ from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.tickets import Tickets
+from nightdesk.hub.witness import Witness
 from nightdesk.sdk.context import Clock, Sleep, utc_now
 from nightdesk.sdk.errors import NightdeskError
 
@@ -36,6 +38,7 @@ _log = structlog.get_logger(__name__)
 _IDLE = 0.05
 _TICKETS = 15.0  # seconds between two looks at tickets
 _ASKING = 0.5  # seconds between two looks at who must be asked
+_WITNESSES = 5.0  # seconds between two looks at what second sources saw
 _WATCH = 60.0  # seconds between two looks at what nobody reports
 
 
@@ -91,6 +94,16 @@ class Hub:
         )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
         self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
+        hearing = Hearing(store, self.bindings, clock)
+        self.witness = Witness(
+            settings,
+            hearing,
+            self.engine,
+            self.journal,
+            clock=clock,
+            demote=self._demote,
+            attention=self._attention,
+        )
         self._idle = idle
         self._begun = clock()
         self._stop = asyncio.Event()
@@ -164,7 +177,8 @@ class Hub:
         while True:
             progress = await asyncio.to_thread(self.pipeline.step)
             held = await asyncio.to_thread(self.pipeline.tick)
-            moved = await self.engine.run_once() + await asyncio.to_thread(self.playbooks.step)
+            moved = await self.engine.run_once() + await self.witness.once()
+            moved += await asyncio.to_thread(self.playbooks.step)
             done = progress.normalised + progress.quarantined + len(held.decided) + moved
             if not done:
                 return moves
@@ -176,7 +190,14 @@ class Hub:
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
         tasks += [
             asyncio.create_task(work)
-            for work in (self._pipeline(), self._engine(), self._watch(), self._tickets(), self._asking())
+            for work in (
+                self._pipeline(),
+                self._engine(),
+                self._watch(),
+                self._tickets(),
+                self._asking(),
+                self._witnesses(),
+            )
         ]
         try:
             await self._stop.wait()
@@ -229,6 +250,13 @@ class Hub:
                 async with asyncio.timeout(_ASKING):
                     await self._stop.wait()
 
+    async def _witnesses(self) -> None:
+        while not self._stop.is_set():
+            await self._safely("witnesses", self.witness.once())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WITNESSES):
+                    await self._stop.wait()
+
     def watch(self) -> None:
         """Tells what fell silent since the last look, and which vendor's API is about to end."""
         now = self.clock()
@@ -256,6 +284,17 @@ class Hub:
             _log.exception("step failed", step=what)
             await asyncio.sleep(1.0)
             return None
+
+    def _demote(self, vendor: str, action: Action, evidence: str) -> None:
+        """A vendor's word was contradicted: every tenant hears of it."""
+        for slug in self.settings.tenants:
+            self.notices.tell(slug, "demoted", f"{vendor} {action.verb}", f"a second source contradicted {vendor}")
+        detail = {"vendor": vendor, "verb": action.verb, "action_id": action.action_id, "text": evidence}
+        self.store.transact(
+            lambda conn: audit.append(
+                conn, tenant=action.tenant, at=self.clock(), actor="witness", event="action.demoted", detail=detail
+            )
+        )
 
     def _attention(self, action: Action, text: str) -> None:
         """A person is called; the audit keeps it whoever reads it."""

@@ -70,6 +70,7 @@ def _show(
     import orjson
 
     from nightdesk.autonomy.explain import explain
+    from nightdesk.autonomy.verification import verification_text, verified_level
     from nightdesk.hub.casefile import case_bundle
     from nightdesk.hub.cli.opening import opened
     from nightdesk.hub.rawevents import raw_events
@@ -92,7 +93,11 @@ def _show(
             typer.echo(bundle_bytes(scope, sent(objects, raw)).decode())
             return
     if as_json:
-        emit({"case": page.case, "decisions": page.decisions, "actions": page.actions, "journal": page.journal})
+        verified = {one.action_id: verified_level(one) for one in page.actions}
+        emit({
+            "case": page.case, "decisions": page.decisions, "actions": page.actions, "verified": verified,
+            "journal": page.journal,
+        })  # fmt: skip
         return
     case = page.case
     typer.echo(f"{case.case_id}  {case.status}  {visible(case.title)}")
@@ -102,8 +107,9 @@ def _show(
     table("alerts", ("time", "severity", "rule", "title"), [
         (alert.created.isoformat(), alert.severity_id, alert.rule_id, alert.title) for alert in case.alerts
     ])  # fmt: skip
-    table("actions", ("id", "verb", "target", "state", "at", "said"), [
-        (one.action_id, one.verb, one.target.key, one.state, one.instance, one.error) for one in page.actions
+    table("actions", ("id", "verb", "target", "state", "verified", "at", "said"), [
+        (one.action_id, one.verb, one.target.key, one.state, verification_text(one), one.instance, one.error)
+        for one in page.actions
     ])  # fmt: skip
 
 
