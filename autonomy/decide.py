@@ -49,6 +49,7 @@ _SENTENCES = {
     "flood": "Far more alerts than usual arrive, and a flood can hide an attack",
     "new-cases": "Far more new cases than allowed arrive, and a flood can hide an attack",
     "close-budget": "As many cases were closed this hour as a machine may close",
+    "maintenance": "Work was announced there, and what it breaks or hides a machine cannot tell",
     "kill-switch": "The kill switch is on",
     "with-person": "A person has this case, and a machine does not close it under their hands",
 }

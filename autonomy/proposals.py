@@ -9,6 +9,7 @@ from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age
+from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared, fault
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import Risk, Verb, verb
@@ -40,8 +41,9 @@ def idempotency_key(tenant: str, name: str, target: Target, case_id: str, genera
 class Proposals:
     """The first part of an action's life; each method is journal work only."""
 
-    def __init__(self, ledger: Ledger, *, default_lease: timedelta) -> None:
+    def __init__(self, ledger: Ledger, *, default_lease: timedelta, shared: Shared = NOTHING_SHARED) -> None:
         self._ledger = ledger
+        self._shared = shared
         self._default_lease = default_lease
 
     def propose(  # noqa: PLR0913  # a wish has this many facts; all but three are keywords
@@ -60,7 +62,10 @@ class Proposals:
         source_instance: str = "",
         accept_losses: Sequence[str] = (),
     ) -> Action:
-        """Journals a wish, or returns the action that stands for the same wish of the same case already."""
+        """Journals a wish, or returns the action that stands for the same wish of the same case already.
+
+        One whose target could mean many things is journalled as *rejected*, with the reason: seen, and never sent.
+        """
         wanted = verb(name)
         given = dict(parameters or {})
         _check(tenant, wanted, target, given, requested_by, lease)
@@ -106,6 +111,9 @@ class Proposals:
         """A new proposal waits for a person, or is approved by policy or by who commanded it."""
         if action.state is not _S.PROPOSED:
             return action
+        why = fault(action.verb, action.target, self._shared)
+        if why:
+            return self._ledger.settle(action, _S.REJECTED, f"refused by selector: {why}")
         if action.result.get("repeats"):
             return self._ledger.move(action, _S.APPROVED, f"repeats {action.result['repeats']}, which was approved")
         if action.approval == Approval.HUMAN:

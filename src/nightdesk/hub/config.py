@@ -1,6 +1,5 @@
 """One YAML file to frozen settings: unknown keys are errors, all problems at once, each with file and key."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
@@ -13,12 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nightdesk.autonomy.guardrails import AssetFacts, Limits
 from nightdesk.autonomy.policy import Policy
+from nightdesk.autonomy.selectors import Shared
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
+from nightdesk.autonomy.windows import Maintenance, Window
+from nightdesk.hub.change_windows import MaintenanceConfig, WindowConfig, read_maintenance, read_windows
+from nightdesk.hub.inventory import read_inventory
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.routes import Route
+from nightdesk.hub.shared import bundled, read_shared
 from nightdesk.sdk.context import Network, Settings
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
-from nightdesk.sdk.manifest import Manifest, validate_settings
+from nightdesk.sdk.manifest import Audience, Manifest, validate_settings
 from nightdesk.sdk.secrets import Secret
 from nightdesk.stix.ids import TenantKey
 from nightdesk.stix.scope import TLP, Scope
@@ -65,6 +69,7 @@ class InstanceConfig(_Strict):
     poll_seconds: Annotated[float, Field(gt=0)] = 10.0
     silent_after_seconds: Annotated[float, Field(ge=0)] = 86400.0
     routes: list[RouteConfig] = []
+    shares: Audience | None = None
 
 
 class TokenConfig(_Strict):
@@ -91,6 +96,9 @@ class TenantConfig(_Strict):
     tokens: dict[str, TokenConfig] = {}
     assets: str | None = None
     limits: dict[str, float] = {}
+    pap: Literal["clear", "green", "amber", "red"] = "clear"
+    change_windows: list[WindowConfig] = []
+    maintenance: list[MaintenanceConfig] = []
 
 
 class HubConfig(_Strict):
@@ -99,6 +107,7 @@ class HubConfig(_Strict):
     store: str = "sqlite:///nightdesk.db"
     http: HttpConfig = HttpConfig()
     network: NetworkConfig = NetworkConfig()
+    shared: str | None = None
     tenants: Annotated[dict[str, TenantConfig], Field(min_length=1)]
 
 
@@ -117,6 +126,8 @@ class InstanceSettings:
     """Of an account that serves several tenants: who each alert is for."""
     shared: tuple[str, str] | None = None
     """The tenant and connector whose account this is a part of; then it has no feed of its own and no role."""
+    shares: Audience | None = None
+    """Who learns of what is sent there, where that is not what its manifest says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,9 @@ class TenantSettings:
     assets: Mapping[str, AssetFacts] = field(default_factory=dict)
     """The tenant's inventory by target (``host:ws-0042``); what is not in it counts as protected."""
     limits: Limits = field(default_factory=Limits)
+    pap: str = "clear"
+    change_windows: tuple[Window, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +170,8 @@ class HubSettings:
     port: int
     network: Network
     tenants: Mapping[str, TenantSettings]
+    shared: Shared = field(default_factory=bundled)
+    """What many unrelated parties are behind."""
 
 
 def config_schema() -> dict[str, Any]:
@@ -184,6 +200,7 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
     reader = _Reader(file, path.resolve().parent, registry)
     tenants = {slug: reader.tenant(slug, tenant, config) for slug, tenant in config.tenants.items()}
     reader.check_routes(config)
+    shared = reader.shared(config.shared)
     if reader.problems:
         raise ConfigError(reader.problems)
     return HubSettings(
@@ -193,6 +210,7 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
         port=config.http.port,
         network=Network(config.network.proxy, config.network.ca_file, config.network.timeout),
         tenants={slug: tenant for slug, tenant in tenants.items() if tenant is not None},
+        shared=shared,
     )
 
 
@@ -264,6 +282,8 @@ class _Reader:
         policy = self._policy(f"{key}.policy", config)
         assets = self._assets(f"{key}.assets", config.assets)
         limits = self._limits(f"{key}.limits", config.limits)
+        windows = read_windows(f"{key}.change_windows", config.change_windows, self.wrong)
+        maintenance = read_maintenance(f"{key}.maintenance", config.maintenance, self.wrong)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -277,7 +297,14 @@ class _Reader:
             tokens=tokens,
             assets=assets,
             limits=limits,
+            pap=config.pap,
+            change_windows=windows,
+            maintenance=maintenance,
         )
+
+    def shared(self, path: str | None) -> Shared:
+        """The lists of what many are behind."""
+        return bundled() if path is None else read_shared(self.folder / path, lambda text: self.wrong("shared", text))
 
     def _key(self, key: str, reference: str) -> TenantKey | None:
         secret = self.secret(key, reference)
@@ -305,23 +332,7 @@ class _Reader:
         return load_public_key((self.folder / path).read_bytes(), file=path)
 
     def _assets(self, key: str, path: str | None) -> dict[str, AssetFacts]:
-        """The inventory: a CSV with the columns hostname, type and tags (separated by spaces)."""
-        if path is None:
-            return {}
-        found: dict[str, AssetFacts] = {}
-        try:
-            with (self.folder / path).open(encoding="utf-8", newline="") as lines:
-                rows = csv.DictReader(lines)
-                missing = {"hostname", "type"} - set(rows.fieldnames or ())
-                if missing:
-                    self.wrong(key, f"{path}: lacks the column {', '.join(sorted(missing))}")
-                    return {}
-                for row in rows:
-                    facts = AssetFacts(asset_type=row["type"], tags=tuple((row.get("tags") or "").split()))
-                    found[f"host:{row['hostname'].split('.')[0].lower()}"] = facts
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            self.wrong(key, f"{path}: cannot be read: {error}")
-        return found
+        return {} if path is None else read_inventory(self.folder / path, lambda text: self.wrong(key, f"{path}{text}"))
 
     def _limits(self, key: str, given: Mapping[str, float]) -> Limits:
         known = asdict(Limits())
@@ -364,6 +375,7 @@ class _Reader:
             timedelta(seconds=config.poll_seconds),
             timedelta(seconds=config.silent_after_seconds),
             tuple(Route(route.path, tuple(route.values), route.tenant) for route in config.routes),
+            shares=config.shares,
         )
 
     def _part(self, key: str, name: str, config: InstanceConfig, whole: HubConfig) -> InstanceSettings | None:

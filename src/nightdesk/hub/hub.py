@@ -10,13 +10,14 @@ import structlog
 
 from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.engine import Engine
+from nightdesk.autonomy.guards import standing_guards
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
+from nightdesk.hub.lookout import HubLookout, plain_policy
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.pipeline import Pipeline
-from nightdesk.hub.protection import never_touch
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
@@ -51,10 +52,24 @@ class Hub:
         self.clock = clock
         self.bindings = Bindings(settings, registry, clock=clock, sleep=sleep)
         self.notices = Notices(store, clock)
-        self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock, on_drift=self._drifted)
+        self.pipeline = Pipeline(
+            store,
+            registry.normalizer(),
+            settings.tenants,
+            clock=clock,
+            on_drift=self._drifted,
+            shared=settings.shared,
+        )
         self.journal = SqlJournal(store)
-        guards = (never_touch(settings.tenants),)
-        self.engine = Engine(self.journal, self.bindings, clock, guards=guards, on_attention=self._attention)
+        self.engine = Engine(
+            self.journal,
+            self.bindings,
+            clock,
+            guards=standing_guards({slug: plain_policy(tenant.policy) for slug, tenant in settings.tenants.items()}),
+            lookout=HubLookout(settings.tenants, store, self.journal, settings.shared, self.pipeline.rate),
+            shared=settings.shared,
+            on_attention=self._attention,
+        )
         self.feeds = [
             Feed(
                 slug,

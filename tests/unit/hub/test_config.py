@@ -108,4 +108,4 @@ def test_a_slug_that_is_no_slug_is_refused(config: Path) -> None:
 def test_the_schema_describes_what_is_accepted() -> None:
     schema = config_schema()
     assert schema["additionalProperties"] is False
-    assert {"store", "http", "network", "tenants"} == set(schema["properties"])
+    assert {"store", "http", "network", "shared", "tenants"} == set(schema["properties"])
