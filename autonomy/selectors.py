@@ -146,10 +146,10 @@ def _artifact(value: str, shared: Shared) -> Iterator[str]:
 
 
 def _host(value: str) -> Iterator[str]:
-    if _is_network(value):
-        yield from _address(value, ours=False)
-    elif "/" in value:
+    if "/" in value:
         yield "a network is no host: name one"
+    elif _is_network(value):
+        yield from _address(value, ours=False)
     elif _PATTERN.search(value):
         yield "a pattern could mean many hosts: write one name"
     elif value in {"localhost", "localhost.localdomain"}:
