@@ -65,6 +65,7 @@ _EVERYBODY = frozenset(
 _EVERYBODY_SID = re.compile(r"^s-1-5-21-[\d-]+-(?:513|514|515)$")
 """Domain users, guests and computers."""
 _HASHES = ("md5", "sha1", "sha256")
+_DIGEST = re.compile(r"^(?:(?:md5|sha1|sha256):)?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$", re.IGNORECASE)
 _EMPTY = {hashlib.new(name, b"", usedforsecurity=False).hexdigest() for name in _HASHES}
 
 
@@ -139,10 +140,11 @@ def _faults(target: Target, shared: Shared) -> Iterator[str]:
 
 
 def _artifact(value: str, shared: Shared) -> Iterator[str]:
-    """A file or URL that is given away to be run; anything else is a vendor's own id, which means one thing."""
-    kind = value.partition(":")[0]
-    if kind in {_K.FILE, _K.URL}:
-        yield from _faults(Target.parse(value), shared)
+    """A URL or the hash of a file that is given away to be run; anything else is a vendor's own id, one thing."""
+    if "://" in value:
+        yield from _url(value, shared)
+    elif _DIGEST.match(value):
+        yield from _hash(value.lower())
 
 
 def _host(value: str) -> Iterator[str]:

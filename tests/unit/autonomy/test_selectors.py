@@ -77,8 +77,8 @@ EMPTY = {
         ("indicator.publish", "indicator:domain:co.uk", "public suffix"),
         ("indicator.publish", "indicator:address:10.0.0.1", "inside"),
         ("indicator.publish", "indicator:nonsense", "write kind:value"),
-        ("artifact.detonate", f"artifact:file:{EMPTY['md5']}", "empty file"),
-        ("artifact.detonate", "artifact:url:https://pages.example.org/", "with its path"),
+        ("artifact.detonate", f"artifact:{EMPTY['md5']}", "empty file"),
+        ("artifact.detonate", "artifact:https://pages.example.org/", "with its path"),
     ],
 )
 def test_what_could_mean_many_is_refused_with_its_reason(verb: str, target: str, why: str) -> None:

@@ -13,7 +13,7 @@ from nightdesk.sdk.targets import Target
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 TARGETS = {
-    "artifact.detonate": "artifact:url:https://bad.example.com/x",
+    "artifact.detonate": "artifact:https://bad.example.com/x",
     "indicator.publish": "indicator:domain:bad.example.com",
     "file.fetch": f"file:{'ab' * 32}",
     "host.collect_evidence": "host:ws-0042",
@@ -130,9 +130,7 @@ def test_an_active_measure_under_a_strict_marking_takes_two_persons_and_giving_d
 )
 def test_what_is_published_is_marked_no_freer_than_its_source(given: str, source: str, fine: bool) -> None:
     parameters = {"tlp": given} if given else {}
-    dispatching = asked(
-        "indicator.publish", tlp=source, shared_with="community", tells_tlp=True, parameters=parameters
-    )
+    dispatching = asked("indicator.publish", tlp=source, shared_with="community", tells_tlp=True, parameters=parameters)
     assert said(marking_told(dispatching)) == ("goes" if fine else "refused")
 
 
