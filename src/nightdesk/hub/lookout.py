@@ -49,15 +49,20 @@ class HubLookout:
         if tenant is None:
             return Surroundings()
         last_hour, median = self._rate(action.tenant, now)
-        marking = {"tlp": tenant.scope.tlp, "pap": tenant.pap, "shared_with": route.shares}
-        load = {"alerts_last_hour": last_hour, "alerts_hour_median": median, "limits": tenant.limits}
+        plain = Surroundings(
+            alerts_last_hour=last_hour,
+            alerts_hour_median=median,
+            tlp=tenant.scope.tlp,
+            pap=tenant.pap,
+            shared_with=route.shares,
+            limits=tenant.limits,
+        )
         if verb(action.verb).risk < Risk.R2:
-            return Surroundings(**marking, **load)
+            return plain
         felt = bearer(action.verb, action.target)
         sent = self._contained(action, now)
-        return Surroundings(
-            **marking,
-            **load,
+        return replace(
+            plain,
             inventory=tenant.assets.get(felt.key) or tenant.assets.get(felt.key.lower()),
             vendor=_warned(_told(route.found), felt, tenant.assets),
             shared_as=stands_for_many(action.target, self._shared),

@@ -114,7 +114,8 @@ def test_what_loosens_a_containment_as_a_machines_own_wish_takes_a_person() -> N
 )
 @pytest.mark.parametrize("source", ["inventory", "vendor"])
 def test_any_source_that_calls_a_host_protected_is_believed(facts: AssetFacts, source: str) -> None:
-    around = replace(CALM, **{source: facts})
+    changed: Any = {source: facts}
+    around = replace(CALM, **changed)
     assert failing(an_action(by="policy"), around)["protected"] is True
     assert failing(an_action(by="direct"), around) == {"protected": True}
     assert failing(an_action(by="human"), around) == {}

@@ -19,7 +19,7 @@ def read(given: dict[str, Any]) -> tuple[tuple[Window, ...], dict[str, str]]:
 def test_a_weekly_window_is_read() -> None:
     (window,), wrong = read({"days": ["tue", "sun"], "from": "22:00", "to": "02:00", "timezone": "Europe/Berlin"})
     assert wrong == {}
-    assert (window.days, window.begin, window.end) == ({1, 6}, time(22), time(2))
+    assert (window.days, window.begin, window.end) == (frozenset({1, 6}), time(22), time(2))
     assert str(window.zone) == "Europe/Berlin"
 
 
