@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -200,7 +201,7 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
     reader = _Reader(file, path.resolve().parent, registry)
     tenants = {slug: reader.tenant(slug, tenant, config) for slug, tenant in config.tenants.items()}
     reader.check_routes(config)
-    shared = reader.shared(config.shared)
+    shared = read_shared(reader.folder, config.shared, partial(reader.wrong, "shared"))
     if reader.problems:
         raise ConfigError(reader.problems)
     return HubSettings(
@@ -280,10 +281,8 @@ class _Reader:
             if (secret := self.secret(f"{key}.tokens.{name}.secret", token.secret)) is not None
         }
         policy = self._policy(f"{key}.policy", config)
-        assets = self._assets(f"{key}.assets", config.assets)
+        assets = read_inventory(self.folder, config.assets, partial(self.wrong, f"{key}.assets"))
         limits = self._limits(f"{key}.limits", config.limits)
-        windows = read_windows(f"{key}.change_windows", config.change_windows, self.wrong)
-        maintenance = read_maintenance(f"{key}.maintenance", config.maintenance, self.wrong)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -298,13 +297,9 @@ class _Reader:
             assets=assets,
             limits=limits,
             pap=config.pap,
-            change_windows=windows,
-            maintenance=maintenance,
+            change_windows=read_windows(f"{key}.change_windows", config.change_windows, self.wrong),
+            maintenance=read_maintenance(f"{key}.maintenance", config.maintenance, self.wrong),
         )
-
-    def shared(self, path: str | None) -> Shared:
-        """The lists of what many are behind."""
-        return bundled() if path is None else read_shared(self.folder / path, lambda text: self.wrong("shared", text))
 
     def _key(self, key: str, reference: str) -> TenantKey | None:
         secret = self.secret(key, reference)
@@ -330,9 +325,6 @@ class _Reader:
 
     def _public_key(self, path: str) -> Ed25519PublicKey:
         return load_public_key((self.folder / path).read_bytes(), file=path)
-
-    def _assets(self, key: str, path: str | None) -> dict[str, AssetFacts]:
-        return {} if path is None else read_inventory(self.folder / path, lambda text: self.wrong(key, f"{path}{text}"))
 
     def _limits(self, key: str, given: Mapping[str, float]) -> Limits:
         known = asdict(Limits())

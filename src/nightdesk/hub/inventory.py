@@ -10,28 +10,30 @@ from nightdesk.autonomy.matching import in_network
 __all__ = ["read_inventory"]
 
 
-def read_inventory(path: Path, wrong: Callable[[str], None]) -> dict[str, AssetFacts]:
-    """By target (``host:ws-0042``); ``wrong`` is told what cannot be read, as the end of a sentence about the file.
+def read_inventory(folder: Path, name: str | None, wrong: Callable[[str], None]) -> dict[str, AssetFacts]:
+    """By target (``host:ws-0042``); empty without a file. ``wrong`` is told what cannot be read.
 
     A CSV with the columns ``hostname`` and ``type``, and if wanted ``tags``, ``ports`` and ``groups`` (separated by
     spaces; groups by semicolons) and ``kind``: ``host`` or ``account``. Two rows of one name are two assets, which no
     machine tells apart.
     """
     found: dict[str, AssetFacts] = {}
+    if name is None:
+        return found
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with (folder / name).open(encoding="utf-8", newline="") as lines:
             rows = csv.DictReader(lines)
             missing = {"hostname", "type"} - set(rows.fieldnames or ())
             if missing:
-                wrong(f": lacks the column {', '.join(sorted(missing))}")
+                wrong(f"{name}: lacks the column {', '.join(sorted(missing))}")
                 return {}
             for row in rows:
                 key, facts, problems = _facts(row)
                 for problem in problems:
-                    wrong(f":{rows.line_num}: {problem}")
+                    wrong(f"{name}:{rows.line_num}: {problem}")
                 found[key] = _both(found.get(key), facts)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        wrong(f": cannot be read: {error}")
+        wrong(f"{name}: cannot be read: {error}")
     return found
 
 

@@ -19,9 +19,12 @@ def bundled() -> Shared:
     return Shared(tuple(networks), frozenset(hosts))
 
 
-def read_shared(path: Path, wrong: Callable[[str], None]) -> Shared:
+def read_shared(folder: Path, name: str | None, wrong: Callable[[str], None]) -> Shared:
     """The bundled list and that file's; tells ``wrong`` which lines are neither network nor host name."""
     known = bundled()
+    if name is None:
+        return known
+    path = folder / name
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
