@@ -135,11 +135,20 @@ class Journal(Protocol):
         ...
 
     def move(
-        self, action: Action, to: ActionState, *, at: datetime, actor: str, detail: Mapping[str, Any], **changes: Any
+        self,
+        action: Action,
+        to: ActionState,
+        *,
+        at: datetime,
+        actor: str,
+        detail: Mapping[str, Any],
+        seen: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> Action:
         """Appends to the journal and updates the action, if it is still in ``action.state``; else StaleActionError.
 
-        ``changes`` are fields of Action. ``to == action.state`` only records progress (a new read-back).
+        ``changes`` are fields of Action. ``to == action.state`` only records progress (a new read-back). ``seen`` are
+        fields that must still be so too: for what two may add to at once.
         """
         ...
 

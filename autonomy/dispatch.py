@@ -11,9 +11,9 @@ from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.admission import Counsel, Dispatching, Guard, acts_alone, losses, weigh
+from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.ledger import Ledger, lost_requests
 from nightdesk.autonomy.pacing import Limits, Pace
-from nightdesk.autonomy.proposals import Approval
 from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, send, wish_of
 from nightdesk.autonomy.surroundings import Lookout, Surroundings
 from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError
@@ -30,16 +30,18 @@ _TELLING = frozenset({"source", "ticketing", "chat", "siem"})
 class Dispatch:
     """Moves one action from approved to settled, as far as it goes now."""
 
-    def __init__(
+    def __init__(  # its parts, each made by the engine
         self,
         ledger: Ledger,
         router: Router,
         pace: Pace,
         limits: Limits,
         guards: Sequence[Guard],
+        approvals: Approvals,
         lookout: Lookout | None = None,
     ) -> None:
         self._ledger = ledger
+        self._approvals = approvals
         self._router = router
         self._pace = pace
         self._limits = limits
@@ -53,6 +55,9 @@ class Dispatch:
             found = self._router.route(action.tenant, action.verb, action.target, action.instance or None)
             route = await answer(found, operation="route", within=self._limits.answer)
             lost = losses(action, route)
+            otherwise = self._approvals.otherwise(action, route, lost)
+            if otherwise:
+                return self._approvals.ask_again(action, otherwise, route, lost)
             before = None
             if not route.action_manifest.accept_only:
                 before = await self._read(replace(action, losses=lost), route)
@@ -88,7 +93,7 @@ class Dispatch:
         if counsel.refusal:
             return self._ledger.settle(action, _S.CANCELLED, counsel.refusal, result=kept)
         if counsel.doubts:
-            return self._ask(action, counsel, kept)
+            return self._ask(action, counsel, kept, route, lost)
         requested = self._ledger.move(
             action,
             _S.REQUESTED,
@@ -158,22 +163,18 @@ class Dispatch:
     def _counsel(self, action: Action, route: Route, around: Surroundings, now: datetime) -> Counsel:
         return weigh(self._guards, Dispatching(action, route.instance, route.vendor, now, around))
 
-    def _ask(self, action: Action, counsel: Counsel, kept: Mapping[str, Any]) -> Action:
-        """A guard doubts: what policy or one person let go waits for a person's approval."""
-        asked = self._ledger.move(
+    def _ask(
+        self, action: Action, counsel: Counsel, kept: Mapping[str, Any], route: Route, lost: Sequence[str]
+    ) -> Action:
+        """A guard doubts: what policy or one person let go waits for persons, who see why."""
+        noted = self._ledger.move(
             action,
-            _S.AWAITING_APPROVAL,
-            counsel.question,
+            action.state,
             result={**kept, "asked": [check.name for check in counsel.doubts]},
-            approval=Approval.HUMAN.value,
-            approved_by="",
             deadline=None,
             error=counsel.question,
         )
-        self._ledger.call_person(
-            asked, f"{action.verb} of {action.target.key} waits for an approval: {counsel.question}"
-        )
-        return asked
+        return self._approvals.ask_again(noted, counsel.question, route, lost)
 
     async def _read(self, action: Action, route: Route) -> Reading:
         return await read(route, wish_of(action, route, self._ledger.clock()), within=self._limits.answer)

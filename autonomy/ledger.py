@@ -57,15 +57,19 @@ class Ledger:
         *,
         actor: str = ENGINE,
         result: Mapping[str, Any] | None = None,
+        seen: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> Action:
-        """One move; ``result`` is merged into the action's, and both stand in the journal's line."""
+        """One move; ``result`` is merged into the action's, and both stand in the journal's line.
+
+        ``seen``: see ``Journal.move``.
+        """
         facts = dict(result or {})
         if facts:
             changes["result"] = {**action.result, **facts}
         self.moves += 1
         detail = {"note": note, **facts} if note else facts
-        return self.journal.move(action, to, at=self.clock(), actor=actor, detail=detail, **changes)
+        return self.journal.move(action, to, at=self.clock(), actor=actor, detail=detail, seen=seen, **changes)
 
     def call_person(self, action: Action, text: str) -> None:
         """Tells whoever listens that a person has to look."""

@@ -7,7 +7,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
+from nightdesk.autonomy.approvals import Ballot, Choice, Request
+from nightdesk.autonomy.asking import Requests, RulesOf, unlisted
 from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age
 from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared, fault
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
@@ -41,9 +43,17 @@ def idempotency_key(tenant: str, name: str, target: Target, case_id: str, genera
 class Proposals:
     """The first part of an action's life; each method is journal work only."""
 
-    def __init__(self, ledger: Ledger, *, default_lease: timedelta, shared: Shared = NOTHING_SHARED) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        default_lease: timedelta,
+        rules: RulesOf = unlisted,
+        shared: Shared = NOTHING_SHARED,
+    ) -> None:
         self._ledger = ledger
         self._shared = shared
+        self.requests = Requests(ledger, rules)
         self._default_lease = default_lease
 
     def propose(  # noqa: PLR0913  # a wish has this many facts; all but three are keywords
@@ -117,23 +127,27 @@ class Proposals:
         if action.result.get("repeats"):
             return self._ledger.move(action, _S.APPROVED, f"repeats {action.result['repeats']}, which was approved")
         if action.approval == Approval.HUMAN:
-            waiting = self._ledger.move(action, _S.AWAITING_APPROVAL)
-            self._ledger.call_person(waiting, f"{action.verb} of {action.target.key} waits for an approval")
-            return waiting
+            return self.requests.ask(action)
         by = "policy" if action.approval == Approval.POLICY else action.requested_by
         return self._ledger.move(action, _S.APPROVED, actor=by, approved_by=by)
 
     def approve(self, action: Action, by: str) -> Action:
-        """A second person agrees."""
-        if not by or by == action.requested_by:
-            raise PolicyError(f"{action.action_id}: {by or 'nobody'} requested it and cannot approve it: ask another")
-        if action.state is _S.PROPOSED:
-            action = self.start(action)
-        return self._ledger.move(action, _S.APPROVED, actor=by, approved_by=by)
+        """A person agrees to what this copy of the action says."""
+        return self._answer(action, Ballot(by, Choice.APPROVE, ""))
 
     def reject(self, action: Action, by: str, reason: str = "") -> Action:
         """A person says no."""
-        return self._ledger.move(action, _S.REJECTED, reason, actor=by, error=reason)
+        return self._answer(action, Ballot(by, Choice.REJECT, "", comment=reason))
+
+    def _answer(self, action: Action, ballot: Ballot) -> Action:
+        if action.state is _S.PROPOSED:
+            action = self.start(action)
+        now = self._ledger.fresh(action)
+        if now.state is not action.state:
+            raise StaleActionError(f"action {action.action_id} is {now.state} by now, not {action.state}")
+        request = Request.of(action)
+        digest = request.digest if request else ""
+        return self.requests.vote(action.tenant, action.action_id, replace(ballot, digest=digest))
 
     def cancel(self, action: Action, by: str, reason: str = "") -> Action:
         """Takes a wish back before it was sent."""

@@ -1,6 +1,7 @@
 """What keeps a target at its newest wish: one change in flight, newer before older, late effects put right."""
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.dispatch import Dispatch, is_later
 from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age, same_wish
 from nightdesk.autonomy.pacing import Limits, Pace
@@ -23,7 +24,7 @@ WATCHED = (_S.UNVERIFIED, _S.UNDO_FAILED)
 class Reconcile:
     """One step of one action, seen among the others of its target."""
 
-    def __init__(
+    def __init__(  # its parts, each made by the engine
         self,
         ledger: Ledger,
         pace: Pace,
@@ -31,6 +32,7 @@ class Reconcile:
         proposals: Proposals,
         dispatch: Dispatch,
         reversal: Reversal,
+        approvals: Approvals,
     ) -> None:
         self._ledger = ledger
         self._pace = pace
@@ -38,11 +40,14 @@ class Reconcile:
         self._proposals = proposals
         self._dispatch = dispatch
         self._reversal = reversal
+        self._approvals = approvals
 
     async def step(self, action: Action) -> Action:
         """Moves the action on as far as it goes now."""
         if action.state is _S.PROPOSED:
             action = self._proposals.start(action)
+        if action.state is _S.AWAITING_APPROVAL:
+            return await self._approvals.tend(action)
         if action.state is _S.APPROVED:
             return await self._start(action)
         if action.state in {_S.REQUESTED, _S.ACCEPTED, _S.PENDING}:

@@ -1,6 +1,5 @@
 """The Elasticsearch half: the vendor's own client, over the network that the configuration gives."""
 
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from nightdesk.connectors.elastic_security.answers import VENDOR, incomplete, ve
 from nightdesk.sdk.context import Context, Network
 from nightdesk.sdk.errors import NotFoundError, ResponseError
 from nightdesk.sdk.secrets import Secret
+from nightdesk.sdk.trust import trust
 
 __all__ = ["Cluster", "Page"]
 
@@ -146,14 +146,9 @@ def _node_class(network: Network, secret: Secret) -> type[HttpxAsyncHttpNode]:
     class Node(HttpxAsyncHttpNode):
         def __init__(self, config: NodeConfig) -> None:
             super(HttpxAsyncHttpNode, self).__init__(config)  # skips the parent's own httpx client
-            trust: ssl.SSLContext | bool = True
-            if config.scheme == "https":
-                trust = httpx.create_ssl_context(trust_env=False)
-                if network.ca_file:
-                    trust.load_verify_locations(network.ca_file)
             self.client = httpx.AsyncClient(
                 base_url=self.base_url,
-                verify=trust,
+                verify=trust(network),
                 proxy=None if network.transport else network.proxy,
                 transport=network.transport,
                 timeout=network.timeout,

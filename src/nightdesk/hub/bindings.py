@@ -73,6 +73,8 @@ class Bindings:
             if not source_instance:
                 raise PolicyError(f"{name} of {target.key}: nobody says which connector the alert came from")
             return self._route(tenant, source_instance, name, target.value)
+        if wanted.target is TargetKind.PERSON and source_instance:
+            return self._route(tenant, source_instance, name, target.value)  # people are told where they were named
         role = self._role(tenant, name, wanted.role)
         native_id, found = await self._native_id(tenant, role, name, target)
         return self._route(tenant, role, name, native_id, found)

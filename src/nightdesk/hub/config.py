@@ -1,7 +1,7 @@
 """One YAML file to frozen settings: unknown keys are errors, all problems at once, each with file and key."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,10 @@ from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.selectors import Shared
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
 from nightdesk.autonomy.windows import Maintenance, Window
+from nightdesk.hub.approvals.settings import ApprovalsConfig, ApprovalSettings, read_approvals
 from nightdesk.hub.change_windows import MaintenanceConfig, WindowConfig, read_maintenance, read_windows
 from nightdesk.hub.inventory import read_inventory
+from nightdesk.hub.limits import read_limits
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.routes import Route
 from nightdesk.hub.shared import bundled, read_shared
@@ -97,6 +99,7 @@ class TenantConfig(_Strict):
     tokens: dict[str, TokenConfig] = {}
     assets: str | None = None
     limits: dict[str, float] = {}
+    approvals: ApprovalsConfig = ApprovalsConfig()
     pap: Literal["clear", "green", "amber", "red"] = "clear"
     change_windows: list[WindowConfig] = []
     maintenance: list[MaintenanceConfig] = []
@@ -156,6 +159,7 @@ class TenantSettings:
     assets: Mapping[str, AssetFacts] = field(default_factory=dict)
     """The tenant's inventory by target (``host:ws-0042``); what is not in it counts as protected."""
     limits: Limits = field(default_factory=Limits)
+    approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
     pap: str = "clear"
     change_windows: tuple[Window, ...] = ()
     maintenance: tuple[Maintenance, ...] = ()
@@ -282,7 +286,8 @@ class _Reader:
         }
         policy = self._policy(f"{key}.policy", config)
         assets = read_inventory(self.folder, config.assets, partial(self.wrong, f"{key}.assets"))
-        limits = self._limits(f"{key}.limits", config.limits)
+        limits = read_limits(f"{key}.limits", config.limits, self.wrong)
+        approvals = read_approvals(config, f"{key}.approvals", self.wrong)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -296,6 +301,7 @@ class _Reader:
             tokens=tokens,
             assets=assets,
             limits=limits,
+            approvals=approvals,
             pap=config.pap,
             change_windows=read_windows(f"{key}.change_windows", config.change_windows, self.wrong),
             maintenance=read_maintenance(f"{key}.maintenance", config.maintenance, self.wrong),
@@ -325,15 +331,6 @@ class _Reader:
 
     def _public_key(self, path: str) -> Ed25519PublicKey:
         return load_public_key((self.folder / path).read_bytes(), file=path)
-
-    def _limits(self, key: str, given: Mapping[str, float]) -> Limits:
-        known = asdict(Limits())
-        for name in sorted(set(given) - set(known)):
-            self.wrong(f"{key}.{name}", f"no such limit; there are {', '.join(known)}")
-        values: dict[str, Any] = {
-            name: type(known[name])(value) for name, value in given.items() if name in known and value >= 0
-        }
-        return Limits(**values)
 
     def instance(self, key: str, name: str, config: InstanceConfig, whole: HubConfig) -> InstanceSettings | None:
         """One connector's settings against its manifest; of a part of a shared account the owner's."""

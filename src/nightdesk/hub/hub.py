@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,6 +13,10 @@ from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.engine import Engine
 from nightdesk.autonomy.guards import standing_guards
 from nightdesk.hub.api.view import Principal, Role
+from nightdesk.hub.approvals.desk import Desk
+from nightdesk.hub.approvals.links import Links, Signed
+from nightdesk.hub.approvals.notes import Notes
+from nightdesk.hub.approvals.settings import rules_of
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
@@ -30,6 +35,7 @@ __all__ = ["Hub"]
 _log = structlog.get_logger(__name__)
 _IDLE = 0.05
 _TICKETS = 15.0  # seconds between two looks at tickets
+_ASKING = 0.5  # seconds between two looks at who must be asked
 _WATCH = 60.0  # seconds between two looks at what nobody reports
 
 
@@ -61,14 +67,16 @@ class Hub:
             shared=settings.shared,
         )
         self.journal = SqlJournal(store)
+        links = Links(settings.tenants)
         self.engine = Engine(
             self.journal,
-            self.bindings,
+            Signed(self.bindings, links),
             clock,
             guards=standing_guards({slug: plain_policy(tenant.policy) for slug, tenant in settings.tenants.items()}),
             lookout=HubLookout(settings.tenants, store, self.journal, settings.shared, self.pipeline.rate),
             shared=settings.shared,
             on_attention=self._attention,
+            rules=partial(rules_of, settings.tenants),
         )
         self.feeds = [
             Feed(
@@ -85,6 +93,10 @@ class Hub:
             for instance in tenant.instances.values()
             for stream in instance.pulls
         ]
+        self.notes = Notes(settings, self.journal, self.engine, store, clock)
+        self.approvals = Desk(
+            settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
+        )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
         self._idle = idle
         self._begun = clock()
@@ -170,7 +182,8 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
         tasks += [
-            asyncio.create_task(work) for work in (self._pipeline(), self._engine(), self._watch(), self._tickets())
+            asyncio.create_task(work)
+            for work in (self._pipeline(), self._engine(), self._watch(), self._tickets(), self._asking())
         ]
         try:
             await self._stop.wait()
@@ -215,6 +228,13 @@ class Hub:
                 async with asyncio.timeout(_TICKETS):
                     await self._stop.wait()
 
+    async def _asking(self) -> None:
+        while not self._stop.is_set():
+            await self._safely("approvals", asyncio.to_thread(self.notes.once))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ASKING):
+                    await self._stop.wait()
+
     def watch(self) -> None:
         """Tells what fell silent since the last look, and which vendor's API is about to end."""
         now = self.clock()
@@ -245,6 +265,7 @@ class Hub:
 
     def _attention(self, action: Action, text: str) -> None:
         """A person is called; the audit keeps it whoever reads it."""
+        self.notes.decided(action)
         _log.warning("attention", tenant=action.tenant, action=action.action_id, verb=action.verb, text=text)
         detail = {"action_id": action.action_id, "case_id": action.case_id, "text": text}
         self.store.transact(

@@ -277,7 +277,12 @@ class Pipeline:
         decisions.put_decisions(conn, made)
         by_id = {case.case_id: case for case in found}
         journal = SqlJournal(Joined(self._store, conn))
-        proposals = Proposals(Ledger(journal, self._clock, None), default_lease=_LEASE, shared=self._shared)
+        proposals = Proposals(
+            Ledger(journal, self._clock, None),
+            default_lease=_LEASE,
+            rules=lambda _: tenant.approvals.rules,
+            shared=self._shared,
+        )
         for decision in made:
             status = CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
             cases.set_status(conn, slug, decision.case_id, status, at=now)

@@ -6,7 +6,6 @@ new destination is a change of configuration. Proxy and CA come from the configu
 
 import asyncio
 import random
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -33,6 +32,7 @@ from nightdesk.sdk.context import Context, Network
 from nightdesk.sdk.errors import ConfigError, Problem, RejectedError, ResponseError, VendorError
 from nightdesk.sdk.redaction import Redactor
 from nightdesk.sdk.retry import MAX_ATTEMPTS, MAX_WAIT, RateBudget, backoff, http_date
+from nightdesk.sdk.trust import trust
 
 __all__ = [
     "Auth",
@@ -308,14 +308,8 @@ def _connect(network: Network, headers: Mapping[str, str]) -> httpx.AsyncClient:
     shared: dict[str, Any] = {"headers": headers, "timeout": network.timeout, "trust_env": False}
     if network.transport is not None:
         return httpx.AsyncClient(transport=network.transport, **shared)
-    trust = httpx.create_ssl_context(trust_env=False)
-    if network.ca_file is not None:
-        try:
-            trust.load_verify_locations(network.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            problem = f"cannot be read as PEM certificates ({type(error).__name__})"
-            raise ConfigError([Problem(network.ca_file, "network.ca_file", problem)]) from error
+    believed = trust(network)
     try:
-        return httpx.AsyncClient(verify=trust, proxy=network.proxy, **shared)
+        return httpx.AsyncClient(verify=believed, proxy=network.proxy, **shared)
     except (ValueError, ImportError) as error:
         raise ConfigError([Problem("network", "proxy", "cannot be used; write http://host:port")]) from error

@@ -22,6 +22,8 @@ Stability = Literal["alpha", "beta", "stable"]
 Audience = Literal["none", "vendor", "community", "public"]
 """Who learns of what is sent: nobody beside the tenant (its own system, or its own part of a service), the vendor,
 other organisations, everybody."""
+# The one in C reads a manifest ten times as fast, and every command reads them all; some builds of PyYAML lack it.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SLUG = re.compile(r"^[a-z][a-z0-9_]*$")
 
 
@@ -108,6 +110,7 @@ class Manifest(_Strict):
     finds_assets: bool = False
     finds_accounts: bool = False
     follows_cases: bool = False
+    hears_answers: bool = False
     enriches: tuple[TargetKind, ...] = ()
     shares: Audience = "vendor"
     searches: bool = False
@@ -191,7 +194,7 @@ class Manifest(_Strict):
 def load_manifest(path: Path) -> Manifest:
     """Reads and validates one manifest. Raises ConfigError with all problems."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506  # a safe loader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
     try:

@@ -16,6 +16,7 @@ from nightdesk.sdk.targets import Account, AccountQuery, Asset, AssetQuery, Targ
 
 __all__ = [
     "Acts",
+    "Answer",
     "CaseChange",
     "CaseChanges",
     "CaseComment",
@@ -27,6 +28,7 @@ __all__ = [
     "FindsAssets",
     "FollowsCases",
     "Health",
+    "HearsAnswers",
     "Opinion",
     "Pulls",
     "Reading",
@@ -164,6 +166,22 @@ class Opinion:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one person answered to one ``approval.request``, as the vendor vouches for it.
+
+    ``about`` is the command's parameter of that name, ``option`` the text of the option that was chosen. ``account`` is
+    the vendor's id of the person: who that is, and what they may, is for the hub to say. ``native_id`` names this one
+    answer: told again, it is the same.
+    """
+
+    about: str
+    option: str
+    account: str
+    native_id: str
+    place: str = ""
+
+
 @runtime_checkable
 class Pulls(Protocol):
     """Fetches alerts (or indicators, of ``intel`` streams) from a cursor on, oldest first.
@@ -245,6 +263,18 @@ class FollowsCases(Protocol):
 
     def follow_cases(self, cursor: Cursor | None, *, limit: int) -> AsyncIterator[CaseChanges]:
         """Pages until nothing newer is there. ``cursor`` None: from now on."""
+        ...
+
+
+@runtime_checkable
+class HearsAnswers(Protocol):
+    """Takes the vendor's callback when somebody answers an ``approval.request`` there."""
+
+    def answers(self, headers: Mapping[str, str], body: bytes) -> Sequence[Answer]:
+        """The answers in one request, once it is proved to be the vendor's and fresh; nothing is read before.
+
+        Raises AuthError for a request that is not, MappingError for a genuine one that answers nothing of ours.
+        """
         ...
 
 

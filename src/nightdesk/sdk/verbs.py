@@ -347,7 +347,7 @@ _TABLE: tuple[tuple[Verb, ...], ...] = (
             Risk.R0,
             ("create", "x-nightdesk:message"),
             no_inverse="a message is read once sent",
-            parameters=("title", "text", "options", "link"),
+            parameters=("title", "text", "options", "link", "about"),
             role="chat",
         )
     ),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from nightdesk.hub.approvals.desk import Desk
 from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Clock
 
@@ -53,6 +54,11 @@ class HubView(Protocol):
     @property
     def clock(self) -> Clock:
         """The present in UTC."""
+        ...
+
+    @property
+    def approvals(self) -> Desk:
+        """Where people's answers to what waits for them arrive."""
         ...
 
     def receiver(self, tenant: str, instance: str) -> tuple[object, str, str] | None:

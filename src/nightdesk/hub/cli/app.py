@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from nightdesk import __version__
-from nightdesk.hub.cli import alerts, cases, coverage, estate, feeds, plugin, quality, running, simulate, swap
+from nightdesk.hub.cli import (
+    alerts,
+    approvals,
+    cases,
+    coverage,
+    estate,
+    feeds,
+    plugin,
+    quality,
+    running,
+    simulate,
+    swap,
+)
 
 __all__ = ["app"]
 
@@ -60,6 +72,8 @@ app.add_typer(alerts.quarantine_app, name="quarantine")
 app.command("ledger")(alerts.ledger)
 app.add_typer(cases.cases_app, name="cases")
 app.command("act")(cases.act)
-app.command("approve")(cases.approve)
-app.command("reject")(cases.reject)
+app.command("approvals")(approvals.approvals)
+app.command("approve")(approvals.approve)
+app.command("reject")(approvals.reject)
+app.command("delegate")(approvals.delegate)
 app.command("undo")(cases.undo)

@@ -1,7 +1,7 @@
-"""Commands on cases and actions: see them, act, approve, undo."""
+"""Commands on cases and actions: see them, act, undo."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Work = Callable[[Hub], Coroutine[Any, Any, list[Action]]]
 
-__all__ = ["act", "approve", "cases_app", "reject", "undo"]
+__all__ = ["As", "Wait", "act", "cases_app", "run_on_hub", "settled", "undo"]
 
 _DEFAULT = Path("nightdesk.yaml")
 _SETTLED = frozenset({"effective", "leased", "renewed", "undone", "failed", "rejected", "cancelled", "unverified"})
@@ -107,8 +107,13 @@ def _show(
     ])  # fmt: skip
 
 
-def _with_hub(
-    config: Path, tenant: str, as_json: bool, work: "Callable[[Hub], Coroutine[Any, Any, list[Action]]]"
+def run_on_hub(
+    config: Path,
+    tenant: str,
+    as_json: bool,
+    work: "Callable[[Hub], Coroutine[Any, Any, list[Action]]]",
+    *,
+    good: Collection[str] = _GOOD,
 ) -> None:
     """Runs work on a hub that pulls nothing, and prints the actions it returns."""
     from nightdesk.hub.cli.opening import opened
@@ -128,11 +133,11 @@ def _with_hub(
     else:
         rows = [(one.action_id, one.verb, one.target.key, one.state, one.instance, one.error) for one in actions]
         table("", ("action", "verb", "target", "state", "at", "said"), rows)
-    if not actions or any(one.state not in _GOOD for one in actions):
+    if not actions or any(one.state not in good for one in actions):
         raise typer.Exit(1)
 
 
-async def _settle(hub: "Hub", action: "Action", wait: float) -> "Action":
+async def settled(hub: "Hub", action: "Action", wait: float) -> "Action":
     """Moves the action on until it is settled or the time is over."""
     until = hub.clock() + timedelta(seconds=wait)
     action = await hub.engine.advance(action)
@@ -170,9 +175,9 @@ def act(
             tenant, verb, Target.parse(target), requested_by=who, approval=Approval.DIRECT, case_id=case_id,
             parameters=given, reason=reason, source_instance=source,
         )  # fmt: skip
-        return [await _settle(hub, action, wait)]
+        return [await settled(hub, action, wait)]
 
-    _with_hub(config, tenant, as_json, work)
+    run_on_hub(config, tenant, as_json, work)
 
 
 def _one(hub: "Hub", tenant: str, action_id: str) -> "Action":
@@ -182,39 +187,6 @@ def _one(hub: "Hub", tenant: str, action_id: str) -> "Action":
     if found is None:
         raise UnsupportedError(f"{tenant}: no action {action_id}; `nightdesk cases show` lists a case's actions")
     return found
-
-
-def approve(
-    action_id: Annotated[str, typer.Argument()],
-    tenant: TenantName,
-    who: As,
-    wait: Wait = 60.0,
-    config: ConfigFile = _DEFAULT,
-    as_json: Json = False,
-) -> None:
-    """Lets a proposed action go, and waits until it is read back; who requested it cannot approve it."""
-
-    async def work(hub: "Hub") -> "list[Action]":
-        approved = hub.engine.approve(_one(hub, tenant, action_id), who)
-        return [await _settle(hub, approved, wait)]
-
-    _with_hub(config, tenant, as_json, work)
-
-
-def reject(
-    action_id: Annotated[str, typer.Argument()],
-    tenant: TenantName,
-    who: As,
-    reason: Annotated[str, typer.Option("--reason")] = "",
-    config: ConfigFile = _DEFAULT,
-    as_json: Json = False,
-) -> None:
-    """Says no to a proposed action."""
-
-    async def work(hub: "Hub") -> "list[Action]":
-        return [hub.engine.reject(_one(hub, tenant, action_id), who, reason)]
-
-    _with_hub(config, tenant, as_json, work)
 
 
 def undo(
@@ -238,7 +210,7 @@ def undo(
             if case_id and action.state not in {"effective", "leased", "renewed", "unverified", "contradicted"}:
                 continue
             asked = await hub.engine.undo(action, actor=who, reason=reason)
-            done.append(await _settle(hub, asked, wait) if asked.state == "undo_requested" else asked)
+            done.append(await settled(hub, asked, wait) if asked.state == "undo_requested" else asked)
         return done
 
-    _with_hub(config, tenant, as_json, work)
+    run_on_hub(config, tenant, as_json, work)

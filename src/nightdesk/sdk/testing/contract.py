@@ -160,6 +160,11 @@ def test_a_message_arrives_once(ground: Ground, nightdesk_subject: Subject) -> N
     _prove(telling.messages, ground, nightdesk_subject, "acts")
 
 
+def test_an_answer_is_heard_only_from_the_vendor(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``telling.answers``."""
+    _prove(telling.answers, ground, nightdesk_subject, "hears_answers")
+
+
 def test_an_opinion_says_what_the_source_knows(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``telling.opinions``."""
     _prove(telling.opinions, ground, nightdesk_subject, "enriches")

@@ -91,6 +91,10 @@ class Simulator:
         """``{"status": "open" | "closed", "disposition": …, "comments": [...]}`` of an alert, in our words."""
         raise NotImplementedError
 
+    def answer(self, option: int, *, account: str) -> tuple[dict[str, str], bytes]:
+        """What the vendor posts when somebody chooses an option of the last ``approval.request``: headers and body."""
+        raise NotImplementedError
+
     def case_states(self) -> Mapping[str, Mapping[str, Any]]:
         """Every ticket by its native id: ``{"status": "open" | "closed", "title": …, "comments": [...]}``."""
         raise NotImplementedError

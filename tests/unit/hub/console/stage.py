@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import orjson
 from fastapi import FastAPI
+from tests.stores import prepared
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.hub.api.app import create_app
@@ -56,6 +57,7 @@ class StageHub:
     receivers: dict[tuple[str, str], tuple[object, str, str]] = dataclasses.field(default_factory=dict)
     feeds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     woken: int = 0
+    approvals: Any = None
 
     def clock(self) -> datetime:
         return self.now
@@ -115,7 +117,7 @@ def _bearer(token: str, options: dict[str, Any]) -> dict[str, str]:
 
 def open_stage(folder: Path) -> StageHub:
     """A hub over a new database file."""
-    return StageHub(Store.open(f"sqlite:///{folder / 'hub.db'}", synchronous="NORMAL", clock=lambda: NOW))
+    return StageHub(Store.open(prepared(f"sqlite:///{folder / 'hub.db'}"), synchronous="NORMAL", clock=lambda: NOW))
 
 
 def site(hub: StageHub, **options: Any) -> Site:

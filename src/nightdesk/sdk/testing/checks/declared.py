@@ -46,6 +46,7 @@ async def implemented(ground: Ground, subject: Subject) -> None:
         ("finds_assets", manifest.finds_assets, ports.FindsAssets),
         ("finds_accounts", manifest.finds_accounts, ports.FindsAccounts),
         ("follows_cases", manifest.follows_cases, ports.FollowsCases),
+        ("hears_answers", manifest.hears_answers, ports.HearsAnswers),
         ("enriches", bool(manifest.enriches), ports.Enriches),
         ("searches", manifest.searches, ports.Searches),
         ("checks_health", manifest.checks_health, ports.ChecksHealth),
