@@ -166,8 +166,10 @@ def desk(
     simulator.add_devices(devices)
     simulator.add_accounts(accounts)
     (folder / "assets.csv").write_text("\n".join(["hostname,type,tags,ports", *inventory, ""]), encoding="utf-8")
+    people = {"approvals": {"people": {name: {"role": "approver"} for name in ("ann", "bob", "carol")}}}
     with serve(simulator) as served:
-        config = bind(folder, "acme", {"main": (simulator, served.base_url)}, assets="assets.csv", **tenant)
+        bound = {"main": (simulator, served.base_url)}
+        config = bind(folder, "acme", bound, assets="assets.csv", **people, **tenant)
         rules = folder / "policies" / "acme.yaml"
         rules.write_bytes(POLICY)
         sidecar_of(rules).unlink()
