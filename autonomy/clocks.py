@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
-from nightdesk.autonomy.admission import Guard, refusal
+from nightdesk.autonomy.admission import Guard, standing_refusal
 from nightdesk.autonomy.ledger import Ledger
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, read, send, wish_of
@@ -128,7 +128,7 @@ class VendorClocks:
         return action
 
     async def _renew(self, action: Action, route: Route, clock: OwnClock) -> Action:
-        why = refusal(self._guards, action)
+        why = standing_refusal(self._guards, action, route, self._ledger.clock())
         if why:
             return self._hold(action, why)
         now = self._ledger.clock()

@@ -4,18 +4,19 @@ The journal says *requested* before the vendor hears of it (law 4), and *effecti
 request has shown (law 5). A reply that was lost is answered by reading, and only then by asking once more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
-from nightdesk.autonomy.admission import Guard, acts_alone, losses, refusal
+from nightdesk.autonomy.admission import Counsel, Dispatching, Guard, acts_alone, losses, standing_refusal, weigh
 from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.clocks import BEHIND, told_end
 from nightdesk.autonomy.ledger import Ledger, lost_requests
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, send, wish_of
+from nightdesk.autonomy.surroundings import Lookout, Surroundings
 from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError
 from nightdesk.sdk.manifest import OwnClock
 from nightdesk.sdk.ports import Effect, Reading, Receipt
@@ -24,6 +25,8 @@ from nightdesk.sdk.verbs import Risk, verb
 __all__ = ["Dispatch", "is_later"]
 
 _S = ActionState
+_TELLING = frozenset({"source", "ticketing", "chat", "siem"})
+"""Roles whose verbs tell or ask, and that are many: what let one of them go is journalled only when nothing did."""
 
 
 class Dispatch:
@@ -37,6 +40,7 @@ class Dispatch:
         limits: Limits,
         guards: Sequence[Guard],
         approvals: Approvals,
+        lookout: Lookout | None = None,
     ) -> None:
         self._ledger = ledger
         self._approvals = approvals
@@ -44,6 +48,7 @@ class Dispatch:
         self._pace = pace
         self._limits = limits
         self._guards = tuple(guards)
+        self._lookout = lookout
         self._ours: set[str] = set()
 
     async def start(self, action: Action) -> Action:
@@ -82,13 +87,19 @@ class Dispatch:
                 effective_at=now,
                 **facts,
             )
-        why = refusal(self._guards, action)
-        if why:
-            return self._ledger.settle(action, _S.CANCELLED, why)
+        # From here to *requested* nothing is awaited: what was counted is still so when the request is journalled.
+        around = self._lookout.survey(action, route, now) if self._lookout is not None else Surroundings()
+        counsel = self._counsel(action, route, around, now)
+        fine = not counsel.refusal and not counsel.doubts
+        kept = {} if fine and verb(action.verb).role in _TELLING else counsel.to_json(around, now)
+        if counsel.refusal:
+            return self._ledger.settle(action, _S.CANCELLED, counsel.refusal, result=kept)
+        if counsel.doubts:
+            return self._ask(action, counsel, kept, route, lost)
         requested = self._ledger.move(
             action,
             _S.REQUESTED,
-            result={"attempts": 1, "not_done": 0},
+            result={"attempts": 1, "not_done": 0, **kept},
             requested_at=now,
             deadline=now + timedelta(seconds=route.action_manifest.deadline),
             **facts,
@@ -156,6 +167,22 @@ class Dispatch:
             return self._ledger.move(action, _S.LEASED, f"until {action.lease_until.isoformat()}")
         return action
 
+    def _counsel(self, action: Action, route: Route, around: Surroundings, now: datetime) -> Counsel:
+        return weigh(self._guards, Dispatching(action, route.instance, route.vendor, now, around))
+
+    def _ask(
+        self, action: Action, counsel: Counsel, kept: Mapping[str, Any], route: Route, lost: Sequence[str]
+    ) -> Action:
+        """A guard doubts: what policy or one person let go waits for persons, who see why."""
+        noted = self._ledger.move(
+            action,
+            action.state,
+            result={**kept, "asked": [check.name for check in counsel.doubts]},
+            deadline=None,
+            error=counsel.question,
+        )
+        return self._approvals.ask_again(noted, counsel.question, route, lost)
+
     async def _read(self, action: Action, route: Route) -> Reading:
         return await read(route, wish_of(action, route, self._ledger.clock()), within=self._limits.answer)
 
@@ -216,7 +243,7 @@ class Dispatch:
         return reading is not None and reading.effect in {Effect.NOT_IN_EFFECT, Effect.FAILED}
 
     async def _repeat(self, action: Action, route: Route) -> Action:
-        why = refusal(self._guards, action)
+        why = standing_refusal(self._guards, action, route, self._ledger.clock())
         if why:
             return self._wait(action, why)
         deadline = action.deadline

@@ -24,6 +24,8 @@ from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.autonomy.reconcile import ACTIVE, WATCHED, Reconcile
 from nightdesk.autonomy.reversal import Reversal
 from nightdesk.autonomy.routing import Router
+from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared
+from nightdesk.autonomy.surroundings import Lookout
 from nightdesk.sdk.context import Clock, utc_now
 from nightdesk.sdk.errors import PolicyError
 from nightdesk.sdk.targets import Target
@@ -39,13 +41,15 @@ _CONTRADICTABLE = IN_FORCE | {_S.ACCEPTED, _S.PENDING, _S.UNVERIFIED}
 class Engine:
     """Wishes in, verified effects out. ``side_by_side`` targets are worked on at a time, one change each."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its collaborators, each once
         self,
         journal: Journal,
         router: Router,
         clock: Clock = utc_now,
         *,
         guards: Sequence[Guard] = (),
+        lookout: Lookout | None = None,
+        shared: Shared = NOTHING_SHARED,
         on_attention: Attention | None = None,
         limits: Limits | None = None,
         default_lease: timedelta = timedelta(hours=4),
@@ -55,9 +59,9 @@ class Engine:
         self._journal = journal
         self._ledger = Ledger(journal, clock, on_attention)
         bounds, pace = limits or Limits(), Pace(clock)
-        self._proposals = Proposals(self._ledger, default_lease=default_lease, rules=rules)
+        self._proposals = Proposals(self._ledger, default_lease=default_lease, rules=rules, shared=shared)
         self._approvals = Approvals(self._ledger, self._proposals.requests, router, pace, bounds)
-        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards, self._approvals)
+        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards, self._approvals, lookout)
         self._reversal = Reversal(self._ledger, router, pace, bounds)
         self._leases = Leases(self._ledger, self._reversal)
         self._clocks = VendorClocks(self._ledger, router, pace, bounds, guards)

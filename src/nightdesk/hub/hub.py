@@ -11,6 +11,7 @@ import structlog
 
 from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.engine import Engine
+from nightdesk.autonomy.guards import standing_guards
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.approvals.desk import Desk
 from nightdesk.hub.approvals.links import Links, Signed
@@ -20,10 +21,10 @@ from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
 from nightdesk.hub.hearing import Hearing
+from nightdesk.hub.lookout import HubLookout, plain_policy
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.playbooks.service import Playbooks, library_of
-from nightdesk.hub.protection import never_touch
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
@@ -61,15 +62,25 @@ class Hub:
         self.clock = clock
         self.bindings = Bindings(settings, registry, clock=clock, sleep=sleep)
         self.notices = Notices(store, clock)
-        self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock, on_drift=self._drifted)
+        self.pipeline = Pipeline(
+            store,
+            registry.normalizer(),
+            settings.tenants,
+            clock=clock,
+            on_drift=self._drifted,
+            shared=settings.shared,
+        )
         self.journal = SqlJournal(store)
-        self.guards = (never_touch(settings.tenants),)
+        self.guards = standing_guards({slug: plain_policy(tenant.policy) for slug, tenant in settings.tenants.items()})
+        self.lookout = HubLookout(settings.tenants, store, self.journal, settings.shared, self.pipeline.rate)
         links = Links(settings.tenants)
         self.engine = Engine(
             self.journal,
             Signed(self.bindings, links),
             clock,
             guards=self.guards,
+            lookout=self.lookout,
+            shared=settings.shared,
             on_attention=self._attention,
             rules=partial(rules_of, settings.tenants),
         )

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
-from nightdesk.autonomy.admission import losses, refusal
+from nightdesk.autonomy.admission import Counsel, Dispatching, losses, weigh
 from nightdesk.autonomy.proposals import Approval
 from nightdesk.autonomy.routing import Route
 from nightdesk.hub.hub import Hub
@@ -101,7 +101,8 @@ def plan(  # noqa: PLR0913  # an action has this many facts; all but four are ke
         lost = losses(action, route)
     except NightdeskError as error:
         return Planned(**said, stops=(*stops, str(error)))  # type: ignore[arg-type]  # the facts above, each of its type
-    why = refusal(hub.guards, action)
+    around = hub.lookout.survey(action, route, now)
+    counsel = weigh(hub.guards, Dispatching(action, route.instance, route.vendor, now, around))
     declared = route.action_manifest
     return Planned(
         **said,  # type: ignore[arg-type]  # the facts above, each of its type
@@ -111,9 +112,15 @@ def plan(  # noqa: PLR0913  # an action has this many facts; all but four are ke
         losses=lost,
         read_back=declared.read_back or f"none: {declared.accept_only}",
         undo=_undo(wanted, route),
-        stops=(*stops, *([why] if why else []), *_ports(route, name)),
+        stops=(*stops, *_said(counsel), *_ports(route, name)),
         unknown=_unknown(wanted, route),
     )
+
+
+def _said(counsel: Counsel) -> list[str]:
+    """What the guards would say now."""
+    asks = [f"asks a second person: {counsel.question}"] if counsel.question else []
+    return [counsel.refusal, *asks] if counsel.refusal else asks
 
 
 def _route(hub: Hub, tenant: str, wanted: Verb, source: str) -> Route:

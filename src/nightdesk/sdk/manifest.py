@@ -16,9 +16,22 @@ from nightdesk.sdk.errors import ConfigError, Problem, UnsupportedError
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.verbs import VERBS, Risk, TargetKind
 
-__all__ = ["Action", "Manifest", "OwnClock", "Setting", "Stream", "Sunset", "load_manifest", "validate_settings"]
+__all__ = [
+    "Action",
+    "Audience",
+    "Manifest",
+    "OwnClock",
+    "Setting",
+    "Stream",
+    "Sunset",
+    "load_manifest",
+    "validate_settings",
+]
 
 Stability = Literal["alpha", "beta", "stable"]
+Audience = Literal["none", "vendor", "community", "public"]
+"""Who learns of what is sent: nobody beside the tenant (its own system, or its own part of a service), the vendor,
+other organisations, everybody."""
 # The one in C reads a manifest ten times as fast, and every command reads them all; some builds of PyYAML lack it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SLUG = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -93,6 +106,8 @@ class Action(_Strict):
     irreversible: str = ""
     own_clock: OwnClock | None = None
     deadline: Annotated[float, Field(gt=0, description="seconds until a pending action counts as unverified")] = 300.0
+    shares: Audience | None = None
+    """Where this verb tells more or fewer than the connector's ``shares``."""
 
 
 class Limits(_Strict):
@@ -143,6 +158,7 @@ class Manifest(_Strict):
     witness_scope: str = ""
     management_peers: tuple[str, ...] = ()
     known_as: tuple[str, ...] = ()
+    shares: Audience = "vendor"
     searches: bool = False
     checks_health: bool = True
     simulated: bool = True
@@ -200,6 +216,10 @@ class Manifest(_Strict):
         if found is None:
             raise UnsupportedError(f"{self.vendor}: {name} is not declared; it can {', '.join(sorted(self.verbs))}")
         return found
+
+    def audience(self, name: str) -> Audience:
+        """Who learns of what that verb sends."""
+        return self.action(name).shares or self.shares
 
     def stream(self, name: str) -> Stream:
         """The declared stream of that name. Raises UnsupportedError."""

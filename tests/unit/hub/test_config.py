@@ -108,7 +108,7 @@ def test_a_slug_that_is_no_slug_is_refused(config: Path) -> None:
 def test_the_schema_describes_what_is_accepted() -> None:
     schema = config_schema()
     assert schema["additionalProperties"] is False
-    assert {"store", "http", "network", "playbooks", "tenants"} == set(schema["properties"])
+    assert {"store", "http", "network", "playbooks", "shared", "tenants"} == set(schema["properties"])
 
 
 def test_a_folder_of_playbooks_is_there_and_is_beside_the_file(config: Path) -> None:
