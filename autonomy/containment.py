@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from nightdesk.autonomy.guardrails import DecisionContext, blast_radius, may_run_unattended
 from nightdesk.autonomy.policy import ACTS_ON, Policy, ProposedAction, Ruling
-from nightdesk.autonomy.protected import protection_checks
+from nightdesk.autonomy.protected import bearer, protection_checks
+from nightdesk.autonomy.radius import bucket
 from nightdesk.autonomy.switches import rule_stopped
 from nightdesk.sdk.case import Alert, Check, Entity, EntityKind, Proposal
 from nightdesk.sdk.errors import RejectedError
@@ -15,7 +16,17 @@ from nightdesk.sdk.verbs import Risk, TargetKind, verb
 __all__ = ["Containment", "resolve"]
 
 _CALM = frozenset(
-    {"caution", "timestamps", "clock-skew", "enrichment", "flood", "new-cases", "kill-switch", "with-person"}
+    {
+        "caution",
+        "timestamps",
+        "clock-skew",
+        "enrichment",
+        "flood",
+        "new-cases",
+        "maintenance",
+        "kill-switch",
+        "with-person",
+    }
 )
 """What must be in order before a containment goes without a person; the floors under closing do not hold one back."""
 
@@ -58,7 +69,8 @@ def resolve(
             rules = tuple(dict.fromkeys((*known.rules, *wish.rules)))
             wishes[key] = replace(known, unattended=known.unattended and wish.unattended, rules=rules)
             continue
-        found = protection_checks(wish.target, policy, context.assets.get(wish.target.key))
+        facts = context.assets.get(bearer(wish.action.verb, wish.target).key)
+        found = protection_checks(wish.target, policy, facts, name=wish.action.verb)
         checks += found
         if all(check.passed for check in found):
             wishes[key] = wish
@@ -134,12 +146,6 @@ def _unattended(
         planned = {
             one.target.key
             for one in all_wishes
-            if _bucket(one.target.kind) == _bucket(wish.target.kind) and verb(one.action.verb).risk >= Risk.R2
+            if bucket(one.action.verb) == bucket(wish.action.verb) and verb(one.action.verb).risk >= Risk.R2
         }
-        yield from blast_radius(wanted.target, len(planned), context, what)
-
-
-def _bucket(kind: TargetKind) -> str:
-    if kind in {TargetKind.HOST, TargetKind.PROCESS}:
-        return "host"
-    return "account" if kind is TargetKind.ACCOUNT else "indicator"
+        yield from blast_radius(wanted.name, len(planned), context, what)

@@ -12,7 +12,7 @@ from typing import Any
 from nightdesk.autonomy.canonical import fingerprint
 from nightdesk.autonomy.containment import Containment, resolve
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
-from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge
+from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge, names_things
 from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.autonomy.switches import CLOSES, rule_stopped
 from nightdesk.sdk.case import Case, CaseStatus, Check, Decision, Mode, Outcome, Verdict
@@ -50,6 +50,7 @@ _SENTENCES = {
     "flood": "Far more alerts than usual arrive, and a flood can hide an attack",
     "new-cases": "Far more new cases than allowed arrive, and a flood can hide an attack",
     "close-budget": "As many cases were closed this hour as a machine may close",
+    "maintenance": "Work was announced there, and what it breaks or hides a machine cannot tell",
     "kill-switch": "The kill switch is on",
     "rules-running": "A rule that would close the case is stopped",
     "with-person": "A person has this case, and a machine does not close it under their hands",
@@ -189,7 +190,8 @@ def _closed(rules: list[Rule], *, now: datetime, hold_until: datetime) -> _Answe
     if now < hold_until and not all(rule.then.close and rule.then.close.at_once for rule in distinct):
         told += ("It is closed when no further alert has joined it until then.",)
         return _Answer(Outcome.HOLD, verdict, "waiting-for-quiet", told, hold_until)
-    return _Answer(Outcome.CLOSE, verdict, "signed-rule", told)
+    code = "allow-list" if any(names_things(rule.when) for rule in distinct) else "signed-rule"
+    return _Answer(Outcome.CLOSE, verdict, code, told)
 
 
 def _escalated(code: str, *reasons: str) -> _Answer:

@@ -7,32 +7,29 @@ is asked before the request is journalled, and again at the very moment it leave
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
-from nightdesk.autonomy.admission import Guard, acts_alone, losses, refusal
+from nightdesk.autonomy.admission import Counsel, Dispatching, Guard, acts_alone, losses, standing_refusal, weigh
 from nightdesk.autonomy.approving import Approvals
+from nightdesk.autonomy.clocks import BEHIND, told_end
+from nightdesk.autonomy.leaving import KeptInError, bound_for, leave
 from nightdesk.autonomy.ledger import Ledger, lost_requests
 from nightdesk.autonomy.pacing import Limits, Pace
-from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, send, wish_of
+from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, wish_of
+from nightdesk.autonomy.surroundings import Lookout, Surroundings
 from nightdesk.autonomy.switches import Brake, Clearance, Word
-from nightdesk.sdk.departure import Gate, through
-from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError, UnavailableError
-from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
+from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError
+from nightdesk.sdk.manifest import OwnClock
+from nightdesk.sdk.ports import Effect, Reading, Receipt
 from nightdesk.sdk.verbs import Risk, verb
 
 __all__ = ["Dispatch", "is_later"]
 
 _S = ActionState
-
-
-class _KeptInError(NightdeskError):
-    """The brake kept a request in that was about to leave; ``said`` is None when it could not tell."""
-
-    def __init__(self, why: str, said: Clearance | None) -> None:
-        super().__init__(why)
-        self.said = said
+_TELLING = frozenset({"source", "ticketing", "chat", "siem"})
+"""Roles whose verbs tell or ask, and that are many: what let one of them go is journalled only when nothing did."""
 
 
 class Dispatch:
@@ -47,6 +44,7 @@ class Dispatch:
         guards: Sequence[Guard],
         approvals: Approvals,
         brake: Brake,
+        lookout: Lookout | None = None,
     ) -> None:
         self._ledger = ledger
         self._approvals = approvals
@@ -55,6 +53,7 @@ class Dispatch:
         self._limits = limits
         self._guards = tuple(guards)
         self._brake = brake
+        self._lookout = lookout
         self._ours: set[str] = set()
 
     async def start(self, action: Action) -> Action:
@@ -93,11 +92,17 @@ class Dispatch:
                 effective_at=now,
                 **facts,
             )
-        why = refusal(self._guards, action)
-        if why:
-            return self._ledger.settle(action, _S.CANCELLED, why)
+        # From here to *requested* nothing is awaited: what was counted is still so when the request is journalled.
+        around = self._lookout.survey(action, route, now) if self._lookout is not None else Surroundings()
+        counsel = self._counsel(action, route, around, now)
+        fine = not counsel.refusal and not counsel.doubts
+        kept = {} if fine and verb(action.verb).role in _TELLING else counsel.to_json(around, now)
+        if counsel.refusal:
+            return self._ledger.settle(action, _S.CANCELLED, counsel.refusal, result=kept)
+        if counsel.doubts:
+            return self._ask(action, counsel, kept, route, lost)
         try:
-            said = self._brake(_bound_for(action, route))
+            said = self._brake(bound_for(action, route))
         except NightdeskError as error:
             return self._not_reached(action, error)
         if said.word is not Word.GO:
@@ -106,7 +111,7 @@ class Dispatch:
             action,
             _S.REQUESTED,
             said.why,
-            result={"attempts": 1, "not_done": 0, "vendor": route.vendor},
+            result={"attempts": 1, "not_done": 0, "vendor": route.vendor, **kept},
             requested_at=now,
             deadline=now + timedelta(seconds=route.action_manifest.deadline),
             **facts,
@@ -124,7 +129,7 @@ class Dispatch:
             return self._wait(action, str(error), after(error))
         if reading is not None and is_later(reading, action):
             if reading.effect is Effect.IN_EFFECT:
-                return self.in_effect(action, reading)
+                return self.in_effect(action, reading, clock=route.action_manifest.own_clock)
             if reading.effect is Effect.FAILED and action.accepted_at is not None:
                 return self._ledger.settle(
                     action,
@@ -143,17 +148,22 @@ class Dispatch:
         found = self._router.route_to(action.tenant, action.instance, action.verb, action.target, action.native_id)
         return await answer(found, operation="route", within=self._limits.answer)
 
-    def in_effect(self, action: Action, reading: Reading, *, by_us: bool = True) -> Action:
-        """A read-back has shown it; what changed something and was asked for a time is leased."""
+    def in_effect(
+        self, action: Action, reading: Reading, *, by_us: bool = True, clock: OwnClock | None = None
+    ) -> Action:
+        """A read-back has shown it; what changed something and was asked for a time, or ends by itself, is leased."""
         # A repeated request may be answered with "already so" because the lost one worked: then it is ours.
         changed = by_us and (action.changed is not False or lost_requests(action) > 1)
         now = self._ledger.clock()
         seconds = action.result.get("lease_seconds")
         until = now + timedelta(seconds=float(seconds)) if changed and seconds is not None else None
+        end = told_end(action, reading.state, clock) if changed else ""
+        if changed and end and until is None:
+            until = datetime.fromisoformat(end) + BEHIND
         effective = self._ledger.move(
             action,
             _S.EFFECTIVE,
-            result=evidence_of(reading),
+            result={**evidence_of(reading), "ends_at": end} if end else evidence_of(reading),
             changed=changed,
             effective_at=now,
             lease_until=until,
@@ -169,6 +179,22 @@ class Dispatch:
             return self._ledger.move(action, _S.LEASED, f"until {action.lease_until.isoformat()}")
         return action
 
+    def _counsel(self, action: Action, route: Route, around: Surroundings, now: datetime) -> Counsel:
+        return weigh(self._guards, Dispatching(action, route.instance, route.vendor, now, around))
+
+    def _ask(
+        self, action: Action, counsel: Counsel, kept: Mapping[str, Any], route: Route, lost: Sequence[str]
+    ) -> Action:
+        """A guard doubts: what policy or one person let go waits for persons, who see why."""
+        noted = self._ledger.move(
+            action,
+            action.state,
+            result={**kept, "asked": [check.name for check in counsel.doubts]},
+            deadline=None,
+            error=counsel.question,
+        )
+        return self._approvals.ask_again(noted, counsel.question, route, lost)
+
     async def _read(self, action: Action, route: Route) -> Reading:
         return await read(route, wish_of(action, route, self._ledger.clock()), within=self._limits.answer)
 
@@ -177,8 +203,8 @@ class Dispatch:
         attempts, not_done = int(action.result["attempts"]), int(action.result["not_done"])
         command = wish_of(action, route, self._ledger.clock())
         try:
-            receipt = await self._leave(action, route, command)
-        except _KeptInError as error:
+            receipt = await leave(self._brake, action, route, command, within=self._limits.answer)
+        except KeptInError as error:
             return self._kept_in(action, error, route)
         except RateLimitError as error:
             self._pace.pause(action, error.retry_after)
@@ -194,30 +220,7 @@ class Dispatch:
             return self._ledger.move(action, _S.REQUESTED, f"the reply got lost: {error}")
         return await self._accepted(action, route, receipt)
 
-    async def _leave(self, action: Action, route: Route, command: Command) -> Receipt:
-        """Sends it through a gate that asks the brake until the vendor has begun. Raises _KeptInError."""
-        leaving = _bound_for(action, route)
-        refused: list[Clearance] = []
-
-        def ask() -> None:
-            said = self._brake(leaving)
-            if said.word is not Word.GO:
-                refused.append(said)
-                raise PolicyError(said.why)
-
-        gate = Gate(ask)
-        try:
-            with through(gate):
-                gate.passing()
-                return await send(route, command, within=self._limits.answer)
-        except NightdeskError:
-            if gate.shut is None:
-                raise
-            if gate.sent:  # an earlier try may have worked: as with a lost reply, only a read-back can tell
-                raise UnavailableError(f"not sent again: {gate.shut}", operation=command.verb) from gate.shut
-            raise _KeptInError(str(gate.shut), refused[0] if refused else None) from gate.shut
-
-    def _kept_in(self, action: Action, error: _KeptInError, route: Route) -> Action:
+    def _kept_in(self, action: Action, error: KeptInError, route: Route) -> Action:
         """This request did nothing: if none before it did either, there is nothing to wait for."""
         facts = {"not_done": int(action.result["not_done"]) + 1}
         if error.said is not None and lost_requests(action) <= 1:
@@ -279,11 +282,11 @@ class Dispatch:
         return reading is not None and reading.effect in {Effect.NOT_IN_EFFECT, Effect.FAILED}
 
     async def _repeat(self, action: Action, route: Route) -> Action:
-        why = refusal(self._guards, action)
+        why = standing_refusal(self._guards, action, route, self._ledger.clock())
         if why:
             return self._wait(action, why)
         try:
-            said = self._brake(_bound_for(action, route))
+            said = self._brake(bound_for(action, route))
         except NightdeskError as error:
             return self._wait(action, str(error))
         if said.word is not Word.GO:
@@ -324,11 +327,6 @@ class Dispatch:
 
     def _is_over(self, action: Action) -> bool:
         return action.deadline is not None and self._ledger.clock() >= action.deadline
-
-
-def _bound_for(action: Action, route: Route) -> Action:
-    """The action with what its route adds: where it goes, and whose API that is."""
-    return replace(action, instance=route.instance, result={**action.result, "vendor": route.vendor})
 
 
 def is_later(reading: Reading, action: Action) -> bool:

@@ -15,6 +15,7 @@ from nightdesk.autonomy.admission import Guard
 from nightdesk.autonomy.approvals import Ballot, Delegation
 from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.asking import RulesOf, unlisted
+from nightdesk.autonomy.clocks import VendorClocks
 from nightdesk.autonomy.dispatch import Dispatch
 from nightdesk.autonomy.leases import Leases
 from nightdesk.autonomy.ledger import IN_FORCE, Attention, Ledger, age, family_of
@@ -23,6 +24,8 @@ from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.autonomy.reconcile import ACTIVE, WATCHED, Reconcile
 from nightdesk.autonomy.reversal import Reversal
 from nightdesk.autonomy.routing import Router
+from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared
+from nightdesk.autonomy.surroundings import Lookout
 from nightdesk.autonomy.switches import Brake, free
 from nightdesk.sdk.context import Clock, utc_now
 from nightdesk.sdk.errors import PolicyError
@@ -42,7 +45,7 @@ class Engine:
     ``brake`` has the last word, right before each request leaves; undo and read-backs do not ask it.
     """
 
-    def __init__(  # noqa: PLR0913  # its parts and bounds; all but two are keywords
+    def __init__(  # noqa: PLR0913  # its collaborators, each once
         self,
         journal: Journal,
         router: Router,
@@ -50,6 +53,8 @@ class Engine:
         *,
         guards: Sequence[Guard] = (),
         brake: Brake = free,
+        lookout: Lookout | None = None,
+        shared: Shared = NOTHING_SHARED,
         on_attention: Attention | None = None,
         limits: Limits | None = None,
         default_lease: timedelta = timedelta(hours=4),
@@ -59,13 +64,21 @@ class Engine:
         self._journal = journal
         self._ledger = Ledger(journal, clock, on_attention)
         bounds, pace = limits or Limits(), Pace(clock)
-        self._proposals = Proposals(self._ledger, default_lease=default_lease, rules=rules)
+        self._proposals = Proposals(self._ledger, default_lease=default_lease, rules=rules, shared=shared)
         self._approvals = Approvals(self._ledger, self._proposals.requests, router, pace, bounds)
-        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards, self._approvals, brake)
+        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards, self._approvals, brake, lookout)
         self._reversal = Reversal(self._ledger, router, pace, bounds)
         self._leases = Leases(self._ledger, self._reversal)
+        self._clocks = VendorClocks(self._ledger, router, pace, bounds, guards, brake)
         self._reconcile = Reconcile(
-            self._ledger, pace, bounds, self._proposals, self._dispatch, self._reversal, self._approvals
+            self._ledger,
+            pace,
+            bounds,
+            self._proposals,
+            self._dispatch,
+            self._reversal,
+            self._approvals,
+            self._clocks,
         )
         self._room = asyncio.Semaphore(side_by_side)
         self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
@@ -173,7 +186,7 @@ class Engine:
         self._finish_leasing()
         self._leases.expire()
         groups: dict[_Key, list[Action]] = {}
-        for action in self._journal.in_state(_WORKED):
+        for action in [*self._journal.in_state(_WORKED), *self._clocks.due()]:
             if action.state is _S.AWAITING_APPROVAL and not self._approvals.needs_care(action):
                 continue
             groups.setdefault(_key(action), []).append(action)

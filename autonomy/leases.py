@@ -3,8 +3,10 @@
 from datetime import datetime
 
 from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
+from nightdesk.autonomy.clocks import BY_VENDOR
 from nightdesk.autonomy.ledger import ENGINE, Ledger
 from nightdesk.autonomy.reversal import Reversal
+from nightdesk.autonomy.verification import Verdict
 from nightdesk.sdk.errors import PolicyError
 
 __all__ = ["Leases"]
@@ -26,9 +28,13 @@ class Leases:
                 self._ledger.move(action, _S.EXPIRED, "the lease ran out")
             except StaleActionError:
                 continue  # renewed or undone meanwhile
-        for action in self._ledger.journal.in_state([_S.EXPIRED]):
+        now = self._ledger.clock()
+        for action in self._ledger.journal.in_state([_S.EXPIRED, _S.CONTRADICTED]):
+            if action.state is _S.CONTRADICTED and not _is_owed(action, now):
+                continue
             try:
-                self._reversal.request(action, actor=ENGINE, reason="the lease ran out")
+                ended = action.result.get("ended_by") == "vendor" and action.state is _S.EXPIRED
+                self._reversal.request(action, actor=ENGINE, reason=BY_VENDOR if ended else "the lease ran out")
             except StaleActionError:
                 continue  # a person undid it meanwhile
 
@@ -52,3 +58,12 @@ class Leases:
             result={"renewed_by": actor},
             lease_until=until,
         )
+
+
+def _is_owed(action: Action, now: datetime) -> bool:
+    """What a second source contradicted is still the vendor's word, and ends with its lease.
+
+    Else telemetry that somebody forged would keep a host away for ever. What a newer wish contradicted is that one's.
+    """
+    seen = action.result.get("witness", {}).get("verdict") == Verdict.CONTRADICTED
+    return seen and action.lease_until is not None and action.lease_until <= now

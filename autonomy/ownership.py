@@ -7,6 +7,7 @@ reading), a change that came after ours is left alone; elsewhere a later equal c
 from collections.abc import Sequence
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.clocks import BY_VENDOR, ended_by_vendor
 from nightdesk.autonomy.ledger import IN_FORCE, age, lost_requests, same_wish
 from nightdesk.sdk.ports import Effect, Reading
 from nightdesk.sdk.verbs import verb
@@ -45,6 +46,8 @@ def _decides(wish: Action, action: Action) -> bool:
 def nothing_to_do(action: Action, now: Reading) -> str:
     """Why what is read now is not ours to undo, or nothing."""
     if now.effect is Effect.NOT_IN_EFFECT:
+        if ended_by_vendor(action, now.observed_at):
+            return BY_VENDOR
         return "no longer in effect: somebody else took it back before us"
     ours = action.result.get("state") or {}
     # After a repeated request the last order may be ours as well as the first.

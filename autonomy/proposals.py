@@ -11,6 +11,7 @@ from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
 from nightdesk.autonomy.approvals import Ballot, Choice, Request
 from nightdesk.autonomy.asking import Requests, RulesOf, unlisted
 from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age
+from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared, fault
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import Risk, Verb, verb
@@ -44,8 +45,16 @@ def idempotency_key(tenant: str, name: str, target: Target, case_id: str, genera
 class Proposals:
     """The first part of an action's life; each method is journal work only."""
 
-    def __init__(self, ledger: Ledger, *, default_lease: timedelta, rules: RulesOf = unlisted) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        default_lease: timedelta,
+        rules: RulesOf = unlisted,
+        shared: Shared = NOTHING_SHARED,
+    ) -> None:
         self._ledger = ledger
+        self._shared = shared
         self.requests = Requests(ledger, rules)
         self._default_lease = default_lease
 
@@ -66,7 +75,10 @@ class Proposals:
         accept_losses: Sequence[str] = (),
         rules: Sequence[str] = (),
     ) -> Action:
-        """Journals a wish, or returns the action that stands for the same wish of the same case already."""
+        """Journals a wish, or returns the action that stands for the same wish of the same case already.
+
+        One whose target could mean many things is journalled as *rejected*, with the reason: seen, and never sent.
+        """
         wanted = verb(name)
         given = dict(parameters or {})
         _check(tenant, wanted, target, given, requested_by, lease)
@@ -114,6 +126,9 @@ class Proposals:
         """A new proposal waits for a person, or is approved by policy or by who commanded it."""
         if action.state is not _S.PROPOSED:
             return action
+        why = fault(action.verb, action.target, self._shared)
+        if why:
+            return self._ledger.settle(action, _S.REJECTED, f"refused by selector: {why}")
         if action.result.get("repeats"):
             return self._ledger.move(action, _S.APPROVED, f"repeats {action.result['repeats']}, which was approved")
         if action.approval == Approval.HUMAN:

@@ -2,6 +2,7 @@
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.approving import Approvals
+from nightdesk.autonomy.clocks import VendorClocks
 from nightdesk.autonomy.dispatch import Dispatch, is_later
 from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age, same_wish
 from nightdesk.autonomy.pacing import Limits, Pace
@@ -33,6 +34,7 @@ class Reconcile:
         dispatch: Dispatch,
         reversal: Reversal,
         approvals: Approvals,
+        clocks: VendorClocks,
     ) -> None:
         self._ledger = ledger
         self._pace = pace
@@ -41,6 +43,7 @@ class Reconcile:
         self._dispatch = dispatch
         self._reversal = reversal
         self._approvals = approvals
+        self._clocks = clocks
 
     async def step(self, action: Action) -> Action:
         """Moves the action on as far as it goes now."""
@@ -56,6 +59,8 @@ class Reconcile:
             return await self._reversal.advance(action)
         if action.state in WATCHED:
             return await self._watch(action)
+        if action.state in {_S.LEASED, _S.RENEWED}:
+            return await self._clocks.tend(action)
         return action
 
     async def _start(self, action: Action) -> Action:
@@ -110,7 +115,8 @@ class Reconcile:
         newer = [other for other in self._ledger.rivals(action) if age(other) > age(action)]
         theirs = any(other.state in IN_FORCE and same_wish(other, action) for other in newer)
         await self._restore_newest(action)
-        return self._dispatch.in_effect(action, reading, by_us=not theirs)
+        clock = route.action_manifest.own_clock
+        return self._dispatch.in_effect(action, reading, by_us=not theirs, clock=clock)
 
     async def _restore_newest(self, late: Action) -> None:
         """What took effect late may have undone a newer wish: that one is repeated as a new generation.

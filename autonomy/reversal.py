@@ -200,7 +200,7 @@ class Reversal:
                 wish,
                 _S.LEASED if until else _S.EFFECTIVE,
                 f"takes over from {action.action_id}",
-                result={"state": action.result.get("state", {})},
+                result={name: action.result.get(name, empty) for name, empty in (("state", {}), ("ends_at", ""))},
                 changed=True,
                 pre_state=action.pre_state,
                 instance=action.instance,

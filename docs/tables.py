@@ -10,7 +10,7 @@ import typer
 
 from nightdesk.hub.cli.app import app
 from nightdesk.hub.cli.coverage import COLUMNS, counted, rows
-from nightdesk.hub.config import HubConfig
+from nightdesk.hub.config_file import HubConfig
 from nightdesk.hub.quality import tier_of
 from nightdesk.hub.registry import Registry
 from nightdesk.sdk import errors, hookspecs

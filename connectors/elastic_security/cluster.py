@@ -96,15 +96,31 @@ class Cluster:
             raise NotFoundError(text, vendor=VENDOR, operation="read alert")
         return hits[0]
 
+    async def events(self, indices: str, query: Mapping[str, Any], *, size: int) -> Sequence[Mapping[str, Any]]:
+        """The first hits by time in the indices of telemetry; indices that are not there hold nothing."""
+        answer = await self._ask(
+            self._client.search(
+                index=indices,
+                ignore_unavailable=True,
+                size=size,
+                track_total_hits=False,
+                sort=[{"@timestamp": {"order": "asc", "unmapped_type": "date"}}],
+                query=dict(query),
+            ),
+            "read telemetry",
+            needs=f"the index privilege read on {indices}",
+        )
+        return _hits(answer)
+
     async def authenticate(self) -> None:
         """Returns when the cluster accepts the API key."""
         await self._ask(self._client.security.authenticate(), "authenticate")
 
-    async def _ask(self, call: Any, operation: str, *, whole: bool = True) -> Mapping[str, Any]:
+    async def _ask(self, call: Any, operation: str, *, whole: bool = True, needs: str = "") -> Mapping[str, Any]:
         try:
             answer = (await call).body
         except (ApiError, TransportError) as error:
-            raise vendor_error(error, operation=operation, needs=self._needs) from error
+            raise vendor_error(error, operation=operation, needs=needs or self._needs) from error
         if not isinstance(answer, dict):
             text = "the answer is no JSON object; check that elasticsearch_url is Elasticsearch itself"
             raise ResponseError(text, vendor=VENDOR, operation=operation)

@@ -11,6 +11,7 @@ import structlog
 
 from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.engine import Engine
+from nightdesk.autonomy.guards import standing_guards
 from nightdesk.autonomy.switches import Switch
 from nightdesk.hub import switching
 from nightdesk.hub.api.view import Principal, Role
@@ -22,13 +23,16 @@ from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.brakes import Brakes
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
+from nightdesk.hub.hearing import Hearing
+from nightdesk.hub.lookout import HubLookout, plain_policy
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.pipeline import Pipeline
-from nightdesk.hub.protection import never_touch
+from nightdesk.hub.playbooks.service import Playbooks, library_of
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.tickets import Tickets
+from nightdesk.hub.witness import Witness
 from nightdesk.sdk.context import Clock, Sleep, utc_now
 from nightdesk.sdk.errors import NightdeskError
 
@@ -38,6 +42,7 @@ _log = structlog.get_logger(__name__)
 _IDLE = 0.05
 _TICKETS = 15.0  # seconds between two looks at tickets
 _ASKING = 0.5  # seconds between two looks at who must be asked
+_WITNESSES = 5.0  # seconds between two looks at what second sources saw
 _WATCH = 60.0  # seconds between two looks at what nobody reports
 
 
@@ -60,16 +65,26 @@ class Hub:
         self.clock = clock
         self.bindings = Bindings(settings, registry, clock=clock, sleep=sleep)
         self.notices = Notices(store, clock)
-        self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock, on_drift=self._drifted)
+        self.pipeline = Pipeline(
+            store,
+            registry.normalizer(),
+            settings.tenants,
+            clock=clock,
+            on_drift=self._drifted,
+            shared=settings.shared,
+        )
         self.journal = SqlJournal(store)
-        guards = (never_touch(settings.tenants),)
         self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
+        self.guards = standing_guards({slug: plain_policy(tenant.policy) for slug, tenant in settings.tenants.items()})
+        self.lookout = HubLookout(settings.tenants, store, self.journal, settings.shared, self.pipeline.rate)
         links = Links(settings.tenants)
         self.engine = Engine(
             self.journal,
             Signed(self.bindings, links),
             clock,
-            guards=guards,
+            guards=self.guards,
+            lookout=self.lookout,
+            shared=settings.shared,
             brake=self.brakes.clear,
             on_attention=self._attention,
             rules=partial(rules_of, settings.tenants),
@@ -94,6 +109,17 @@ class Hub:
             settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
         )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
+        self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
+        hearing = Hearing(store, self.bindings, clock)
+        self.witness = Witness(
+            settings,
+            hearing,
+            self.engine,
+            self.journal,
+            clock=clock,
+            demote=self._demote,
+            attention=self._attention,
+        )
         self._idle = idle
         self._begun = clock()
         self._stop = asyncio.Event()
@@ -171,7 +197,8 @@ class Hub:
         while True:
             progress = await asyncio.to_thread(self.pipeline.step)
             held = await asyncio.to_thread(self.pipeline.tick)
-            moved = await self.engine.run_once()
+            moved = await self.engine.run_once() + await self.witness.once()
+            moved += await asyncio.to_thread(self.playbooks.step)
             done = progress.normalised + progress.quarantined + len(held.decided) + moved
             if not done:
                 return moves
@@ -183,7 +210,14 @@ class Hub:
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
         tasks += [
             asyncio.create_task(work)
-            for work in (self._pipeline(), self._engine(), self._watch(), self._tickets(), self._asking())
+            for work in (
+                self._pipeline(),
+                self._engine(),
+                self._watch(),
+                self._tickets(),
+                self._asking(),
+                self._witnesses(),
+            )
         ]
         try:
             await self._stop.wait()
@@ -211,7 +245,8 @@ class Hub:
     async def _engine(self) -> None:
         while not self._stop.is_set():
             moved = await self._safely("engine", self.engine.run_once())
-            if not moved:
+            played = await self._safely("playbooks", asyncio.to_thread(self.playbooks.step))
+            if not moved and not played:
                 await asyncio.sleep(self._idle)
 
     async def _watch(self) -> None:
@@ -233,6 +268,13 @@ class Hub:
             await self._safely("approvals", asyncio.to_thread(self.notes.once))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_ASKING):
+                    await self._stop.wait()
+
+    async def _witnesses(self) -> None:
+        while not self._stop.is_set():
+            await self._safely("witnesses", self.witness.once())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WITNESSES):
                     await self._stop.wait()
 
     def watch(self) -> None:
@@ -262,6 +304,18 @@ class Hub:
             _log.exception("step failed", step=what)
             await asyncio.sleep(1.0)
             return None
+
+    def _demote(self, vendor: str, action: Action, evidence: str) -> None:
+        """A vendor's word was contradicted: policy no longer uses it, and every tenant hears of it."""
+        self.brakes.demote(vendor, action.verb, "a second source contradicted it")
+        for slug in self.settings.tenants:
+            self.notices.tell(slug, "demoted", f"{vendor} {action.verb}", f"a second source contradicted {vendor}")
+        detail = {"vendor": vendor, "verb": action.verb, "action_id": action.action_id, "text": evidence}
+        self.store.transact(
+            lambda conn: audit.append(
+                conn, tenant=action.tenant, at=self.clock(), actor="witness", event="action.demoted", detail=detail
+            )
+        )
 
     def _attention(self, action: Action, text: str) -> None:
         """A person is called; the audit keeps it whoever reads it."""

@@ -240,7 +240,9 @@ def test_the_rate_budget_spreads_calls_and_counts_repeats(vendor: Scripted, time
 
     async def thrice() -> None:
         async with http:
-            await http.request("GET", "/a", operation="a")  # two requests: one at once; the burst's other is kept for actions
+            await http.request(
+                "GET", "/a", operation="a"
+            )  # two requests: one at once; the burst's other is kept for actions
             await http.request("GET", "/a", operation="a")
 
     asyncio.run(thrice())

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nightdesk.autonomy.switches import Switch
 from nightdesk.hub.approvals.desk import Desk
+from nightdesk.hub.playbooks.service import Playbooks
 from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Clock
 
@@ -60,6 +61,11 @@ class HubView(Protocol):
     @property
     def approvals(self) -> Desk:
         """Where people's answers to what waits for them arrive."""
+        ...
+
+    @property
+    def playbooks(self) -> Playbooks:
+        """The runs of every tenant."""
         ...
 
     def receiver(self, tenant: str, instance: str) -> tuple[object, str, str] | None:

@@ -13,6 +13,7 @@ from nightdesk.hub.cli import (
     coverage,
     estate,
     feeds,
+    playbook,
     plugin,
     quality,
     running,
@@ -72,6 +73,7 @@ app.command("coverage")(coverage.coverage)
 app.add_typer(alerts.quarantine_app, name="quarantine")
 app.command("ledger")(alerts.ledger)
 app.add_typer(cases.cases_app, name="cases")
+app.add_typer(playbook.playbook_app, name="playbook")
 app.command("act")(cases.act)
 app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)

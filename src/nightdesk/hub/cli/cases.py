@@ -70,6 +70,7 @@ def _show(
     import orjson
 
     from nightdesk.autonomy.explain import explain
+    from nightdesk.autonomy.verification import verification_text, verified_level
     from nightdesk.hub.casefile import case_bundle
     from nightdesk.hub.cli.opening import opened
     from nightdesk.hub.rawevents import raw_events
@@ -92,7 +93,11 @@ def _show(
             typer.echo(bundle_bytes(scope, sent(objects, raw)).decode())
             return
     if as_json:
-        emit({"case": page.case, "decisions": page.decisions, "actions": page.actions, "journal": page.journal})
+        verified = {one.action_id: verified_level(one) for one in page.actions}
+        emit({
+            "case": page.case, "decisions": page.decisions, "actions": page.actions, "verified": verified,
+            "journal": page.journal,
+        })  # fmt: skip
         return
     case = page.case
     typer.echo(f"{case.case_id}  {case.status}  {visible(case.title)}")
@@ -102,8 +107,9 @@ def _show(
     table("alerts", ("time", "severity", "rule", "title"), [
         (alert.created.isoformat(), alert.severity_id, alert.rule_id, alert.title) for alert in case.alerts
     ])  # fmt: skip
-    table("actions", ("id", "verb", "target", "state", "at", "said"), [
-        (one.action_id, one.verb, one.target.key, one.state, one.instance, one.error) for one in page.actions
+    table("actions", ("id", "verb", "target", "state", "verified", "at", "said"), [
+        (one.action_id, one.verb, one.target.key, one.state, verification_text(one), one.instance, one.error)
+        for one in page.actions
     ])  # fmt: skip
 
 
@@ -160,15 +166,20 @@ def act(
     case_id: Annotated[str, typer.Option("--case")] = "",
     source: Annotated[str, typer.Option("--connector", help="For alert.* verbs: where the alert came from.")] = "",
     parameters: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; reach nobody.")] = False,
     wait: Wait = 60.0,
     config: ConfigFile = _DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Commands one action and waits until it is read back. Exit 0: effective. 1: not."""
     from nightdesk.autonomy.proposals import Approval
+    from nightdesk.hub.cli.dryrun import plan_one
     from nightdesk.sdk.targets import Target
 
     given = dict(text.partition("=")[::2] for text in parameters or [])
+    if dry_run:
+        plan_one(config, tenant, verb, target, who=who, given=given, source=source, case_id=case_id, as_json=as_json)
+        return
 
     async def work(hub: "Hub") -> "list[Action]":
         action = hub.engine.propose(

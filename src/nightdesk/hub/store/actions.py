@@ -1,6 +1,6 @@
 """The action journal on the database: each method its own transaction, on disk before it returns (law 4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -188,6 +188,14 @@ class SqlJournal:
             where.append(action_table.c.tenant == tenant)
         with self._store.read() as conn:
             return _actions(conn, *where)
+
+    def of_families(self, families: Collection[str], states: Collection[ActionState]) -> Sequence[Action]:
+        """Every tenant's actions of these verb families that are in one of these states, oldest first."""
+        table = action_table.c
+        with self._store.read() as conn:
+            return _actions(
+                conn, table.family.in_(sorted(families)), table.state.in_([str(state) for state in states]), LIVE
+            )
 
     def leases_due(self, now: datetime) -> Sequence[Action]:
         """Leased or renewed actions whose lease has run out."""

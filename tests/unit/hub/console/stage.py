@@ -13,9 +13,12 @@ from fastapi import FastAPI
 from tests.stores import prepared
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.playbooks.library import bundled
 from nightdesk.autonomy.switches import Switch
 from nightdesk.hub.api.app import create_app
 from nightdesk.hub.api.view import Principal, Role
+from nightdesk.hub.config import HubSettings
+from nightdesk.hub.playbooks.service import Playbooks
 from nightdesk.hub.store import Store
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.alerts import put_alerts
@@ -33,6 +36,7 @@ from nightdesk.sdk.case import (
     Proposal,
     Verdict,
 )
+from nightdesk.sdk.context import Network
 from nightdesk.sdk.targets import Target
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
@@ -60,6 +64,10 @@ class StageHub:
     absent: frozenset[str] = frozenset()
     woken: int = 0
     approvals: Any = None
+
+    @property
+    def playbooks(self) -> Playbooks:
+        return Playbooks(HubSettings("", "", "", 0, Network(), {}), self.store, bundled(), self.clock)
 
     def clock(self) -> datetime:
         return self.now

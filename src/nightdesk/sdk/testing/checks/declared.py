@@ -48,6 +48,7 @@ async def implemented(ground: Ground, subject: Subject) -> None:
         ("follows_cases", manifest.follows_cases, ports.FollowsCases),
         ("hears_answers", manifest.hears_answers, ports.HearsAnswers),
         ("enriches", bool(manifest.enriches), ports.Enriches),
+        ("witnesses", bool(manifest.witnesses), ports.Witnesses),
         ("searches", manifest.searches, ports.Searches),
         ("checks_health", manifest.checks_health, ports.ChecksHealth),
         ("read_back", _reads_back(manifest), ports.ReadsBack),
