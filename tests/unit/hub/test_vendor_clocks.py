@@ -14,6 +14,7 @@ from tests.hubs import REGISTRY, bind
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.clocks import BY_VENDOR, told_end
 from nightdesk.autonomy.engine import Engine
+from nightdesk.autonomy.switches import Brake, Clearance, Word, free
 from nightdesk.connectors.crowdsec.simulator import Simulator as CrowdSec
 from nightdesk.connectors.paloalto_firewall.simulator import Simulator as Firewall
 from nightdesk.connectors.wazuh.simulator import Simulator as Wazuh
@@ -44,6 +45,7 @@ class Site:
     time: FakeTime
     told: list[str] = field(default_factory=list)
     open: bool = True
+    brake: Brake = free
 
     def __post_init__(self) -> None:
         self.journal = SqlJournal(self.store)
@@ -53,7 +55,12 @@ class Site:
         """A new process on the same store."""
         self.bindings = Bindings(self.settings, REGISTRY, clock=self.time.clock, sleep=self.time.sleep)
         self.engine = Engine(
-            self.journal, self.bindings, self.time.clock, guards=(self._guard,), on_attention=self._tell
+            self.journal,
+            self.bindings,
+            self.time.clock,
+            guards=(self._guard,),
+            brake=self._brake,
+            on_attention=self._tell,
         )
 
     def block(self, lease: float | None, **parameters: Any) -> Action:
@@ -100,6 +107,9 @@ class Site:
 
     def _guard(self, _: Action) -> Check:
         return Check("kill-switch", passed=self.open, value="on", limit="off")
+
+    def _brake(self, action: Action) -> Clearance:
+        return self.brake(action)
 
     def _tell(self, _: Action, text: str) -> None:
         self.told.append(text)
@@ -233,6 +243,27 @@ def test_a_guard_that_says_no_holds_a_renewal_back_and_is_asked_again(crowdsec: 
     crowdsec.open = True
     action = crowdsec.work(action, 600, throughout=True)
     assert action.result["renewals"] == 1
+
+
+@pytest.mark.parametrize("free_for", [0, 1], ids=["before the journal", "after the journal"])
+def test_a_stop_holds_a_renewal_back_until_it_is_started_again(crowdsec: Site, free_for: int) -> None:
+    action = crowdsec.block(3600, duration=TEN_MINUTES)
+    left = [free_for]
+
+    def stopped(_: Action) -> Clearance:
+        left[0] -= 1
+        return Clearance(Word.GO) if left[0] >= 0 else Clearance(Word.CANCEL, "stopped by ann: drill")
+
+    orders = len(crowdsec.simulator.mutations())
+    crowdsec.brake = stopped
+    action = crowdsec.work(action, 450)
+    assert len(crowdsec.simulator.mutations()) == orders
+    assert "stopped by ann: drill" in action.result["clock_held"]
+    assert len(crowdsec.told) == 1, "a person is called once"
+    crowdsec.brake = free
+    action = crowdsec.work(action, 600, throughout=True)
+    assert action.result["renewals"] == 1
+    assert len(crowdsec.simulator.mutations()) > orders
 
 
 def test_what_somebody_ended_before_the_clock_is_not_called_the_clocks(crowdsec: Site) -> None:
