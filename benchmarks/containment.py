@@ -95,7 +95,7 @@ async def contained(config: Path, registry: Registry, simulator: Simulator, coun
     done = (ActionState.EFFECTIVE, ActionState.LEASED)
     try:
         story = [story_alert(number) for number in range(count)]
-        simulator.add_devices([alert.device for alert in story])
+        simulator.add_devices([alert.device for alert in story if alert.device])
         for alert in story:
             simulator.add(replace(alert, raised_at=utc_now()))
             await asyncio.sleep(between)

@@ -12,6 +12,7 @@ import pytest
 from tests.hubs import REGISTRY, bind
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.admission import Dispatching
 from nightdesk.autonomy.clocks import BY_VENDOR, told_end
 from nightdesk.autonomy.engine import Engine
 from nightdesk.autonomy.switches import Brake, Clearance, Word, free
@@ -105,7 +106,7 @@ class Site:
         finally:
             await self.bindings.aclose()
 
-    def _guard(self, _: Action) -> Check:
+    def _guard(self, _: Dispatching) -> Check:
         return Check("kill-switch", passed=self.open, value="on", limit="off")
 
     def _brake(self, action: Action) -> Clearance:

@@ -33,7 +33,7 @@ def stored(store: Store, action: Action, *states: ActionState) -> Action:
     journal = SqlJournal(store)
     action = journal.create(action, actor="test")
     for state in states:
-        changes = {"requested_at": action.created_at} if state is ActionState.REQUESTED else {}
+        changes: dict[str, Any] = {"requested_at": action.created_at} if state is ActionState.REQUESTED else {}
         action = journal.move(action, state, at=action.created_at, actor="test", detail={}, **changes)
     return action
 
