@@ -22,6 +22,7 @@ from nightdesk.sdk.testing.fake_time import FakeTime
 __all__ = ["CASE", "MAIL", "TENANT", "VENDORS", "Desktop"]
 
 TENANT, CASE, MAIL = "acme", "CASE-2026-000001", "jdoe@corp.example.com"
+PEOPLE = ("bob", "cleo")
 VENDORS = {"edr": "crowdstrike_falcon", "identity": "okta", "chat": "slack", "ticketing": "jira"}
 
 
@@ -39,7 +40,13 @@ class Desktop:
         for simulator in self.simulators.values():
             simulator.add_devices([StoryDevice("dev-1", "ws-0042", ("192.0.2.42",))])
             simulator.add_accounts([StoryAccount("acc-1", "jdoe", MAIL, "CORP")])
-        given = {"roles": {role: role for role in names}, "assets": None, **more}
+        people = {name: {"role": "approver"} for name in PEOPLE}
+        given = {
+            "roles": {role: role for role in names},
+            "assets": None,
+            "approvals": {"people": people},
+            **more,
+        }
         self.config = bind(folder, TENANT, bound, **given)
         self.settings = load_config(self.config, REGISTRY)
         self.store = Store.open(self.settings.store, synchronous="NORMAL")
@@ -82,10 +89,16 @@ class Desktop:
 
         asyncio.run(loop())
 
-    def approve_all(self, by: str = "bob") -> list[Action]:
-        """A second person lets everything go that waits."""
-        waiting = self.hub.journal.in_state([ActionState.AWAITING_APPROVAL])
-        return [self.hub.engine.approve(action, by) for action in waiting]
+    def approve_all(self) -> list[Action]:
+        """As many persons as it takes let everything go that waits."""
+        approved = []
+        for action in self.waiting_approvals():
+            voted = action
+            for who in PEOPLE:
+                if voted.state is ActionState.AWAITING_APPROVAL:
+                    voted = self.hub.engine.approve(voted, who)
+            approved.append(voted)
+        return approved
 
     def play(self, run_id: str = "run-000001", *, rounds: int = 200) -> Run:
         """Approves and works until only manual steps are left, or it is over."""

@@ -23,6 +23,7 @@ from nightdesk.hub.hub import Hub
 from nightdesk.hub.playbooks.readiness import called_by
 from nightdesk.hub.playbooks.service import Playbooks, questions
 from nightdesk.hub.registry import Registry
+from nightdesk.hub.rehearsing import AGREEABLE, agreed
 from nightdesk.hub.setup import make_config, private_file
 from nightdesk.hub.store import Store
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
@@ -185,7 +186,7 @@ def _configure(
         connectors[vendor] = {"vendor": vendor, "settings": values}
     rows = [f"{host},workstation," for host in _hosts(playbook, inputs)]
     private_file(folder / "assets.csv", "\n".join(["hostname,type,tags", *rows, ""]).encode())
-    more = {"assets": "assets.csv", "connectors": connectors, "roles": dict(bound)}
+    more = {"assets": "assets.csv", "connectors": connectors, "roles": dict(bound), "approvals": AGREEABLE}
     return make_config(folder, _TENANT, "Rehearsal", at=time.clock(), more=more)
 
 
@@ -216,7 +217,7 @@ async def _play(hub: Hub, service: Playbooks, run: Run, time: FakeTime) -> Run:
     until = time.clock() + timedelta(seconds=_PATIENCE)
     while run.state is RunState.RUNNING and time.clock() < until:
         for action in hub.journal.in_state([_S.AWAITING_APPROVAL]):
-            hub.engine.approve(action, "rehearsal-second")
+            agreed(hub, action)
         moved = await hub.engine.run_once() + service.step()
         for key, step, _ in questions(service.run(run.tenant, run.run_id)):
             answers = settings_of(step).answers or ("done",)

@@ -16,6 +16,7 @@ from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.hub.config import load_config
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.registry import Registry
+from nightdesk.hub.rehearsing import AGREEABLE, agreed
 from nightdesk.hub.setup import make_config, private_file
 from nightdesk.hub.store import Store, queries
 from nightdesk.hub.swap.recorded import RecordedAction, RecordedCase
@@ -31,7 +32,6 @@ _TENANT = "rehearsal"
 _INSTANCE = "main"
 _STEP = 5.0  # seconds of the rehearsal's time between two looks
 _PATIENCE = 3600.0
-_APPROVERS = ("rehearsal-second", "rehearsal-third")
 _S = ActionState
 _DONE = frozenset({_S.EFFECTIVE, _S.LEASED, _S.FAILED, _S.UNVERIFIED, _S.CONTRADICTED, _S.REJECTED, _S.CANCELLED})
 _IN_EFFECT = frozenset({_S.EFFECTIVE, _S.LEASED})
@@ -127,8 +127,8 @@ def _configure(
         "assets": "assets.csv",
         "connectors": {_INSTANCE: {"vendor": simulator.vendor, "settings": settings}},
         "roles": {role: _INSTANCE},
+        "approvals": AGREEABLE,
     }
-    more["approvals"] = {"people": {person: {"role": "approver"} for person in _APPROVERS}}
     signers = ("first", "second")
     return make_config(folder, _TENANT, "Rehearsal", at=time.clock(), signers=signers, policy=policy, more=more)
 
@@ -195,10 +195,7 @@ async def _do(hub: Hub, simulator: Simulator, case: RecordedCase, action: Record
             reason="rehearsal",
             accept_losses=tuple(action.parameters),
         )
-        for person in _APPROVERS:
-            if asked.state is _S.AWAITING_APPROVAL:
-                asked = hub.engine.approve(asked, person)
-        done = await _settle(hub, asked, _DONE, time)
+        done = await _settle(hub, agreed(hub, asked), _DONE, time)
         seconds = (time.clock() - begin).total_seconds()
         undone = await _undo(hub, done, time)
     except NightdeskError as error:

@@ -104,10 +104,10 @@ def test_a_guard_that_would_refuse_is_heard(desk: Desktop) -> None:
         hub = Hub(tripwire.settings, desk.hub.registry, desk.store, clock=desk.time.clock)
         guard = hub.guards[0]
 
-        def refusing(action):  # type: ignore[no-untyped-def]  # a guard, as the engine has them
-            asked.append(action.target)
-            check = guard(action)
-            return type(check)("never-touch", passed=False, value=action.target.key, limit="nobody")
+        def refusing(dispatching):  # type: ignore[no-untyped-def]  # a guard, as the engine has them
+            asked.append(dispatching.action.target)
+            check = guard(dispatching)
+            return type(check)("never-touch", passed=False, value=dispatching.action.target.key, limit="nobody")
 
         hub.guards = (refusing,)
         (step,) = preview(hub, TENANT, book, {}, {}, by="ann", case_id=CASE)
