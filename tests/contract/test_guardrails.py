@@ -166,7 +166,7 @@ def desk(
     simulator.add_devices(devices)
     simulator.add_accounts(accounts)
     (folder / "assets.csv").write_text("\n".join(["hostname,type,tags,ports", *inventory, ""]), encoding="utf-8")
-    people = {"approvals": {"people": {name: {"role": "approver"} for name in ("ann", "bob", "carol")}}}
+    people: dict[str, Any] = {"approvals": {"people": {name: {"role": "approver"} for name in ("ann", "bob", "carol")}}}
     with serve(simulator) as served:
         bound = {"main": (simulator, served.base_url)}
         config = bind(folder, "acme", bound, assets="assets.csv", **people, **tenant)

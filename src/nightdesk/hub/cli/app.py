@@ -13,6 +13,7 @@ from nightdesk.hub.cli import (
     coverage,
     estate,
     feeds,
+    leases,
     playbook,
     plugin,
     quality,
@@ -79,7 +80,8 @@ app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)
 app.command("reject")(approvals.reject)
 app.command("delegate")(approvals.delegate)
-app.command("undo")(cases.undo)
+app.command("undo")(leases.undo)
+app.command("renew")(leases.renew)
 app.command("stop")(switches.stop)
 app.command("start")(switches.start)
 app.command("switches")(switches.switches)

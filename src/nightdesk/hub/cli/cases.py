@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Work = Callable[[Hub], Coroutine[Any, Any, list[Action]]]
 
-__all__ = ["As", "Wait", "act", "cases_app", "run_on_hub", "settled", "undo"]
+__all__ = ["As", "Wait", "act", "cases_app", "one_action", "run_on_hub", "settled"]
 
 _DEFAULT = Path("nightdesk.yaml")
 _SETTLED = frozenset({"effective", "leased", "renewed", "undone", "failed", "rejected", "cancelled", "unverified"})
@@ -166,6 +166,7 @@ def act(
     case_id: Annotated[str, typer.Option("--case")] = "",
     source: Annotated[str, typer.Option("--connector", help="For alert.* verbs: where the alert came from.")] = "",
     parameters: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, may be repeated.")] = None,
+    lease: Annotated[float, typer.Option("--lease", min=0, help="Minutes after which it is taken back; 0: never.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; reach nobody.")] = False,
     wait: Wait = 60.0,
     config: ConfigFile = _DEFAULT,
@@ -178,50 +179,36 @@ def act(
 
     given = dict(text.partition("=")[::2] for text in parameters or [])
     if dry_run:
-        plan_one(config, tenant, verb, target, who=who, given=given, source=source, case_id=case_id, as_json=as_json)
+        plan_one(
+            config,
+            tenant,
+            verb,
+            target,
+            who=who,
+            given=given,
+            source=source,
+            case_id=case_id,
+            lease=lease,
+            as_json=as_json,
+        )
         return
 
     async def work(hub: "Hub") -> "list[Action]":
         action = hub.engine.propose(
             tenant, verb, Target.parse(target), requested_by=who, approval=Approval.DIRECT, case_id=case_id,
             parameters=given, reason=reason, source_instance=source,
+            lease=timedelta(minutes=lease) if lease else None,
         )  # fmt: skip
         return [await settled(hub, action, wait)]
 
     run_on_hub(config, tenant, as_json, work)
 
 
-def _one(hub: "Hub", tenant: str, action_id: str) -> "Action":
+def one_action(hub: "Hub", tenant: str, action_id: str) -> "Action":
+    """That action. Raises UnsupportedError when the tenant has none such."""
     from nightdesk.sdk.errors import UnsupportedError
 
     found = hub.journal.get(tenant, action_id)
     if found is None:
         raise UnsupportedError(f"{tenant}: no action {action_id}; `nightdesk cases show` lists a case's actions")
     return found
-
-
-def undo(
-    tenant: TenantName,
-    who: As,
-    action_id: Annotated[str, typer.Argument(help="One action; or name a case.")] = "",
-    case_id: Annotated[str, typer.Option("--case", help="Everything done for this case.")] = "",
-    reason: Annotated[str, typer.Option("--reason")] = "",
-    wait: Wait = 60.0,
-    config: ConfigFile = _DEFAULT,
-    as_json: Json = False,
-) -> None:
-    """Takes actions back at the connector that carried them out, and waits until that is read back."""
-    if bool(action_id) == bool(case_id):
-        fail("name one action or one --case", code=2, as_json=as_json)
-
-    async def work(hub: "Hub") -> "list[Action]":
-        wanted = [_one(hub, tenant, action_id)] if action_id else list(reversed(hub.journal.of_case(tenant, case_id)))
-        done = []
-        for action in wanted:
-            if case_id and action.state not in {"effective", "leased", "renewed", "unverified", "contradicted"}:
-                continue
-            asked = await hub.engine.undo(action, actor=who, reason=reason)
-            done.append(await settled(hub, asked, wait) if asked.state == "undo_requested" else asked)
-        return done
-
-    run_on_hub(config, tenant, as_json, work)

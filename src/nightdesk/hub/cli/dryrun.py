@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ def plan_one(
     given: Mapping[str, str],
     source: str,
     case_id: str,
+    lease: float,
     as_json: bool,
 ) -> None:
     """What one action would do. Exit 1 when it would not be done."""
@@ -50,7 +52,15 @@ def plan_one(
 
     with troubles(as_json), a_hub(config, tenant, tripped=True) as hub:
         found = plan(
-            hub, tenant, name, Target.parse(target), by=who, parameters=given, source_instance=source, case_id=case_id
+            hub,
+            tenant,
+            name,
+            Target.parse(target),
+            by=who,
+            parameters=given,
+            lease=timedelta(minutes=lease) if lease else None,
+            source_instance=source,
+            case_id=case_id,
         )
     if as_json:
         emit({"dry_run": True, **plain(found)})
