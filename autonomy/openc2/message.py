@@ -100,7 +100,7 @@ class Command:
     target: str
     value: Any
     args: Args = field(default_factory=Args)
-    extras: Extras = field(default_factory=Extras)
+    extras: Extras = field(default_factory=lambda: Extras.model_validate({}))
     actuator: Actuator = field(default_factory=Actuator)
     command_id: str = ""
 

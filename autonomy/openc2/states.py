@@ -8,7 +8,7 @@ from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.openc2.targets import NSID
 from nightdesk.autonomy.openc2.wishes import milliseconds
 
-__all__ = ["MOVING", "Response", "Status", "response_of"]
+__all__ = ["MOVING", "SAID", "Response", "Status", "response_of", "status_of"]
 
 _S = ActionState
 _EVIDENCE = ("effect", "observed_at", "state", "native_state")
@@ -36,7 +36,7 @@ _STATUS = {
 }
 MOVING = frozenset({_S.PROPOSED, _S.APPROVED, _S.REQUESTED, _S.ACCEPTED, _S.PENDING, _S.EXPIRED, _S.UNDO_REQUESTED})
 """States that the engine leaves by itself; the others wait for a person, a lease's end or nothing."""
-_SAID = {
+SAID = {
     _S.PROPOSED: "it is looked at",
     _S.AWAITING_APPROVAL: "a person must let it go: `nightdesk approve {action}`",
     _S.APPROVED: "it goes out next",
@@ -56,6 +56,7 @@ _SAID = {
     _S.UNDONE: "it was taken back: nothing of it is in force",
     _S.UNDO_FAILED: "it could not be taken back: a person must look",
 }
+"""What each state means to who sent the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,15 @@ class Response:
         return made
 
 
+def status_of(state: ActionState) -> Status:
+    """The status of a command whose action is in this state."""
+    return _STATUS.get(state, Status.PROCESSING)
+
+
 def response_of(action: Action, command_id: str) -> Response:
     """How it stands with the command that became this action."""
     only = action.state is _S.ACCEPTED and action.result.get("accept_only")
-    said = _SAID[action.state].format(action=action.action_id)
+    said = SAID[action.state].format(action=action.action_id)
     if only:
         said = f"{action.instance or 'the connector'} took it and cannot show its effect"
     why = f" ({action.error})" if action.error and action.error not in said else ""
@@ -90,13 +96,13 @@ def response_of(action: Action, command_id: str) -> Response:
         "verb": action.verb,
         "state": action.state.value,
         "changed": action.changed,
-        "evidence": {name: action.result[name] for name in _EVIDENCE if name in action.result},
+        "evidence": {name: action.result[name] for name in _EVIDENCE if name in action.result} or None,
         "losses": list(action.losses),
         "lease_until": None if action.lease_until is None else milliseconds(action.lease_until),
     }
     return Response(
-        _STATUS.get(action.state, Status.PROCESSING),
+        status_of(action.state),
         f"{action.state}: {action.verb} of {action.target.key}: {said}{why}",
-        {NSID: facts},
+        {NSID: {name: value for name, value in facts.items() if value is not None}},  # the language has no null
         moving=action.state in MOVING and not only,
     )

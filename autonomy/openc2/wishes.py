@@ -22,7 +22,7 @@ _SOURCE = "OpenC2 command"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a command asks for. ``lease`` counts from the effect; ``ends_at`` is a moment, whatever happens before."""
+    """What a command asks for. ``lease`` counts from the effect; ``stop_at`` is a moment, whatever happens before."""
 
     verb: str
     target: Target
@@ -32,7 +32,7 @@ class Wish:
     accept_losses: Sequence[str] = ()
     connector: str = ""
     lease: timedelta | None = None
-    ends_at: datetime | None = None
+    stop_at: datetime | None = None
 
 
 def to_wish(command: Command, now: datetime) -> Wish:
@@ -51,8 +51,8 @@ def to_wish(command: Command, now: datetime) -> Wish:
         raise _wrong(f"{wanted.name} needs the connector that the alert came from", f"/actuator/{NSID}/connector")
     if not of_alert and actuator.connector is not None:
         raise UnsupportedError(f"which connector does {wanted.name} is the tenant's binding: leave connector out")
-    lease, ends_at = _end(command.args, now)
-    if (lease or ends_at) and not wanted.reversible:
+    lease, stop_at = _end(command.args, now)
+    if (lease or stop_at) and not wanted.reversible:
         raise UnsupportedError(
             f"{wanted.name} cannot end by itself: {wanted.no_inverse}; leave stop_time, duration out"
         )
@@ -65,7 +65,7 @@ def to_wish(command: Command, now: datetime) -> Wish:
         tuple(sorted(set(extras.accept_losses))),
         actuator.connector or "",
         lease,
-        ends_at,
+        stop_at,
     )
 
 
@@ -79,8 +79,8 @@ def to_command(wish: Wish, *, command_id: str = "", response_requested: str | No
     given = {key: _plain(value) for key, value in wish.parameters.items() if value is not None}
     extras = {**given, **said, "accept_losses": list(wish.accept_losses)}
     args: dict[str, Any] = {"response_requested": response_requested}
-    if wish.ends_at is not None:
-        args["stop_time"] = milliseconds(wish.ends_at)
+    if wish.stop_at is not None:
+        args["stop_time"] = milliseconds(wish.stop_at)
     elif wish.lease is not None:
         args["duration"] = wish.lease // timedelta(milliseconds=1)
     where = {
@@ -100,7 +100,7 @@ def to_command(wish: Wish, *, command_id: str = "", response_requested: str | No
 
 def command_of(action: Action) -> Command:
     """The command that asks for what this action does; its id is the action's."""
-    seconds, ends_at = action.result.get("lease_seconds"), action.result.get("ends_at")
+    seconds, stop_at = action.result.get("lease_seconds"), action.result.get("stop_at")
     wish = Wish(
         action.verb,
         action.target,
@@ -110,7 +110,7 @@ def command_of(action: Action) -> Command:
         tuple(action.result.get("accept_losses", ())),
         action.instance if verb(action.verb).role == "source" else "",
         None if seconds is None else timedelta(seconds=float(seconds)),
-        datetime.fromisoformat(ends_at) if ends_at else None,
+        datetime.fromisoformat(stop_at) if stop_at else None,
     )
     return to_command(wish, command_id=action.action_id, response_requested="complete")
 

@@ -38,7 +38,7 @@ def test_only_what_is_in_force_is_ok(state: ActionState) -> None:
 def test_what_is_over_is_not_called_processing(state: ActionState) -> None:
     processing = response_of(replace(ACTION, state=state), "c-1").status is Status.PROCESSING
     assert processing == (state in {*ACTIVE, ActionState.AWAITING_APPROVAL, ActionState.EXPIRED})
-    assert not FOLLOWS[state] <= set() or not processing
+    assert FOLLOWS[state] or not processing
 
 
 def test_one_waits_for_what_the_engine_moves_and_for_no_person() -> None:
@@ -68,3 +68,8 @@ def test_the_results_carry_evidence_losses_and_the_end() -> None:
     assert ours["evidence"] == read
     assert (ours["losses"], ours["changed"], ours["lease_until"]) == (["mode"], True, 1_793_534_400_000)
     assert (ours["command_id"], ours["action_id"]) == ("c-1", "act-1")
+
+
+def test_what_is_not_known_yet_is_left_out() -> None:
+    ours = response_of(ACTION, "c-1").results["x-nightdesk"]
+    assert set(ours) == {"command_id", "action_id", "verb", "state", "losses"}

@@ -25,11 +25,15 @@ _USUAL: dict[TargetKind, st.SearchStrategy[str]] = {
     TargetKind.FILE: _SHA256 | st.text("0123456789abcdef", min_size=32, max_size=32),
     TargetKind.ADDRESS: st.ip_addresses().map(str),
     TargetKind.DOMAIN: st.sampled_from(["bad.example.com", "böse.example.com", "a b.example.com"]),
-    TargetKind.URL: st.sampled_from(["https://bad.example.com/a?b=c", "https://böse.example.com/", "bad.example.com/a"]),
+    TargetKind.URL: st.sampled_from(
+        ["https://bad.example.com/a?b=c", "https://böse.example.com/", "bad.example.com/a"]
+    ),
     TargetKind.SENDER: st.sampled_from(["eve@bad.example.com", "ève@bad.example.com", "bad.example.com"]),
     TargetKind.ARTIFACT: _SHA256 | st.sampled_from(["https://bad.example.com/a", "some artifact"]),
 }
-_VALUES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8")) | st.lists(_TEXT)
+_VALUES = (
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8")) | st.lists(_TEXT)
+)
 
 
 @st.composite
@@ -76,7 +80,9 @@ def test_a_wish_said_as_a_command_is_the_same_wish(wish: Wish) -> None:
 def test_every_verb_is_said_in_its_own_pair(name: str) -> None:
     values = {TargetKind.ADDRESS: "203.0.113.7", TargetKind.FILE: "ab" * 32, TargetKind.URL: "https://bad.example.com"}
     values |= {TargetKind.SENDER: "eve@bad.example.com", TargetKind.INDICATOR: "domain:bad.example.com"}
-    value = values.get(VERBS[name].target, "some.example.com" if VERBS[name].target is not TargetKind.ARTIFACT else "ab" * 16)
+    value = values.get(
+        VERBS[name].target, "some.example.com" if VERBS[name].target is not TargetKind.ARTIFACT else "ab" * 16
+    )
     if VERBS[name].target is TargetKind.ARTIFACT:
         value = f"md5:{value}"
     command = to_command(Wish(name, Target(VERBS[name].target, value)))
@@ -115,7 +121,9 @@ def test_stop_process_ends_it_unless_it_is_told_to_be_suspended() -> None:
     assert told.verb == "process.suspend"
 
 
-@pytest.mark.parametrize("pair", [pair for pair, verbs in PAIRS.items() if len(verbs) > 1 and pair != ("stop", "process")])
+@pytest.mark.parametrize(
+    "pair", [pair for pair, verbs in PAIRS.items() if len(verbs) > 1 and pair != ("stop", "process")]
+)
 def test_a_pair_of_several_verbs_is_never_guessed(pair: tuple[str, str]) -> None:
     with pytest.raises(MappingError, match="say which") as caught:
         _wish(pair[0], {pair[1]: {"uid": "x"}}, actuator={"x-nightdesk": {"connector": "siem"}})
@@ -133,7 +141,7 @@ _MS = milliseconds(NOW)
 
 
 @pytest.mark.parametrize(
-    ("args", "lease", "ends_at"),
+    ("args", "lease", "stop_at"),
     [
         ({"duration": 60_000}, timedelta(minutes=1), None),
         ({"stop_time": _MS + 60_000}, None, NOW + timedelta(minutes=1)),
@@ -143,10 +151,10 @@ _MS = milliseconds(NOW)
     ],
 )
 def test_an_end_is_a_length_or_a_moment(
-    args: dict[str, int], lease: timedelta | None, ends_at: datetime | None
+    args: dict[str, int], lease: timedelta | None, stop_at: datetime | None
 ) -> None:
     wish = _wish("contain", DEVICE, args=args)
-    assert (wish.lease, wish.ends_at) == (lease, ends_at)
+    assert (wish.lease, wish.stop_at) == (lease, stop_at)
 
 
 @pytest.mark.parametrize(
