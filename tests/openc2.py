@@ -32,6 +32,7 @@ TOKENS: Mapping[str, str] = {
 }
 _DEVICES = (
     *(StoryDevice(f"dev-{n}", f"WS-000{n}", (f"192.0.2.{n}",)) for n in (1, 2, 3)),
+    StoryDevice("dev-8", "JUMP-01", ("192.0.2.8",)),
     StoryDevice("dev-9", "DC-01", ("192.0.2.9",)),
 )
 

@@ -263,12 +263,21 @@ def test_law_10_what_nobody_may_do_alone_waits_for_a_second_person(at: Desk) -> 
     assert (sent.status, sent.ours["state"]) == (102, "awaiting_approval")
 
 
-def test_law_10_a_command_goes_past_the_guards_like_every_action(at: Desk) -> None:
-    sent = at.send("contain", {"device": {"hostname": "dc-01"}}, "ann", command_id="c-1")
-    assert sent.status == 102
+@pytest.mark.parametrize(
+    ("host", "status", "state", "said"),
+    [
+        ("dc-01", 403, "cancelled", "refused by never-touch"),
+        ("jump-01", 102, "awaiting_approval", "nightdesk approve"),
+    ],
+)
+def test_law_10_a_person_s_command_goes_past_the_guards_like_every_action(
+    at: Desk, host: str, status: int, state: str, said: str
+) -> None:
+    assert at.send("contain", {"device": {"hostname": host}}, "ann", command_id="c-1").status == 102
     at.work(5)
-    asked = at.state("c-1")
-    assert (asked.status, asked.ours["state"], at.orders()) == (102, "awaiting_approval", 0)
+    told = at.state("c-1")
+    assert (told.status, told.ours["state"], at.orders()) == (status, state, 0)
+    assert said in told.text
 
 
 @pytest.mark.parametrize(("who", "said"), [("vera", "may only query"), ("feed", "delivers the alerts of edr")])
