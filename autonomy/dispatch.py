@@ -15,7 +15,7 @@ from nightdesk.autonomy.admission import Counsel, Dispatching, Guard, acts_alone
 from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.clocks import BEHIND, told_end
 from nightdesk.autonomy.leaving import KeptInError, bound_for, leave
-from nightdesk.autonomy.ledger import Ledger, lost_requests
+from nightdesk.autonomy.ledger import Ledger, lease_end, lost_requests
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, wish_of
 from nightdesk.autonomy.surroundings import Lookout, Surroundings
@@ -155,8 +155,7 @@ class Dispatch:
         # A repeated request may be answered with "already so" because the lost one worked: then it is ours.
         changed = by_us and (action.changed is not False or lost_requests(action) > 1)
         now = self._ledger.clock()
-        seconds = action.result.get("lease_seconds")
-        until = now + timedelta(seconds=float(seconds)) if changed and seconds is not None else None
+        until = lease_end(action, now) if changed else None
         end = told_end(action, reading.state, clock) if changed else ""
         if changed and end and until is None:
             until = datetime.fromisoformat(end) + BEHIND

@@ -5,7 +5,7 @@ person has agreed to as the second is not asked about once more; what a rule say
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.admission import Dispatching, Doubt, Guard, acts_alone, contains
@@ -42,6 +42,7 @@ def standing_guards(policies: Mapping[str, Policy]) -> tuple[Guard, ...]:
 
     return (
         never_touch,
+        in_time,
         protected_set,
         known_asset,
         one_asset,
@@ -56,6 +57,14 @@ def standing_guards(policies: Mapping[str, Policy]) -> tuple[Guard, ...]:
         permissible,
         marking_told,
     )
+
+
+def in_time(dispatching: Dispatching) -> Check:
+    """What was to end at a moment does not begin after it: an approval may come too late."""
+    stop_at = dispatching.action.result.get("stop_at")
+    over = stop_at is not None and dispatching.now >= datetime.fromisoformat(str(stop_at))
+    value = f"{dispatching.action.target.key}: {'its time is over' if over else 'in time'}"
+    return Check("stop-time", not over, value, str(stop_at or "no end"))
 
 
 def protected_set(dispatching: Dispatching) -> Check:

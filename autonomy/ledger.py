@@ -1,14 +1,14 @@
 """The journal as the engine sees it: moves stamped with the clock, and which actions stand in each other's way."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState, Journal
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.verbs import verb
 
-__all__ = ["ENGINE", "IN_FORCE", "Attention", "Ledger", "age", "family_of", "lost_requests", "same_wish"]
+__all__ = ["ENGINE", "IN_FORCE", "Attention", "Ledger", "age", "family_of", "lease_end", "lost_requests", "same_wish"]
 
 Attention = Callable[[Action, str], None]
 """Called when a person has to look: the action and a sentence."""
@@ -38,6 +38,14 @@ def age(action: Action) -> tuple[int, datetime, str]:
 def lost_requests(action: Action) -> int:
     """Requests that went out and of which nobody knows that they did nothing."""
     return int(action.result.get("attempts", 0)) - int(action.result.get("not_done", 0))
+
+
+def lease_end(action: Action, effective_at: datetime) -> datetime | None:
+    """When it ends by itself: at the moment that was asked for, else so long after the effect; None: never."""
+    moment, seconds = action.result.get("stop_at"), action.result.get("lease_seconds")
+    if moment is not None:
+        return datetime.fromisoformat(str(moment))
+    return None if seconds is None else effective_at + timedelta(seconds=float(seconds))
 
 
 class Ledger:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +20,7 @@ __all__ = ["Approval", "Proposals", "idempotency_key"]
 
 _S = ActionState
 _WAITING = frozenset({_S.PROPOSED, _S.AWAITING_APPROVAL, _S.APPROVED})
-_CARRIED = ("lease_seconds", "accept_losses", "rules")
+_CARRIED = ("lease_seconds", "stop_at", "accept_losses", "rules")
 """What of a wish's ``result`` is about the wish and not about its way."""
 _UNDER_WAY = _WAITING | {_S.REQUESTED, _S.ACCEPTED, _S.PENDING}
 
@@ -71,16 +71,19 @@ class Proposals:
         parameters: Mapping[str, Any] | None = None,
         reason: str = "",
         lease: timedelta | None = None,
+        stop_at: datetime | None = None,
         source_instance: str = "",
         accept_losses: Sequence[str] = (),
         rules: Sequence[str] = (),
     ) -> Action:
         """Journals a wish, or returns the action that stands for the same wish of the same case already.
 
+        ``lease`` counts from the effect; ``stop_at`` is a moment, after which nothing goes out any more.
         One whose target could mean many things is journalled as *rejected*, with the reason: seen, and never sent.
         """
         wanted = verb(name)
         given = dict(parameters or {})
+        lease = lease if stop_at is None else stop_at - self._ledger.clock()
         _check(tenant, wanted, target, given, requested_by, lease)
         allowed = _allowed(Approval(approval), wanted)
         if allowed is Approval.POLICY and lease is None and _contains(wanted):
@@ -94,6 +97,8 @@ class Proposals:
         result: dict[str, Any] = {}
         if lease is not None:
             result["lease_seconds"] = lease.total_seconds()
+        if stop_at is not None:
+            result["stop_at"] = stop_at.isoformat()
         if accept_losses:
             result["accept_losses"] = sorted(accept_losses)
         if rules:
@@ -172,6 +177,7 @@ class Proposals:
         kept = {name: action.result[name] for name in _CARRIED if name in action.result}
         if action.lease_until is not None:
             kept["lease_seconds"] = max(0.0, (action.lease_until - now).total_seconds())
+            kept |= {"stop_at": action.lease_until.isoformat()} if "stop_at" in kept else {}
         copy = replace(
             action,
             action_id=f"act-{key[:32]}",

@@ -4,7 +4,7 @@ import hashlib
 from datetime import timedelta
 
 from nightdesk.autonomy.actions import Action, ActionState
-from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, same_wish
+from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, lease_end, same_wish
 from nightdesk.autonomy.ownership import decider, instead_of_undo, nothing_to_do
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import (
@@ -193,9 +193,7 @@ class Reversal:
     def _hand_over(self, action: Action, wish: Action) -> Action:
         """Another wish keeps the state; if it wants the same, it takes over what we owe: lease and undo."""
         if same_wish(wish, action) and wish.state is _S.EFFECTIVE and not wish.changed:
-            seconds = wish.result.get("lease_seconds")
-            start = wish.effective_at or self._ledger.clock()
-            until = start + timedelta(seconds=float(seconds)) if seconds is not None else None
+            until = lease_end(wish, wish.effective_at or self._ledger.clock())
             self._ledger.move(
                 wish,
                 _S.LEASED if until else _S.EFFECTIVE,

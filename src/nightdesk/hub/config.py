@@ -22,6 +22,7 @@ from nightdesk.hub.change_windows import read_maintenance, read_windows
 from nightdesk.hub.config_file import HubConfig, InstanceConfig, Role, TenantConfig
 from nightdesk.hub.inventory import read_inventory
 from nightdesk.hub.limits import read_limits
+from nightdesk.hub.openc2.limits import OpenC2Config
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.routes import Route
 from nightdesk.hub.shared import bundled, read_shared
@@ -104,6 +105,7 @@ class HubSettings:
     shared: Shared = field(default_factory=bundled)
     """What many unrelated parties are behind."""
     brakes: BrakeBounds = field(default_factory=BrakeBounds)
+    openc2: OpenC2Config = field(default_factory=OpenC2Config)
 
 
 def config_schema() -> dict[str, Any]:
@@ -143,6 +145,7 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
         playbooks=None if config.playbooks is None else path.resolve().parent / config.playbooks,
         shared=shared,
         brakes=config.brakes,
+        openc2=config.openc2,
     )
 
 

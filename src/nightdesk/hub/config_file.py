@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightdesk.hub.approvals.settings import ApprovalsConfig
 from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.change_windows import MaintenanceConfig, WindowConfig
+from nightdesk.hub.openc2.limits import OpenC2Config
 from nightdesk.hub.routes import RouteConfig
 from nightdesk.hub.witness_config import WitnessConfig
 from nightdesk.sdk.manifest import Audience
@@ -89,4 +90,5 @@ class HubConfig(_Strict):
     playbooks: str | None = None
     shared: str | None = None
     brakes: BrakeBounds = BrakeBounds()
+    openc2: OpenC2Config = OpenC2Config()
     tenants: Annotated[dict[str, TenantConfig], Field(min_length=1)]

@@ -26,6 +26,7 @@ from nightdesk.hub.feeds import Feed
 from nightdesk.hub.hearing import Hearing
 from nightdesk.hub.lookout import HubLookout, plain_policy
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
+from nightdesk.hub.openc2.consumer import Consumer
 from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.playbooks.service import Playbooks, library_of
 from nightdesk.hub.registry import Registry
@@ -110,6 +111,7 @@ class Hub:
         )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
         self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
+        self.openc2 = Consumer(settings, store, clock, self._attention)
         hearing = Hearing(store, self.bindings, clock)
         self.witness = Witness(
             settings,

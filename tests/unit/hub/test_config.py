@@ -10,6 +10,7 @@ from nightdesk.autonomy.guardrails import AssetFacts
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.hub.config import config_schema, load_config
+from nightdesk.hub.openc2.limits import OpenC2Config
 from nightdesk.sdk.errors import ConfigError
 
 
@@ -105,10 +106,22 @@ def test_a_slug_that_is_no_slug_is_refused(config: Path) -> None:
     assert "slug" in _said(config)
 
 
+def test_the_limits_of_openc2_are_read_and_checked(config: Path) -> None:
+    assert load_config(config, REGISTRY).openc2 == OpenC2Config()
+    document = yaml.safe_load(config.read_text(encoding="utf-8"))
+    config.write_text(yaml.safe_dump({**document, "openc2": {"wait_seconds": 2.5, "commands_per_minute": 7}}))
+    read = load_config(config, REGISTRY).openc2
+    assert (read.wait, read.commands_per_minute) == (timedelta(seconds=2.5), 7)
+    config.write_text(yaml.safe_dump({**document, "openc2": {"wait_seconds": 3600}}))
+    assert "openc2.wait_seconds" in _said(config)
+
+
 def test_the_schema_describes_what_is_accepted() -> None:
     schema = config_schema()
     assert schema["additionalProperties"] is False
-    assert {"store", "http", "network", "playbooks", "shared", "brakes", "tenants"} == set(schema["properties"])
+    assert {"store", "http", "network", "openc2", "playbooks", "shared", "brakes", "tenants"} == set(
+        schema["properties"]
+    )
 
 
 def test_a_folder_of_playbooks_is_there_and_is_beside_the_file(config: Path) -> None:

@@ -5,7 +5,7 @@ import secrets
 from fastapi import FastAPI
 
 from nightdesk import __version__
-from nightdesk.hub.api import approvals, health, hec, ingest, metrics, playbooks, problems, switches
+from nightdesk.hub.api import approvals, health, hec, ingest, metrics, openc2, playbooks, problems, switches
 from nightdesk.hub.api.auth import Sessions
 from nightdesk.hub.api.view import HubView
 from nightdesk.hub.console import approving, views
@@ -31,6 +31,7 @@ def create_app(hub: HubView, *, session_key: bytes | None = None, open_metrics: 
     problems.install(app)
     app.include_router(ingest.router(hub))
     app.include_router(hec.router(hub))
+    app.include_router(openc2.router(hub))
     app.include_router(health.router(hub))
     app.include_router(switches.router(hub))
     app.include_router(playbooks.router(hub))

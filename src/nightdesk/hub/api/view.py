@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from nightdesk.autonomy.switches import Switch
 from nightdesk.hub.approvals.desk import Desk
@@ -11,11 +11,14 @@ from nightdesk.hub.playbooks.service import Playbooks
 from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Clock
 
+if TYPE_CHECKING:
+    from nightdesk.hub.openc2.consumer import Consumer
+
 __all__ = ["HubView", "Principal", "Receiver", "Role"]
 
 
 class Role(StrEnum):
-    """What a credential may do; ``service`` only delivers alerts and reads metrics, the others look at the console."""
+    """What a credential may do; ``service`` delivers alerts, reads metrics and proposes, the others see the console."""
 
     VIEWER = "viewer"
     ANALYST = "analyst"
@@ -66,6 +69,11 @@ class HubView(Protocol):
     @property
     def playbooks(self) -> Playbooks:
         """The runs of every tenant."""
+        ...
+
+    @property
+    def openc2(self) -> "Consumer":
+        """Who takes OpenC2 commands."""
         ...
 
     def receiver(self, tenant: str, instance: str) -> tuple[object, str, str] | None:

@@ -93,10 +93,12 @@ def _show(
             typer.echo(bundle_bytes(scope, sent(objects, raw)).decode())
             return
     if as_json:
+        from nightdesk.autonomy.openc2.wishes import command_of
+
         verified = {one.action_id: verified_level(one) for one in page.actions}
         emit({
             "case": page.case, "decisions": page.decisions, "actions": page.actions, "verified": verified,
-            "journal": page.journal,
+            "journal": page.journal, "openc2": {one.action_id: command_of(one).to_json() for one in page.actions},
         })  # fmt: skip
         return
     case = page.case
@@ -168,6 +170,7 @@ def act(
     parameters: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, may be repeated.")] = None,
     lease: Annotated[float, typer.Option("--lease", min=0, help="Minutes after which it is taken back; 0: never.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; reach nobody.")] = False,
+    openc2: Annotated[bool, typer.Option("--openc2", help="Do nothing; print the OpenC2 command for it.")] = False,
     wait: Wait = 60.0,
     config: ConfigFile = _DEFAULT,
     as_json: Json = False,
@@ -178,6 +181,13 @@ def act(
     from nightdesk.sdk.targets import Target
 
     given = dict(text.partition("=")[::2] for text in parameters or [])
+    if openc2:
+        from nightdesk.autonomy.openc2.wishes import Wish, to_command
+
+        with troubles(as_json):
+            wish = Wish(verb, Target.parse(target), given, case_id, reason, connector=source)
+            emit(to_command(wish).to_json())
+        return
     if dry_run:
         plan_one(
             config,

@@ -64,6 +64,7 @@ class StageHub:
     absent: frozenset[str] = frozenset()
     woken: int = 0
     approvals: Any = None
+    openc2: Any = None  # nothing here is commanded
 
     @property
     def playbooks(self) -> Playbooks:
