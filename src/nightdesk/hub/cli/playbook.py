@@ -134,7 +134,7 @@ def _show(name: Name, config: Own = None, as_json: Json = False) -> None:
         typer.echo(_line(line.depth, line.kind, line.name, line.when, line.text))
         for order in line.orders:
             verb = order.verb
-            leased = f", for {order.lease}" if order.lease else ""
+            leased = f", for {order.lease.total_seconds() / 3600:g} h" if order.lease else ""
             back = f"taken back by {verb.inverse}" if verb.inverse else f"not taken back: {verb.no_inverse}"
             typer.echo(
                 f"{'  ' * (line.depth + 3)}{verb.name} {visible(order.value)}{leased} (R{int(verb.risk)}; {back})"

@@ -132,7 +132,7 @@ def _missing(kind: str, description: str, found: list[str]) -> str:
     about = f" ({description})" if description else ""
     if found:
         return f"the case names {len(found)} of the kind {kind}: {', '.join(found[:5])}; say which{about}"
-    return f"needs a {kind}{about}: give NAME=VALUE"
+    return f"needs a {kind}{about}: give it with --var NAME=VALUE"
 
 
 def _no_target(kind: str, value: str) -> str:
