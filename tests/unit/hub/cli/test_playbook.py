@@ -65,7 +65,7 @@ def test_the_bundled_ones_are_listed_and_drawn() -> None:
     assert {row["name"] for row in rows} >= {"ransomware-host", "phishing"}
     drawn = run_cli("playbook", "show", "beaconing-host").stdout
     assert "- Keep evidence, tell people (parallel): side by side" in drawn
-    assert "host.isolate __host__:value, for 1 day, 0:00:00 (R2; taken back by host.release)" in drawn
+    assert "host.isolate __host__:value, for 24 h (R2; taken back by host.release)" in drawn
     assert json.loads(run_cli("playbook", "show", "beaconing-host", "--json").stdout)["outlook"]
     assert run_cli("playbook", "show", "nothing").exit_code == 1
 

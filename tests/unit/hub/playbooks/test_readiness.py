@@ -55,7 +55,7 @@ def test_several_answers_are_no_answer() -> None:
     assert _problems(_case("ws-1", "ws-2")) == {
         "__host__": "the case names 2 of the kind host: ws-1, ws-2; say which (the host)"
     }
-    assert _problems(None) == {"__host__": "needs a host (the host): give NAME=VALUE"}
+    assert _problems(None) == {"__host__": "needs a host (the host): give it with --var NAME=VALUE"}
 
 
 def test_every_wrong_input_is_told_at_once() -> None:
