@@ -1,4 +1,4 @@
-"""Laws 4 and 6 against a real CrowdSec: a leased block, a killed hub, a restart after the lease: unblocked, read back."""
+"""Laws 4 and 6 at a real CrowdSec: a leased block, a killed hub, a restart after the lease: unblocked, read back."""
 
 import json
 import os
