@@ -4,14 +4,15 @@ Where the vendor names who or what made the last change (``changed_by``, ``chang
 reading), a change that came after ours is left alone; elsewhere a later equal change by somebody else looks like ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.ledger import IN_FORCE, age, lost_requests, same_wish
 from nightdesk.sdk.ports import Effect, Reading
 from nightdesk.sdk.verbs import verb
 
-__all__ = ["decider", "instead_of_undo", "nothing_to_do"]
+__all__ = ["decider", "differs", "ended_by", "instead_of_undo", "nothing_to_do", "successor"]
 
 _S = ActionState
 _WANTED = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED}
@@ -40,6 +41,28 @@ def _decides(wish: Action, action: Action) -> bool:
         and action.effective_at is not None
         and wish.effective_at > action.effective_at
     )
+
+
+def successor(action: Action, rivals: Sequence[Action]) -> Action | None:
+    """The wish that came next after this one and still stands; what it found was our doing."""
+    newer = [other for other in rivals if age(other) > age(action) and other.state in _WANTED]
+    return newer[0] if newer else None
+
+
+def ended_by(wish: Action, action: Action, rivals: Sequence[Action]) -> bool:
+    """Whether that newer, other wish ended our effect, and nobody older wants it still."""
+    if same_wish(wish, action) or age(wish) < age(action) or not _decides(wish, action):
+        return False
+    return not any(
+        age(other) < age(wish) and other.state in IN_FORCE and same_wish(other, action) for other in rivals
+    )
+
+
+def differs(wish: Action, before: Mapping[str, Any]) -> bool:
+    """Whether the wish changes anything about a target that is as ``before``: the opposite of a verb is its before."""
+    if verb(wish.verb).inverse != wish.verb:
+        return False
+    return any(before.get(name) != value for name, value in wish.parameters.items() if name in before)
 
 
 def nothing_to_do(action: Action, now: Reading) -> str:

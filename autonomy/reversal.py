@@ -1,11 +1,12 @@
 """Taking an action back: asked of the connector that acted, verified by read-back, and only what we did ourselves."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import timedelta
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, same_wish
-from nightdesk.autonomy.ownership import decider, instead_of_undo, nothing_to_do
+from nightdesk.autonomy.ownership import decider, differs, ended_by, instead_of_undo, nothing_to_do, successor
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import (
     DEFINITE,
@@ -42,10 +43,15 @@ class Reversal:
         self._ours: set[str] = set()
 
     def request(self, action: Action, *, actor: str, reason: str) -> Action:
-        """Journals the undo. What is undone, being undone, or was so before us, stays as it is."""
-        if action.state in {_S.UNDONE, _S.UNDO_REQUESTED} or (action.state in _UNDOABLE and action.changed is False):
+        """Journals the undo; what is undone or being undone stays as it is.
+
+        A wish for what was so before us is over as well, or it would keep the target so when nobody wants it any more.
+        """
+        if action.state in {_S.UNDONE, _S.UNDO_REQUESTED}:
             return action
         wanted = verb(action.verb)
+        if not wanted.inverse and action.state in _UNDOABLE and action.changed is False:
+            return action
         if not wanted.inverse:
             raise UnsupportedError(f"{action.verb} cannot be undone: {wanted.no_inverse}")
         if action.state not in _UNDOABLE:
@@ -65,6 +71,8 @@ class Reversal:
 
     async def advance(self, action: Action) -> Action:
         """Undo requested: look, ask, read back."""
+        if action.changed is False:
+            return self._done(action, "it was so before us: left as it is")
         sent = int(action.result.get("undo_attempts", 0))
         if not sent:
             # What another connector does to the target holds nothing up at this one: after a swap both may act.
@@ -76,7 +84,7 @@ class Reversal:
                 return action  # the newer one settles first; this one then sees what it left
             wish = decider(action, rivals)
             if wish is not None:
-                return self._hand_over(action, wish)
+                return self._hand_over(action, wish, rivals)
         if not self._pace.is_due(action):
             return action
         return await (self._follow(action) if sent else self._begin(action))
@@ -190,24 +198,43 @@ class Reversal:
         waited = self._ledger.clock() - action.updated_at >= timedelta(seconds=self._limits.takeover)
         return action.action_id in self._ours or waited
 
-    def _hand_over(self, action: Action, wish: Action) -> Action:
-        """Another wish keeps the state; if it wants the same, it takes over what we owe: lease and undo."""
-        if same_wish(wish, action) and wish.state is _S.EFFECTIVE and not wish.changed:
-            seconds = wish.result.get("lease_seconds")
-            start = wish.effective_at or self._ledger.clock()
-            until = start + timedelta(seconds=float(seconds)) if seconds is not None else None
+    def _hand_over(self, action: Action, wish: Action, rivals: Sequence[Action]) -> Action:
+        """Another wish keeps the state. Who came next owes what we owed, so that no later undo brings our effect back.
+
+        The moves of another wish come first: after a crash between them this one finds them made.
+        """
+        heir = successor(action, rivals) or wish
+        if heir.state in IN_FORCE and same_wish(heir, action) and heir.changed is False:
+            self._take_over(heir, action)
+        elif heir.state in IN_FORCE and heir.changed and ended_by(heir, action, rivals):
+            # Without us the target had been as we found it: that is what its undo gives back.
             self._ledger.move(
-                wish,
-                _S.LEASED if until else _S.EFFECTIVE,
-                f"takes over from {action.action_id}",
-                result={"state": action.result.get("state", {})},
-                changed=True,
+                heir,
+                heir.state,
+                f"what it ended, {action.action_id}, is undone",
+                changed=differs(heir, action.pre_state),
                 pre_state=action.pre_state,
-                instance=action.instance,
-                native_id=action.native_id,
-                lease_until=until,
             )
         return self._done(action, f"left as it is: {wish.action_id}, generation {wish.generation}, decides now")
+
+    def _take_over(self, wish: Action, action: Action) -> None:
+        """It wants the same: our lease and undo are its own now, for as long as it was asked for."""
+        seconds = wish.result.get("lease_seconds")
+        start = wish.effective_at or self._ledger.clock()
+        until = wish.lease_until
+        if until is None and seconds is not None:
+            until = start + timedelta(seconds=float(seconds))
+        self._ledger.move(
+            wish,
+            _S.LEASED if until and wish.state is _S.EFFECTIVE else wish.state,
+            f"takes over from {action.action_id}",
+            result={"state": action.result.get("state", {})},
+            changed=True,
+            pre_state=action.pre_state,
+            instance=action.instance,
+            native_id=action.native_id,
+            lease_until=until,
+        )
 
     def _done(self, action: Action, note: str) -> Action:
         self._ours.discard(action.action_id)

@@ -12,6 +12,7 @@ from tests.schedules.slots import Event, Slot
 from tests.schedules.world import Wish, World
 
 from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState
+from nightdesk.sdk.manifest import Manifest
 
 __all__ = ["Verdict", "judge"]
 
@@ -133,12 +134,29 @@ def _is_protected(world: World, action: Action) -> bool:
 
 
 def _warranted(world: World, action: Action) -> bool:
-    plans = [
-        plan
+    """A fault of that vendor, a verb that it does not have, or something that is gone for good."""
+    if any(
+        plan.hits
         for (tenant, instance), plan in world.plans.items()
         if tenant == action.tenant and action.instance in {"", instance}
-    ]
-    return any(plan.hits for plan in plans)
+    ):
+        return True
+    if any(_is_beyond(instance.manifest, action) for instance in world.instances(action.tenant, action.instance)):
+        return True
+    slot = world.slot_of(action.tenant, action.instance, action)
+    return slot is not None and slot.truth.one_way and bool(slot.events)
+
+
+def _is_beyond(vendor: Manifest, action: Action) -> bool:
+    """Whether the manifest says no: the verb, a parameter, an end, or doing it without a person."""
+    if action.verb not in vendor.verbs:
+        return True
+    declared = vendor.action(action.verb)
+    undoable = declared.inverse and not declared.irreversible and not declared.accept_only
+    alone = action.result.get("lease_seconds") is not None or action.approval == "policy"
+    return bool(set(action.parameters) - set(declared.parameters) or (not undoable and alone)) or bool(
+        declared.irreversible and action.state is _S.UNDO_FAILED
+    )
 
 
 def _over(world: World, wish: Wish, action: Action, now: datetime) -> bool:
@@ -258,6 +276,8 @@ def _right(slot: Slot, standing: Sequence[tuple[Action, Wish]]) -> set[bool]:
         return {True, False}  # both were on their way: who came last is the vendor's business
     without = _right_before(slot, theirs)
     if not standing:
+        if last.flip and any(one.by and one.flip and one.on is last.on and one.at < last.at for one in slot.events):
+            return {True, False}  # ours, then theirs, of the same kind: no vendor here says whose it is
         # What somebody else made as it was already looks like ours where the vendor names nobody.
         return {last.on} if last.flip else {last.on, *without}
     action, wish = standing[-1]

@@ -4,6 +4,7 @@ import logging
 import shutil
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -107,10 +108,15 @@ def _tell(story: Story, store: Store, *, blows_at: int = 0) -> tuple[World, Verd
         for table in (action_journal, action, counter):
             conn.execute(table.delete())
     world = World(story, store, blows_at=blows_at)
-    world.tell()
-    first = judge(world, last=False)
-    world.again()
-    found = judge(world, last=True)
+    first = found = Verdict()
+    try:
+        world.tell()
+        first = judge(world, last=False)
+        world.again()
+        found = judge(world, last=True)
+    except Exception as error:  # noqa: BLE001  # whatever breaks belongs to this story, and the next one is told
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        world.told.wrong.append(f"it broke with {type(error).__name__} at {where.name}:{where.lineno}: {error}")
     wrong = [
         *world.told.wrong,
         *world.wires.wrong,

@@ -12,7 +12,7 @@ __all__ = ["Step", "Story", "TenantPlan", "make"]
 _PEOPLE = ("ann", "bob", "carol")
 _HTTP = ("rate_limited", "server_error", "lost_reply", "truncated_body", "not_json", "redirect", "expired_token",
          "missing_scope", "slow", "partial_answer", "drifted_field")  # fmt: skip
-_MEANING = ("offline_host", "accepted_then_failed", "late_effect", "out_of_order", "clock_skew")
+_MEANING = ("offline_host", "accepted_then_failed", "late_effect", "out_of_order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,10 @@ class _Told:
         self._most = dice.choice((1, 2, 2, 3, 3, 4, 5, 6))
 
     def tell(self, length: int) -> None:
+        for tenant in self._tenants:
+            if self._dice.random() < 0.1:  # a clock that is wrong is so from the beginning, and stays so
+                instance, skew = self._dice.choice(sorted(tenant.instances())), self._dice.choice((-90, -5, 5, 90, 900))
+                self._add("fault", tenant.slug, instance=instance, what="clock_skew", options={"seconds": skew})
         self._wish()
         tellers = (
             (self._wish, 5), (self._undo, 5), (self._undo_case, 1), (self._answer, 4), (self._cancel, 1),
@@ -203,7 +207,6 @@ class _Told:
             "server_error": {"status": dice.choice((500, 502, 503))},
             "slow": {"seconds": dice.choice((0.5, 10, 45, 200))},
             "late_effect": {"seconds": dice.choice((3, 40, 400, 2500))},
-            "clock_skew": {"seconds": dice.choice((-90, -5, 5, 90, 900))},
             "drifted_field": {"field": dice.choice(("status", "id", "severity")), "to": "moved"},
         }
         if kind in options:

@@ -5,9 +5,11 @@ that a fault plan can delay, fail or reorder; lists change at once.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from nightdesk.connectors.microsoft_defender_xdr.wire import RefusedError
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing import Simulator, StoryAccount, StoryAlert, StoryDevice
 from nightdesk.sdk.testing.story import StoryProcess
@@ -221,6 +223,8 @@ class Truth:
     @property
     def others_can(self) -> bool:
         """Whether the story knows what somebody else does here."""
+        if self.thing.family == "file.quarantine":  # the others keep books on files that only their agents write
+            return self.vendor == "paloalto_cortex_xdr"
         return bool(FAMILIES[self.thing.family].off) or self.vendor == "crowdsec"
 
     def by_somebody_else(self, *, on: bool) -> None:
@@ -229,10 +233,17 @@ class Truth:
         if self.vendor == "crowdsec":
             simulator: Any = self.simulator
             if on:
-                simulator.ban(self.thing.name, duration="8000h")
+                with suppress(IndexError):  # the plan lets it fail: nothing is banned
+                    simulator.ban(self.thing.name, duration="8000h")
             else:
                 for ban in simulator.banned(self.thing.name):
                     simulator._decisions.end(ban)
+            return
+        if self.vendor == "microsoft_defender_xdr":
+            path, body = _DEFENDER[family.verb, on]
+            with suppress(RefusedError):  # one is under way already: then that is what they see
+                actions: Any = self.simulator
+                actions.actions.ask(self._device.device_id, path, {"Comment": "by hand", **body}, "admin@example.com")
             return
         kind: Any = family.on if on else family.off
         if self._on_device:
@@ -265,6 +276,13 @@ class Truth:
         return True
 
 
+_DEFENDER: Mapping[tuple[str, bool], tuple[str, Mapping[str, str]]] = {
+    ("host.isolate", True): ("isolate", {"IsolationType": "Full"}),
+    ("host.isolate", False): ("unisolate", {}),
+    ("host.restrict_execution", True): ("restrictCodeExecution", {}),
+    ("host.restrict_execution", False): ("unrestrictCodeExecution", {}),
+}
+"""Its portal shows and asks for actions, and so does somebody else."""
 _LISTS: Mapping[tuple[str, str], Callable[[Any, str], bool]] = {
     ("crowdstrike_falcon", "hash.block"): lambda simulator, name: any(
         row["value"] == name and row["action"] == "prevent" and not row["deleted"]

@@ -14,6 +14,7 @@ from tests.schedules.fuse import Fuse
 from nightdesk.hub.bindings import Bindings
 from nightdesk.sdk.ports import Command, Reading
 from nightdesk.sdk.testing import Simulator
+from nightdesk.sdk.verbs import Risk, verb
 
 __all__ = ["Asked", "Calls", "Line", "Watched", "Wires", "current"]
 
@@ -87,8 +88,10 @@ class Wires(httpx.AsyncBaseTransport):
         self.lines.append(line)
         if asked is None or (asked.tenant, asked.instance) != (host.tenant, host.instance):
             self.wrong.append(f"{asked} talks to {request.url.host}")
-        if asked is not None and kind == "act":
-            self._guard(request, host, line)
+        if asked is not None and asked.command is not None and kind == "act":
+            wanted = verb(asked.command.verb)
+            if wanted.risk >= Risk.R2 and wanted.name == wanted.family:
+                self._guard(request, host, line)
         line.status = "killed before"
         self._fuse.cross(f"{kind}: before a request")
         await asyncio.sleep(self._dice.uniform(_FAST, _SLOW))

@@ -56,7 +56,7 @@ class Command:
     ``native_id`` is the vendor's id of the target (device id of a host and of what is on it, account id, id of an
     alert), resolved by the hub with ``find_asset`` or ``find_account``; the value itself for targets that are their own
     id (hash, address). ``parameters`` hold only names that the verb lists. ``requested_at`` is UTC: a read-back must be
-    later.
+    later. ``undoes``: it takes back an earlier command of ours, and ``pre_state`` is what was so before that one.
     """
 
     tenant: str
@@ -70,6 +70,7 @@ class Command:
     reason: str = ""
     case_id: str = ""
     pre_state: Mapping[str, Any] = field(default_factory=dict)
+    undoes: bool = False
 
     def only(self, *known: str) -> None:
         """Raises UnsupportedError for a parameter that is none of these: law 8, nothing is dropped in silence."""

@@ -48,7 +48,9 @@ def test_what_was_so_before_us_is_not_undone(world: World) -> None:
     world.edr.by_hand(isolate=True)
     action = world.isolate()
     world.run()
-    assert world.undo(action).state is ActionState.EFFECTIVE
+    undone = world.undo(action)
+    assert undone.state is ActionState.UNDONE
+    assert "so before us" in undone.result["undo"]
     world.run()
     assert world.edr.isolated
     assert world.edr.commands == []
@@ -370,6 +372,70 @@ def test_a_case_without_lease_takes_over_the_duty_to_undo(world: World) -> None:
     assert world.edr.isolated
     world.undo(world.now(second))
     world.run()
+    assert not world.edr.isolated
+
+
+def test_what_a_case_wants_no_more_takes_nothing_over(world: World) -> None:
+    first, second = world.isolate("case-1", lease=HOUR), world.isolate("case-2")
+    world.run()
+    world.undo(second)
+    assert world.now(second).state is ActionState.UNDONE
+    assert world.edr.isolated
+    world.run(3700, step=60)
+    assert world.now(first).state is ActionState.UNDONE
+    assert not world.edr.isolated
+
+
+def test_an_undo_brings_back_no_effect_that_is_undone_itself(world: World) -> None:
+    first = world.isolate("case-1", lease=HOUR)
+    world.run()
+    second = world.isolate("case-2", verb="host.release")
+    world.run()
+    world.undo(first)
+    assert world.now(second).changed is False
+    world.undo(second)
+    world.run(60)
+    assert world.now(second).state is ActionState.UNDONE
+    assert not world.edr.isolated
+    assert world.edr.order_count == 2
+
+
+def test_an_undo_brings_back_what_an_older_case_still_wants(world: World) -> None:
+    world.isolate("case-1")
+    world.run()
+    world.edr.by_hand(isolate=False)
+    second = world.isolate("case-2")
+    world.run()
+    third = world.isolate("case-3", verb="host.release")
+    world.run()
+    world.undo(second)
+    assert world.now(third).changed is True
+    world.undo(third)
+    world.run(60)
+    assert world.edr.isolated
+
+
+def test_who_came_next_owes_the_undo_although_a_third_decides(world: World) -> None:
+    first = world.isolate("case-1")
+    world.run()
+    second = world.isolate("case-2", verb="host.release")
+    world.run()
+    third = world.isolate("case-3")
+    world.run()
+    for action in (first, third, second):
+        world.undo(action)
+        world.run(60)
+    assert not world.edr.isolated
+
+
+def test_a_leased_wish_that_owes_nothing_any_more_ends_quietly(world: World) -> None:
+    first = world.isolate("case-1")
+    world.run()
+    second = world.isolate("case-2", verb="host.release", lease=HOUR)
+    world.run()
+    world.undo(first)
+    world.run(3700, step=60)
+    assert world.now(second).state is ActionState.UNDONE
     assert not world.edr.isolated
 
 
