@@ -92,5 +92,5 @@ class Ledger:
         if action.state is _S.ACCEPTED:
             return not action.result.get("accept_only")
         if action.state is _S.UNDO_REQUESTED:
-            return bool(action.result.get("undo_attempts"))
+            return bool(action.result.get("undo_attempts")) and not action.result.get("undo_shown")
         return action.state in {_S.REQUESTED, _S.PENDING}

@@ -12,7 +12,7 @@ from nightdesk.autonomy.ledger import IN_FORCE, age, lost_requests, same_wish
 from nightdesk.sdk.ports import Effect, Reading
 from nightdesk.sdk.verbs import verb
 
-__all__ = ["decider", "differs", "ended_by", "instead_of_undo", "nothing_to_do", "successor"]
+__all__ = ["decider", "differs", "instead_of_undo", "is_wanted_still", "nothing_to_do", "successor"]
 
 _S = ActionState
 _WANTED = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED}
@@ -44,17 +44,25 @@ def _decides(wish: Action, action: Action) -> bool:
 
 
 def successor(action: Action, rivals: Sequence[Action]) -> Action | None:
-    """The wish that came next after this one and still stands; what it found was our doing."""
-    newer = [other for other in rivals if age(other) > age(action) and other.state in _WANTED]
-    return newer[0] if newer else None
+    """The wish that came into force next after this one; what it found was our doing."""
+    since = action.effective_at or action.requested_at
+    later = [
+        other
+        for other in rivals
+        if other.state in IN_FORCE and since and other.effective_at is not None and other.effective_at > since
+    ]
+    return min(later, key=lambda other: (other.effective_at, age(other)), default=None)
 
 
-def ended_by(wish: Action, action: Action, rivals: Sequence[Action]) -> bool:
-    """Whether that newer, other wish ended our effect, and nobody older wants it still."""
-    if same_wish(wish, action) or age(wish) < age(action) or not _decides(wish, action):
-        return False
-    return not any(
-        age(other) < age(wish) and other.state in IN_FORCE and same_wish(other, action) for other in rivals
+def is_wanted_still(action: Action, heir: Action, rivals: Sequence[Action]) -> bool:
+    """Whether another wish that the heir ended as well wants what the action wanted."""
+    return any(
+        other.state in IN_FORCE
+        and same_wish(other, action)
+        and other.effective_at is not None
+        and heir.effective_at is not None
+        and other.effective_at < heir.effective_at
+        for other in rivals
     )
 
 

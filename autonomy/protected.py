@@ -135,15 +135,25 @@ _SERVICE_PREFIXES = (
 
 def protection_checks(target: Target, policy: Policy, facts: AssetFacts | None) -> tuple[Check, ...]:
     """The checks that must pass before a containment of this target may even be proposed."""
-    rules = [rule for rule, text in _forbidden(target, policy) if text]
+    touched = (target, *_owners(target))
+    rules = list(dict.fromkeys(rule for one in touched for rule, text in _forbidden(one, policy) if text))
     told = f"{target.key}: rule {', '.join(rules)}" if rules else target.key
-    why = next(_protected(target, facts), "")
+    why = next((text for one in touched for text in _protected(one, facts)), "")
     sane = next(_senseless(target), "")
     return (
         Check("never-touch", not rules, told, "no never_touch rule names it"),
         Check("protected", not why, f"{target.key}: {why}" if why else target.key, "not in the protected set"),
         Check("selector", not sane, f"{target.key}: {sane}" if sane else target.key, "means exactly one thing"),
     )
+
+
+def _owners(target: Target) -> Iterator[Target]:
+    """Whose it is: the account of a membership or key, the host that a process or file is on."""
+    if target.kind in {TargetKind.MEMBERSHIP, TargetKind.CREDENTIAL} and target.account:
+        yield Target(TargetKind.ACCOUNT, target.account, target.facts)
+    host = target.facts.get("hostname", "")
+    if host and target.kind in {TargetKind.PROCESS, TargetKind.FILE}:
+        yield Target(TargetKind.HOST, host, target.facts)
 
 
 def is_service_account(value: str) -> bool:

@@ -1,12 +1,18 @@
 """Taking an action back: asked of the connector that acted, verified by read-back, and only what we did ourselves."""
 
 import hashlib
-from collections.abc import Sequence
 from datetime import timedelta
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, same_wish
-from nightdesk.autonomy.ownership import decider, differs, ended_by, instead_of_undo, nothing_to_do, successor
+from nightdesk.autonomy.ownership import (
+    decider,
+    differs,
+    instead_of_undo,
+    is_wanted_still,
+    nothing_to_do,
+    successor,
+)
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import (
     DEFINITE,
@@ -29,7 +35,9 @@ __all__ = ["Reversal"]
 _S = ActionState
 _UNDOABLE = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED, _S.EXPIRED, _S.UNDO_FAILED}
 _BEFORE_ANOTHER_ROUND = 60.0
-_FRESH_ROUND = {"undo_attempts": 0, "undo_not_done": 0, "undo_accepted": False}
+_BETWEEN_LOOKS = 15.0
+_FRESH_ROUND = {"undo_attempts": 0, "undo_not_done": 0, "undo_accepted": False, "undo_shown": False}
+_NOT_YET = frozenset({_S.PROPOSED, _S.AWAITING_APPROVAL})
 
 
 class Reversal:
@@ -75,8 +83,7 @@ class Reversal:
             return self._done(action, "it was so before us: left as it is")
         sent = int(action.result.get("undo_attempts", 0))
         if not sent:
-            # What another connector does to the target holds nothing up at this one: after a swap both may act.
-            rivals = [other for other in self._ledger.rivals(action) if other.instance in {"", action.instance}]
+            rivals = self._rivals(action)
             newer = [other for other in rivals if age(other) > age(action)]
             if any(other.state in {_S.APPROVED, _S.UNDO_REQUESTED} for other in newer) or any(
                 self._ledger.in_flight(other) for other in rivals
@@ -84,7 +91,7 @@ class Reversal:
                 return action  # the newer one settles first; this one then sees what it left
             wish = decider(action, rivals)
             if wish is not None:
-                return self._hand_over(action, wish, rivals)
+                return self._hand_over(action, wish)
         if not self._pace.is_due(action):
             return action
         return await (self._follow(action) if sent else self._begin(action))
@@ -116,13 +123,46 @@ class Reversal:
         if not _is_news(reading, action):
             return self._wait(action, "")
         if reading.effect is Effect.IN_EFFECT:
-            return self._done(action, "undone and read back")
+            return self._shown(action)
+        if action.result.get("undo_shown"):
+            return self._came_late(action)
         accepted = bool(action.result.get("undo_accepted"))
         if reading.effect is Effect.FAILED and accepted:
             return self._fail(action, f"{route.instance} accepted the undo and reports that it failed")
         if reading.effect in {Effect.NOT_IN_EFFECT, Effect.FAILED} and not accepted and self._may_repeat(action):
             return await self._send(action, route)
         return self._wait(action, "")
+
+    def _shown(self, action: Action) -> Action:
+        """Read back; but where the effect was never seen that proves nothing as long as it may still come."""
+        asked_at = action.requested_at
+        if action.effective_at is not None or asked_at is None or any(
+            age(other) > age(action) and same_wish(other, action) and other.state not in _NOT_YET
+            for other in self._rivals(action)
+        ):
+            return self._done(action, "undone and read back")
+        if self._ledger.clock() >= asked_at + timedelta(seconds=self._limits.late):
+            return self._done(action, "undone and read back, and it did not come late")
+        self._pace.pause(action, _BETWEEN_LOOKS)
+        if action.result.get("undo_shown"):
+            return action
+        note = f"read back; it was never seen in effect, so it is watched until {self._limits.late:g} s after it"
+        return self._ledger.move(action, _S.UNDO_REQUESTED, note, result={"undo_shown": True})
+
+    def _came_late(self, action: Action) -> Action:
+        """It took effect after its undo: what is there now is undone, in a round of its own."""
+        if any(self._ledger.in_flight(other) for other in self._rivals(action)):
+            return action
+        now = self._ledger.clock()
+        return self._ledger.move(
+            action,
+            _S.UNDO_REQUESTED,
+            "it took effect late",
+            result={"undo_round": int(action.result.get("undo_round", 0)) + 1, **_FRESH_ROUND},
+            effective_at=now,
+            undo_requested_at=now,
+            deadline=now + timedelta(seconds=self._limits.unreachable),
+        )
 
     async def recheck(self, action: Action) -> bool:
         """True when an undo that was given up has taken effect after all."""
@@ -198,15 +238,25 @@ class Reversal:
         waited = self._ledger.clock() - action.updated_at >= timedelta(seconds=self._limits.takeover)
         return action.action_id in self._ours or waited
 
-    def _hand_over(self, action: Action, wish: Action, rivals: Sequence[Action]) -> Action:
-        """Another wish keeps the state. Who came next owes what we owed, so that no later undo brings our effect back.
+    def _hand_over(self, action: Action, wish: Action) -> Action:
+        """Another wish keeps the state."""
+        if same_wish(wish, action) and wish.state in IN_FORCE and wish.changed is False:
+            self._take_over(wish, action)
+        return self._done(action, f"left as it is: {wish.action_id}, generation {wish.generation}, decides now")
 
-        The moves of another wish come first: after a crash between them this one finds them made.
+    def _settle_heir(self, action: Action) -> None:
+        """Who came next owes what this one owed, so that no later undo brings back an effect that nobody wants.
+
+        Its move comes before the end of this one: after a crash between them this one finds it made.
         """
-        heir = successor(action, rivals) or wish
-        if heir.state in IN_FORCE and same_wish(heir, action) and heir.changed is False:
-            self._take_over(heir, action)
-        elif heir.state in IN_FORCE and heir.changed and ended_by(heir, action, rivals):
+        rivals = self._rivals(action)
+        heir = successor(action, rivals)
+        if heir is None or action.changed is False:
+            return
+        if same_wish(heir, action):
+            if heir.changed is False:
+                self._take_over(heir, action)
+        elif heir.changed and not is_wanted_still(action, heir, rivals):
             # Without us the target had been as we found it: that is what its undo gives back.
             self._ledger.move(
                 heir,
@@ -215,7 +265,10 @@ class Reversal:
                 changed=differs(heir, action.pre_state),
                 pre_state=action.pre_state,
             )
-        return self._done(action, f"left as it is: {wish.action_id}, generation {wish.generation}, decides now")
+
+    def _rivals(self, action: Action) -> list[Action]:
+        """What another connector does to the target holds nothing up at this one: after a swap both may act."""
+        return [other for other in self._ledger.rivals(action) if other.instance in {"", action.instance}]
 
     def _take_over(self, wish: Action, action: Action) -> None:
         """It wants the same: our lease and undo are its own now, for as long as it was asked for."""
@@ -237,6 +290,7 @@ class Reversal:
         )
 
     def _done(self, action: Action, note: str) -> Action:
+        self._settle_heir(action)
         self._ours.discard(action.action_id)
         self._pace.forget(action)
         return self._ledger.move(

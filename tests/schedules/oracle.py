@@ -144,7 +144,11 @@ def _warranted(world: World, action: Action) -> bool:
     if any(_is_beyond(instance.manifest, action) for instance in world.instances(action.tenant, action.instance)):
         return True
     slot = world.slot_of(action.tenant, action.instance, action)
-    return slot is not None and slot.truth.one_way and bool(slot.events)
+    if slot is None:
+        return False
+    # CrowdSec ends no decision of others, and what is killed cannot be killed again.
+    others_ban = slot.truth.vendor == "crowdsec" and any(not event.by and event.on for event in slot.events)
+    return others_ban or (slot.truth.one_way and bool(slot.events))
 
 
 def _is_beyond(vendor: Manifest, action: Action) -> bool:

@@ -206,7 +206,8 @@ class _Told:
             "rate_limited": {"retry_after": dice.choice((1, 5, 30, 90))},
             "server_error": {"status": dice.choice((500, 502, 503))},
             "slow": {"seconds": dice.choice((0.5, 10, 45, 200))},
-            "late_effect": {"seconds": dice.choice((3, 40, 400, 2500))},
+            # Only agents are out of reach for long; a directory or list lags by minutes.
+            "late_effect": {"seconds": dice.choice((3, 40, 400, 2500 if instance.startswith("edr") else 200))},
             "drifted_field": {"field": dice.choice(("status", "id", "severity")), "to": "moved"},
         }
         if kind in options:

@@ -7,7 +7,7 @@ new engine and new connectors are built on the same journal.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -21,7 +21,7 @@ from tests.schedules.vendors import Thing as StoryThing
 from tests.schedules.virtual import VirtualTime
 from tests.schedules.wire import Asked, Calls, Watched, Wires
 
-from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
+from nightdesk.autonomy.actions import Action, ActionState, JournalEntry
 from nightdesk.autonomy.engine import Engine
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.policy_file import parse_policy
@@ -44,6 +44,7 @@ _S = ActionState
 _ROUNDS = 400  # of the engine without time passing: more is a loop that gets nowhere
 _PATIENCE = 60  # looks while everything settles, each up to 15 minutes after the last
 _IN_FORCE = frozenset({_S.EFFECTIVE, _S.LEASED, _S.RENEWED})
+_SAID = {"approve": _S.APPROVED, "reject": _S.REJECTED, "cancel": _S.CANCELLED}
 _POLICY = b"""
 policy_id: schedules
 version: "1"
@@ -272,19 +273,28 @@ class World:
     async def _say(self, step: Step, action_id: str) -> None:
         action, wish = self._now(step.tenant, action_id), self.told.wishes[action_id]
         by = step.data["by"]
+        if any(line.actor == by and line.state == _SAID.get(step.kind) for line in self._lines(action)):
+            self._said(wish, step.kind)  # a kill took the answer, not the word
+            return
         match step.kind:
             case "approve":
                 self.engine.approve(action, by)
-                wish.allowed = True
             case "reject":
                 self.engine.reject(action, by, "no")
-                wish.refused = True
             case "cancel":
                 self.engine.cancel(action, by, "no longer")
-                wish.withdrawn = True
             case "renew":
                 until = self.time.now + timedelta(seconds=step.data["seconds"])
                 wish.renewed_until = self.engine.renew(action, until, by).lease_until
+        self._said(wish, step.kind)
+
+    def _said(self, wish: Wish, word: str) -> None:
+        wish.allowed = wish.allowed or word == "approve"
+        wish.refused = wish.refused or word == "reject"
+        wish.withdrawn = wish.withdrawn or word == "cancel"
+
+    def _lines(self, action: Action) -> Sequence[JournalEntry]:
+        return self.journal.history(action.tenant, action.action_id)
 
     def _foreign(self, step: Step) -> None:
         _, thing = self._thing(step)
@@ -330,7 +340,7 @@ class World:
     def _restart(self) -> None:
         self._start(after=self._dice.choice((0.1, 1.0, 5.0, 40.0, 400.0)))
 
-    async def _work(self, seconds: float, step: float = 60.0) -> None:
+    async def _work(self, seconds: float, step: float = 150.0) -> None:
         """The process runs for that long."""
         until, pause, rounds = self.time.now + timedelta(seconds=seconds), 1.0, 0
         while True:
@@ -352,14 +362,15 @@ class World:
                 self._look()
                 return
             await asyncio.sleep(min(pause, left))
-            pause = min(step, pause * 2)
+            pause = min(step, pause * 2.5)
 
     async def _settle(self) -> None:
         """Until nothing moves any more."""
         quiet = 0
         for _ in range(_PATIENCE):
             await self._work(0.0 if quiet == 0 else 1000.0, step=500.0)
-            busy = any(slot.is_busy for slot in self.slots) or self.journal.in_state(list(ACTIVE))
+            active = [one for one in self.journal.in_state(list(ACTIVE)) if not _is_accept_only(one)]
+            busy = active or any(slot.is_busy for slot in self.slots)
             watched = self.journal.in_state(list(WATCHED))
             quiet = 1 if busy else quiet + 1
             if not busy and (not watched or quiet > 3):
@@ -472,6 +483,10 @@ def _guarded(simulator: Simulator) -> set[str]:
     devices = {one.device_id for one in simulator.fleet.devices.values() if one.hostname == PROTECTED}
     crown = {account.email for account in ACCOUNTS if account.name.startswith("crown")}
     return devices | {one.account_id for one in simulator.directory.accounts.values() if one.email in crown}
+
+
+def _is_accept_only(action: Action) -> bool:
+    return action.state is _S.ACCEPTED and bool(action.result.get("accept_only"))
 
 
 def _family(action: Action) -> str:

@@ -193,8 +193,43 @@ def test_an_unverified_action_is_undone_although_nothing_is_seen_of_it(world: Wo
     assert world.edr.commands[-1].verb == "host.release"
     world.edr.faults.clear()
     world.run(60)
+    assert not world.edr.isolated
+    world.run(600)
     assert world.now(action).state is ActionState.UNDONE
     assert not world.edr.isolated
+
+
+def test_an_effect_that_comes_after_its_undo_is_undone(world: World) -> None:
+    """The vendor shows no order outstanding, says of a host that is free that it is, and isolates it afterwards."""
+    world.edr.tells_pending = False
+    world.edr.faults.add("late_effect", options={"seconds": 500})
+    action = world.isolate()
+    world.run(400)
+    assert world.now(action).state is ActionState.UNVERIFIED
+    world.edr.faults.clear()
+    world.undo(action)
+    world.run(30)
+    assert world.now(action).state is ActionState.UNDO_REQUESTED
+    world.run(300)
+    assert world.now(action).state is ActionState.UNDONE
+    assert not world.edr.isolated
+    assert [command.verb for command in world.edr.commands] == ["host.isolate", "host.release", "host.release"]
+
+
+def test_an_undo_that_is_only_watched_holds_no_other_wish_up(world: World) -> None:
+    world.edr.tells_pending = False
+    world.edr.faults.add("late_effect", options={"seconds": 500})
+    action = world.isolate()
+    world.run(400)
+    world.edr.faults.clear()
+    world.undo(action)
+    world.run(30)
+    again = world.isolate("case-2")
+    world.run(5)
+    assert world.now(again).state is ActionState.EFFECTIVE
+    world.run(600)
+    assert world.now(action).state is ActionState.UNDONE
+    assert world.edr.isolated
 
 
 @pytest.mark.parametrize("approval", ["human", "direct"])
