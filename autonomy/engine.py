@@ -52,7 +52,7 @@ class Engine:
         bounds, pace = limits or Limits(), Pace(clock)
         self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards)
         self._reversal = Reversal(self._ledger, router, pace, bounds)
-        self._leases = Leases(self._ledger, self._reversal)
+        self._leases = Leases(self._ledger)
         self._reconcile = Reconcile(self._ledger, pace, bounds, self._proposals, self._dispatch, self._reversal)
         self._room = asyncio.Semaphore(side_by_side)
         self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()

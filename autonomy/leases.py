@@ -1,10 +1,9 @@
-"""The end of what was wanted for a time: expiry into undo, and renewal by a person."""
+"""The end of what was wanted for a time: expiry, which the engine turns into an undo, and renewal by a person."""
 
 from datetime import datetime
 
 from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
 from nightdesk.autonomy.ledger import ENGINE, Ledger
-from nightdesk.autonomy.reversal import Reversal
 from nightdesk.sdk.errors import PolicyError
 
 __all__ = ["Leases"]
@@ -15,22 +14,16 @@ _S = ActionState
 class Leases:
     """Leases run on the journal's times: they end on time however often the process was started again."""
 
-    def __init__(self, ledger: Ledger, reversal: Reversal) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._reversal = reversal
 
     def expire(self) -> None:
-        """Every lease that has run out becomes an undo; also those that a crash left between the two."""
+        """Every lease that has run out; what is *expired* is undone with everything else that is under way."""
         for action in self._ledger.journal.leases_due(self._ledger.clock()):
             try:
                 self._ledger.move(action, _S.EXPIRED, "the lease ran out")
             except StaleActionError:
                 continue  # renewed or undone meanwhile
-        for action in self._ledger.journal.in_state([_S.EXPIRED]):
-            try:
-                self._reversal.request(action, actor=ENGINE, reason="the lease ran out")
-            except StaleActionError:
-                continue  # a person undid it meanwhile
 
     def renew(self, action: Action, until: datetime, actor: str) -> Action:
         """A person keeps it longer; the second time in a row takes another person."""

@@ -14,7 +14,7 @@ from nightdesk.sdk.verbs import verb
 __all__ = ["ACTIVE", "WATCHED", "Reconcile"]
 
 _S = ActionState
-ACTIVE = (_S.PROPOSED, _S.APPROVED, _S.REQUESTED, _S.ACCEPTED, _S.PENDING, _S.UNDO_REQUESTED)
+ACTIVE = (_S.PROPOSED, _S.APPROVED, _S.REQUESTED, _S.ACCEPTED, _S.PENDING, _S.EXPIRED, _S.UNDO_REQUESTED)
 """What the engine moves on by itself."""
 WATCHED = (_S.UNVERIFIED, _S.UNDO_FAILED)
 """What may still take effect late."""
@@ -47,6 +47,8 @@ class Reconcile:
             return await self._start(action)
         if action.state in {_S.REQUESTED, _S.ACCEPTED, _S.PENDING}:
             return await self._dispatch.follow(action)
+        if action.state is _S.EXPIRED:
+            action = self._reversal.request(action, actor=ENGINE, reason="the lease ran out")
         if action.state is _S.UNDO_REQUESTED:
             return await self._reversal.advance(action)
         if action.state in WATCHED:
