@@ -11,7 +11,7 @@ from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.admission import Guard, acts_alone, losses, refusal
-from nightdesk.autonomy.ledger import Ledger, lost_requests
+from nightdesk.autonomy.ledger import Ledger, lost_requests, same_wish
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, send, wish_of
 from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError
@@ -70,10 +70,13 @@ class Dispatch:
         why = refusal(self._guards, action)
         if why:
             return self._ledger.settle(action, _S.CANCELLED, why)
+        theirs = before is not None and before.effect is Effect.PENDING and not self._asked_already(action)
         requested = self._ledger.move(
             action,
             _S.REQUESTED,
+            "somebody else's order is on its way: what comes of it is not ours" if theirs else "",
             result={"attempts": 1, "not_done": 0},
+            changed=False if theirs else None,
             requested_at=now,
             deadline=now + timedelta(seconds=route.action_manifest.deadline),
             **facts,
@@ -136,6 +139,10 @@ class Dispatch:
             return self._ledger.move(action, _S.LEASED, f"until {action.lease_until.isoformat()}")
         return action
 
+    def _asked_already(self, action: Action) -> bool:
+        """Whether another wish of ours asked for the same and may be what is on its way."""
+        return any(other.requested_at and same_wish(other, action) for other in self._ledger.rivals(action))
+
     async def _read(self, action: Action, route: Route) -> Reading:
         return await read(route, wish_of(action, route, self._ledger.clock()), within=self._limits.answer)
 
@@ -169,7 +176,7 @@ class Dispatch:
             result={**facts, "accept_only": only} if only else facts,
             accepted_at=self._ledger.clock(),
             losses=lost,
-            changed=receipt.changed,
+            changed=receipt.changed and action.changed is not False,
         )
         undeclared = set(lost) - set(action.result.get("accept_losses", ()))
         if undeclared:
@@ -205,7 +212,12 @@ class Dispatch:
             deadline = self._ledger.clock() + timedelta(seconds=route.action_manifest.deadline)
         attempts = int(action.result.get("attempts", 1)) + 1
         again = self._ledger.move(
-            action, _S.REQUESTED, "asked again, same key", result={"attempts": attempts}, deadline=deadline
+            action,
+            _S.REQUESTED,
+            "asked again, same key",
+            result={"attempts": attempts},
+            deadline=deadline,
+            changed=None,
         )
         return await self._send(again, route)
 

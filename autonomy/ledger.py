@@ -6,9 +6,10 @@ from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState, Journal
 from nightdesk.sdk.context import Clock
-from nightdesk.sdk.verbs import verb
+from nightdesk.sdk.targets import Target
+from nightdesk.sdk.verbs import TargetKind, verb
 
-__all__ = ["ENGINE", "IN_FORCE", "Attention", "Ledger", "age", "family_of", "lost_requests", "same_wish"]
+__all__ = ["ENGINE", "IN_FORCE", "Attention", "Ledger", "age", "family_of", "lost_requests", "same_wish", "slot", "slot_of"]
 
 Attention = Callable[[Action, str], None]
 """Called when a person has to look: the action and a sentence."""
@@ -17,12 +18,30 @@ ENGINE = "engine"
 """The actor of moves that no person made."""
 
 _S = ActionState
+_FILES_ON_HOSTS = frozenset({"file.quarantine", "file.fetch"})
 IN_FORCE = frozenset({_S.EFFECTIVE, _S.LEASED, _S.RENEWED})
 
 
 def family_of(action: Action) -> str:
     """The verb family: an action and its opposite share it."""
     return verb(action.verb).family
+
+
+def slot(name: str, target: Target, source: str = "") -> str:
+    """What has one wanted state: the target, and for what others have too (a process, a file, a number) whose it is.
+
+    The same program on two hosts is two things to end; an alert's number means something at its ``source`` only.
+    """
+    wanted = verb(name)
+    named = [source] if wanted.role == "source" else []
+    if wanted.target is TargetKind.PROCESS or wanted.family in _FILES_ON_HOSTS:
+        named = [target.facts.get(fact, "").lower() for fact in ("hostname", "pid", "path")]
+    return "|".join([target.key, *filter(None, named)])
+
+
+def slot_of(action: Action) -> str:
+    """The slot that an action is about."""
+    return slot(action.verb, action.target, action.instance)
 
 
 def same_wish(one: Action, other: Action) -> bool:
@@ -84,7 +103,7 @@ class Ledger:
 
     def rivals(self, action: Action) -> list[Action]:
         """The other actions of that target and family that are not over, oldest first."""
-        standing = self.journal.standing(action.tenant, action.target.key, family_of(action))
+        standing = self.journal.standing(action.tenant, slot_of(action), family_of(action))
         return sorted((other for other in standing if other.action_id != action.action_id), key=age)
 
     def in_flight(self, action: Action) -> bool:

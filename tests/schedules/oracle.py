@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tests.schedules.slots import Event, Slot
+from tests.schedules.vendors import place_of
 from tests.schedules.world import Wish, World
 
 from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState
 from nightdesk.sdk.manifest import Manifest
+from nightdesk.sdk.verbs import Risk, verb
 
 __all__ = ["Verdict", "judge"]
 
@@ -120,13 +122,13 @@ def _cancelled_rightly(world: World, action: Action) -> bool:
     return any(
         other.generation > action.generation and (other.verb, other.parameters) != (action.verb, action.parameters)
         for other in world.journal.in_state(list(ActionState), tenant=action.tenant)
-        if other.target.key == action.target.key
+        if place_of(other.target) == place_of(action.target)
     )
 
 
 def _is_protected(world: World, action: Action) -> bool:
     return any(
-        thing.protected and thing.target.key == action.target.key
+        thing.protected and place_of(thing.target) == place_of(action.target)
         for (tenant, _), things in world.things.items()
         if tenant == action.tenant
         for thing in things
@@ -201,7 +203,7 @@ def _effects(world: World, slot: Slot, mine: Sequence[Action], found: Verdict) -
             found.double_undos += not forward
             found.wrong.append(f"{_name(action)}: {'done' if forward else 'undone'} {done[key]} times")
         theirs_since[key] = False
-        if slot.truth.thing.protected and forward and event.on:
+        if slot.truth.thing.protected and forward and event.on and verb(action.verb).risk >= Risk.R2:
             found.wrong.append(f"{_name(action)} touched what nobody may touch")
         if not forward:
             _undone_rightly(world, slot, position, event, action, found)

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from tests.schedules.oracle import Verdict, judge
 from tests.schedules.story import Step, Story, make
+from tests.schedules.vendors import place_of
 from tests.schedules.world import World
 
 from nightdesk.autonomy.actions import ActionState
@@ -158,8 +159,8 @@ def _count(story: Story, world: World, found: Verdict) -> Totals:
         slots_unsure=found.unsure,
         alike=found.alike,
     )
-    protected = {thing.target.key for things in world.things.values() for thing in things if thing.protected}
-    totals.protected_asked = sum(one.target.key in protected for one in actions)
+    protected = {place_of(thing.target) for things in world.things.values() for thing in things if thing.protected}
+    totals.protected_asked = sum(place_of(one.target) in protected for one in actions)
     return totals
 
 

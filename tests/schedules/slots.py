@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tests.schedules.vendors import Truth
+from tests.schedules.vendors import Truth, place_of
 from tests.schedules.wire import Asked, current
 
 __all__ = ["Event", "Slot"]
@@ -84,8 +84,8 @@ class Slot:
     def _mine(self, asked: Asked | None) -> tuple[str, str]:
         if asked is None or asked.kind != "act" or asked.command is None:
             return ("", "")
-        same = (asked.tenant, asked.instance, asked.command.target.key) == (
-            self.tenant, self.instance, self.truth.thing.target.key)  # fmt: skip
+        mine = (self.tenant, self.instance, place_of(self.truth.thing.target))
+        same = (asked.tenant, asked.instance, place_of(asked.command.target)) == mine
         return (asked.command.action_id, asked.command.idempotency_key) if same else ("", "")
 
     def _orders(self, now: datetime, asked: Asked | None, *, by_hand: bool) -> None:

@@ -15,7 +15,7 @@ from nightdesk.sdk.testing import Simulator, StoryAccount, StoryAlert, StoryDevi
 from nightdesk.sdk.testing.story import StoryProcess
 from nightdesk.sdk.verbs import TargetKind
 
-__all__ = ["ACCOUNTS", "DEVICES", "FAMILIES", "PROTECTED", "VENDORS", "Family", "Thing", "Truth", "enrol", "things"]
+__all__ = ["ACCOUNTS", "DEVICES", "FAMILIES", "PROTECTED", "VENDORS", "Family", "Thing", "Truth", "enrol", "place_of", "things"]
 
 _HASH = "5f" * 32
 PROTECTED = "crown-01"
@@ -70,9 +70,14 @@ class Thing:
     protected: bool = False
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> tuple[str, str, str]:
         """What one wanted state belongs to."""
-        return (self.family, self.target.key)
+        return (self.family, *place_of(self.target))
+
+
+def place_of(target: Target) -> tuple[str, str]:
+    """The target and the host that it is on: the same file on two hosts is two things."""
+    return (target.key, target.facts.get("hostname", "").casefold())
 
 
 VENDORS: Mapping[str, Mapping[str, Sequence[str]]] = {
@@ -122,14 +127,9 @@ def _things(family: str, alerts: Iterable[str]) -> list[Thing]:
         facts = {"hostname": device.hostname, "pid": str(PROCESS.pid), "path": PROCESS.path}
         target = Target(TargetKind.HOST, device.hostname)
         if family == "file.quarantine":
-            # One hash on one host: the journal's key of a file is its hash, so each host has a file of its own.
-            if device.hostname != "WS-0001":
-                continue
             target = Target(TargetKind.FILE, f"sha256:{PROCESS.sha256}", facts)
         if family == "process.terminate":
-            if device.hostname == PROTECTED:
-                continue
-            target = Target(TargetKind.PROCESS, f"{PROCESS.name}@{device.hostname}", facts)
+            target = Target(TargetKind.PROCESS, PROCESS.name, facts)
         made.append(Thing(family, target, device.hostname, device.hostname == PROTECTED))
     return made
 
@@ -149,7 +149,7 @@ def enrol(simulator: Simulator, role: str, time: Any) -> list[str]:
                 device=DEVICES[number], user="jdoe", process=PROCESS, technique_ids=("T1059.001",),
             )
         )
-        for number in (0, 1)
+        for number in range(len(DEVICES))
     ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from tests.schedules.fuse import Fuse
+from tests.schedules.vendors import place_of
 
 from nightdesk.hub.bindings import Bindings
 from nightdesk.sdk.ports import Command, Reading
@@ -127,7 +128,7 @@ class _Probe:
 class Calls:
     """What is going on and what the connectors said last; outlives a process only where the story asks it."""
 
-    sending: dict[tuple[str, str, str, str], Command] = field(default_factory=dict)
+    sending: dict[tuple[str, ...], Command] = field(default_factory=dict)
     clashes: list[str] = field(default_factory=list)
     readings: dict[str, tuple[Reading, bool | None]] = field(default_factory=dict)
     """By action: its newest reading, and whether the slot was on when it was read."""
@@ -186,6 +187,6 @@ class _Pane:
             if kind == "act":
                 self._calls.sending.pop(place, None)
 
-    def _place(self, command: Command | None) -> tuple[str, str, str, str]:
-        what = (command.target.key, command.verb.partition(".")[0]) if command else ("", "")
+    def _place(self, command: Command | None) -> tuple[str, ...]:
+        what = (*place_of(command.target), command.verb.partition(".")[0]) if command else ("", "", "")
         return (self._tenant, self._instance, *what)

@@ -16,13 +16,14 @@ from typing import Any
 from tests.schedules.fuse import Fuse, FusedJournal, Killed
 from tests.schedules.slots import Slot
 from tests.schedules.story import Step, Story, TenantPlan
-from tests.schedules.vendors import ACCOUNTS, FAMILIES, PROTECTED, VENDORS, Truth, enrol, things
+from tests.schedules.vendors import ACCOUNTS, FAMILIES, PROTECTED, VENDORS, Truth, enrol, place_of, things
 from tests.schedules.vendors import Thing as StoryThing
 from tests.schedules.virtual import VirtualTime
 from tests.schedules.wire import Asked, Calls, Watched, Wires
 
 from nightdesk.autonomy.actions import Action, ActionState, JournalEntry
 from nightdesk.autonomy.engine import Engine
+from nightdesk.autonomy.ledger import slot_of
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.policy_file import parse_policy
 from nightdesk.autonomy.reconcile import ACTIVE, WATCHED
@@ -406,7 +407,7 @@ class World:
         """The slot that an action is about."""
         for slot in self.slots:
             thing = slot.truth.thing
-            if (slot.tenant, slot.instance, thing.target.key) == (tenant, instance, action.target.key):
+            if (slot.tenant, slot.instance, place_of(thing.target)) == (tenant, instance, place_of(action.target)):
                 if action.verb in {FAMILIES[thing.family].verb, FAMILIES[thing.family].inverse}:
                     return slot
         return None
@@ -434,7 +435,7 @@ class World:
             self._one_in_flight(after)
 
     def _one_in_flight(self, action: Action) -> None:
-        for other in self.journal.standing(action.tenant, action.target.key, _family(action)):
+        for other in self.journal.standing(action.tenant, slot_of(action), _family(action)):
             if other.action_id == action.action_id or other.instance != action.instance:
                 continue
             flying = other.state in {_S.REQUESTED, _S.PENDING} or (
