@@ -157,14 +157,28 @@ class Dispatch:
             return self._ledger.move(action, _S.REQUESTED, str(error), result={"not_done": not_done + 1})
         except DEFINITE as error:
             if attempts == not_done + 1:
-                self._ours.discard(action.action_id)
-                return self._ledger.settle(action, _S.FAILED, str(error))
+                return await self._refused(action, route, str(error))
             # An earlier request got lost and may have worked: only a read-back can tell.
             return self._ledger.move(action, _S.REQUESTED, str(error), result={"stop": True})
         except NightdeskError as error:
             self._pace.pause(action)
             return self._ledger.move(action, _S.REQUESTED, f"the reply got lost: {error}")
         return await self._accepted(action, route, receipt)
+
+    async def _refused(self, action: Action, route: Route, why: str) -> Action:
+        """A connector may need several requests and have done it before one was refused: only a read-back can tell."""
+        if not route.action_manifest.accept_only:
+            try:
+                reading = await self._read(action, route)
+            except NightdeskError as error:
+                self._pace.pause(action, after(error))
+                return self._ledger.move(action, _S.REQUESTED, why, result={"stop": True}, error=why)
+            if is_later(reading, action) and reading.effect is Effect.IN_EFFECT:
+                return self.in_effect(action, reading)
+            if reading.effect is Effect.PENDING:
+                return self._ledger.move(action, _S.REQUESTED, why, result={"stop": True}, error=why)
+        self._ours.discard(action.action_id)
+        return self._ledger.settle(action, _S.FAILED, why)
 
     async def _accepted(self, action: Action, route: Route, receipt: Receipt) -> Action:
         only = route.action_manifest.accept_only

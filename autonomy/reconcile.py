@@ -89,7 +89,7 @@ class Reconcile:
         if await self._reversal.recheck(action):
             await self._restore_newest(action)
             return self._reversal.finish_late(action)
-        if self._reversal.may_try_again(action):
+        if self._reversal.may_try_again(action) and not self._reversal.is_wanted(action):
             return self._reversal.request(action, actor=ENGINE, reason="tried again")
         return action
 

@@ -178,6 +178,10 @@ class Reversal:
         """A failed undo is tried again by the engine a few times before only a person can."""
         return int(action.result.get("undo_round", 0)) < self._limits.attempts
 
+    def is_wanted(self, action: Action) -> bool:
+        """Whether another wish keeps the state by now; then the undo that was sent is only watched: it may come late."""
+        return decider(action, self._rivals(action)) is not None
+
     async def route_back(self, action: Action) -> Route:
         """The connector that acted, for the inverse."""
         inverse = verb(action.verb).inverse

@@ -143,6 +143,12 @@ def _warranted(world: World, action: Action) -> bool:
         if tenant == action.tenant and action.instance in {"", instance}
     ):
         return True
+    if world.fuse.kills and any(  # what cannot be read back is not asked for twice after a crash
+        instance.manifest.action(action.verb).accept_only
+        for instance in world.instances(action.tenant, action.instance)
+        if action.verb in instance.manifest.verbs
+    ):
+        return True
     if any(_is_beyond(instance.manifest, action) for instance in world.instances(action.tenant, action.instance)):
         return True
     slot = world.slot_of(action.tenant, action.instance, action)
@@ -231,7 +237,7 @@ def _undone_rightly(
         return
     if before.by or before.at > event.asked_at:
         return
-    if any(one.by == event.by and one.flip and one.on == before.on for one in slot.events[:position]):
+    if any(one.by and one.flip and one.on == before.on for one in slot.events[:position]):
         found.alike += 1  # ours, then theirs, of the same kind: see docs on ownership
         return
     found.wrong.append(f"{_name(action)}: its undo took back what somebody else did at {before.at}")

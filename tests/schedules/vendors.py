@@ -82,7 +82,9 @@ def place_of(target: Target) -> tuple[str, str]:
 
 VENDORS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "edr": {
-        "crowdstrike_falcon": ("host.isolate", "hash.block", "file.quarantine", "alert.set_disposition"),
+        "crowdstrike_falcon": (
+            "host.isolate", "hash.block", "file.quarantine", "process.terminate", "alert.set_disposition",
+        ),
         "sentinelone": ("host.isolate", "hash.block", "file.quarantine", "process.terminate", "alert.set_disposition"),
         "microsoft_defender_xdr": ("host.isolate", "host.restrict_execution", "host.collect_evidence", "hash.block"),
         "paloalto_cortex_xdr": ("host.isolate", "file.quarantine"),

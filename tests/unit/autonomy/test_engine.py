@@ -11,7 +11,7 @@ from tests.journals import KINDS, open_journal
 from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
 from nightdesk.autonomy.engine import Engine, Limits
 from nightdesk.sdk.case import Check
-from nightdesk.sdk.errors import PolicyError, UnavailableError, UnsupportedError
+from nightdesk.sdk.errors import PolicyError, RejectedError, UnavailableError, UnsupportedError
 from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
 from nightdesk.sdk.targets import Target
 
@@ -733,3 +733,35 @@ def test_what_another_case_has_on_its_way_is_undone_once_by_who_asked(world: Wor
     assert world.now(first).state is ActionState.UNDONE
     assert world.now(second).state is ActionState.UNDONE
     assert not world.edr.isolated
+
+
+def test_what_was_done_before_it_was_refused_is_ours(world: World) -> None:
+    """A connector that needs two requests: the first changes the host, the second is refused."""
+
+    class TwoRequests(Edr):
+        async def act(self, command: Command) -> Receipt:
+            await super().act(command)
+            raise RejectedError("a redirect was refused", vendor="edr", operation="act")
+
+    world.router.ports["first"] = world.edr = TwoRequests(world.clock)
+    action = world.isolate(lease=timedelta(hours=1))
+    world.run()
+    assert world.now(action).state is ActionState.LEASED
+    assert world.now(action).changed is True
+
+
+def test_what_was_refused_and_cannot_be_read_is_not_called_failed(world: World) -> None:
+    class Refusing(Edr):
+        async def act(self, command: Command) -> Receipt:
+            await super().act(command)
+            self.faults.add("server_error", path="/device")
+            raise RejectedError("a redirect was refused", vendor="edr", operation="act")
+
+    world.router.ports["first"] = world.edr = Refusing(world.clock)
+    action = world.isolate()
+    world.run(60)
+    assert world.now(action).state is ActionState.REQUESTED
+    world.edr.faults.clear()
+    world.run(60)
+    assert world.now(action).state is ActionState.EFFECTIVE
+    assert len(world.edr.commands) == 1

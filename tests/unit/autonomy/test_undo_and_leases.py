@@ -474,6 +474,23 @@ def test_a_leased_wish_that_owes_nothing_any_more_ends_quietly(world: World) -> 
     assert not world.edr.isolated
 
 
+def test_an_undo_that_comes_late_does_not_end_a_newer_wish(world: World) -> None:
+    """The vendor shows no order outstanding: the release of an offline host comes when another case wants it isolated."""
+    world.edr.tells_pending = False
+    first = world.isolate("case-1")
+    world.run()
+    world.edr.faults.add("offline_host", options={"device_id": "dev-1"})
+    world.undo(first)
+    world.run(10)
+    second = world.isolate("case-2")
+    world.run(1500)
+    assert world.now(second).state is ActionState.EFFECTIVE
+    world.edr.faults.clear()
+    world.run(2000, step=60)
+    assert world.edr.isolated
+    assert world.now(first).state is ActionState.UNDONE
+
+
 def test_an_undo_waits_for_a_newer_wish_that_is_under_way(world: World) -> None:
     first = world.isolate("case-1")
     world.run()
