@@ -184,6 +184,9 @@ class Dispatch:
         only = route.action_manifest.accept_only
         lost = tuple(sorted({*action.losses, *receipt.losses}))
         facts: dict[str, Any] = {"native_action_id": receipt.native_action_id, "evidence": dict(receipt.evidence)}
+        undeclared = set(lost) - set(action.result.get("accept_losses", ()))
+        if undeclared:
+            self._ledger.call_person(action, f"{route.instance} did it without {', '.join(sorted(undeclared))}")
         accepted = self._ledger.move(
             action,
             _S.ACCEPTED,
@@ -192,9 +195,6 @@ class Dispatch:
             losses=lost,
             changed=receipt.changed and action.changed is not False,
         )
-        undeclared = set(lost) - set(action.result.get("accept_losses", ()))
-        if undeclared:
-            self._ledger.call_person(accepted, f"{route.instance} did it without {', '.join(sorted(undeclared))}")
         return await self.follow(accepted)
 
     def _pending(self, action: Action, reading: Reading) -> Action:

@@ -1,6 +1,7 @@
 """The journal as the engine sees it: moves stamped with the clock, and which actions stand in each other's way."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -92,10 +93,9 @@ class Ledger:
             self._on_attention(action, text)
 
     def settle(self, action: Action, to: ActionState, error: str, **changes: Any) -> Action:
-        """A move to a state that a person has to look at."""
-        moved = self.move(action, to, error, error=error, **changes)
-        self.call_person(moved, error)
-        return moved
+        """A move to a state that a person has to look at; called first, for a crash between may call twice, never not."""
+        self.call_person(replace(action, state=to, error=error), error)
+        return self.move(action, to, error, error=error, **changes)
 
     def fresh(self, action: Action) -> Action:
         """The action as the journal has it now."""

@@ -110,9 +110,9 @@ class Proposals:
         if action.result.get("repeats"):
             return self._ledger.move(action, _S.APPROVED, f"repeats {action.result['repeats']}, which was approved")
         if action.approval == Approval.HUMAN:
-            waiting = self._ledger.move(action, _S.AWAITING_APPROVAL)
+            waiting = replace(action, state=_S.AWAITING_APPROVAL)
             self._ledger.call_person(waiting, f"{action.verb} of {action.target.key} waits for an approval")
-            return waiting
+            return self._ledger.move(action, _S.AWAITING_APPROVAL)
         by = "policy" if action.approval == Approval.POLICY else action.requested_by
         return self._ledger.move(action, _S.APPROVED, actor=by, approved_by=by)
 

@@ -85,7 +85,7 @@ class Reversal:
         if not sent:
             rivals = self._rivals(action)
             newer = [other for other in rivals if age(other) > age(action)]
-            if any(other.state in {_S.APPROVED, _S.UNDO_REQUESTED} for other in newer) or any(
+            if any(other.state in {_S.APPROVED, _S.EXPIRED, _S.UNDO_REQUESTED} for other in newer) or any(
                 self._ledger.in_flight(other) for other in rivals
             ):
                 return action  # the newer one settles first; this one then sees what it left

@@ -237,10 +237,17 @@ def _undone_rightly(
         return
     if before.by or before.at > event.asked_at:
         return
-    if any(one.by and one.flip and one.on == before.on for one in slot.events[:position]):
+    if _was_under_way(action, before) or any(
+        one.by and one.flip and one.on == before.on for one in slot.events[:position]
+    ):
         found.alike += 1  # ours, then theirs, of the same kind: see docs on ownership
         return
     found.wrong.append(f"{_name(action)}: its undo took back what somebody else did at {before.at}")
+
+
+def _was_under_way(action: Action, event: Event) -> bool:
+    """Whether somebody else made a change between our request and the read-back that should show what it did."""
+    return action.requested_at is not None and action.requested_at <= event.at <= (action.effective_at or event.at)
 
 
 def _final(world: World, slot: Slot, mine: Sequence[Action], found: Verdict) -> None:
@@ -258,7 +265,7 @@ def _final(world: World, slot: Slot, mine: Sequence[Action], found: Verdict) -> 
             continue
         if not _over(world, wish, action, now) and action.state is not _S.CONTRADICTED:
             standing.append((action, wish))
-    right = _right(slot, standing)
+    right = _right(slot, standing, mine)
     if doubtful or len(right) > 1:
         found.unsure += 1
         return
@@ -278,17 +285,17 @@ def _is_repeated(world: World, action: Action) -> bool:
     )
 
 
-def _right(slot: Slot, standing: Sequence[tuple[Action, Wish]]) -> set[bool]:
+def _right(slot: Slot, standing: Sequence[tuple[Action, Wish]], mine: Sequence[Action]) -> set[bool]:
     """Every final state that is right; one, but where nobody could know better."""
     theirs = [event for event in slot.events if not event.by]
     if not theirs:
         return {standing[-1][1].on} if standing else {slot.initial}
     last = theirs[-1]
-    if slot.outstanding(last.at):
+    if slot.outstanding(last.at) or any(_was_under_way(action, last) for action in mine):
         return {True, False}  # both were on their way: who came last is the vendor's business
     without = _right_before(slot, theirs)
     if not standing:
-        if last.flip and any(one.by and one.flip and one.on is last.on and one.at < last.at for one in slot.events):
+        if any(one.by and one.flip and one.on is last.on and one.at < last.at for one in slot.events):
             return {True, False}  # ours, then theirs, of the same kind: no vendor here says whose it is
         # What somebody else made as it was already looks like ours where the vendor names nobody.
         return {last.on} if last.flip else {last.on, *without}

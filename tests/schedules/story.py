@@ -111,7 +111,7 @@ class _Told:
         tellers = (
             (self._wish, 5), (self._undo, 5), (self._undo_case, 1), (self._answer, 4), (self._cancel, 1),
             (self._renew, 1), (self._foreign, 3), (self._fault, 6), (self._heal, 2), (self._pass, 6),
-            (self._down, 1), (self._kill, 4), (self._swap, 1),
+            (self._down, 1), (self._kill, 7), (self._swap, 1),
         )  # fmt: skip
         for _ in range(length):
             self._dice.choices([teller for teller, _ in tellers], [weight for _, weight in tellers])[0]()
@@ -229,7 +229,7 @@ class _Told:
         self._add("down", seconds=self._dice.choice((10, 100, 1000, 8000)))
 
     def _kill(self) -> None:
-        self._add("kill", after=self._dice.choice((1, 2, 3, 5, 8, 12, 20, 30, 50)))
+        self._add("kill", after=self._dice.choice((1, 1, 2, 3, 4, 5, 6, 8, 10, 14, 20, 30)))
         self._maybe_pass()
 
     def _swap(self) -> None:

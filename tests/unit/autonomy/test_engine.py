@@ -765,3 +765,18 @@ def test_what_was_refused_and_cannot_be_read_is_not_called_failed(world: World) 
     world.run(60)
     assert world.now(action).state is ActionState.EFFECTIVE
     assert len(world.edr.commands) == 1
+
+
+def test_a_person_is_called_before_the_journal_says_that_one_was(tmp_path: Path) -> None:
+    journal, close = open_journal("memory", tmp_path)
+    told: list[tuple[ActionState, ActionState]] = []
+    world = World(journal)
+    listening = Engine(
+        journal,
+        world.router,
+        world.clock,
+        on_attention=lambda action, _: told.append((action.state, world.now(action).state)),
+    )
+    listening.propose("acme", "host.isolate", HOST, requested_by="ann")
+    assert told == [(ActionState.AWAITING_APPROVAL, ActionState.PROPOSED)]
+    close()

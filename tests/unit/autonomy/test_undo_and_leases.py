@@ -474,6 +474,17 @@ def test_a_leased_wish_that_owes_nothing_any_more_ends_quietly(world: World) -> 
     assert not world.edr.isolated
 
 
+def test_leases_that_ran_out_together_end_newest_first(world: World) -> None:
+    world.isolate("case-1", lease=2 * HOUR)
+    world.run()
+    world.isolate("case-2", verb="host.release", lease=HOUR)
+    world.run()
+    world.clock.advance(3 * 3600)
+    world.restart()
+    world.run(60)
+    assert not world.edr.isolated
+
+
 def test_an_undo_that_comes_late_does_not_end_a_newer_wish(world: World) -> None:
     """The vendor shows no order outstanding: the release of an offline host comes when another case wants it isolated."""
     world.edr.tells_pending = False
