@@ -116,7 +116,8 @@ class Dispatch:
     def in_effect(self, action: Action, reading: Reading, *, by_us: bool = True) -> Action:
         """A read-back has shown it; what changed something and was asked for a time is leased."""
         # A repeated request may be answered with "already so" because the lost one worked: then it is ours.
-        changed = by_us and (action.changed is not False or lost_requests(action) > 1)
+        repeated = lost_requests(action) > 1 and not action.result.get("beside")
+        changed = by_us and (action.changed is not False or repeated)
         now = self._ledger.clock()
         seconds = action.result.get("lease_seconds")
         until = now + timedelta(seconds=float(seconds)) if changed and seconds is not None else None

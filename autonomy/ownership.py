@@ -5,6 +5,7 @@ reading), a change that came after ours is left alone; elsewhere a later equal c
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
@@ -15,6 +16,7 @@ from nightdesk.sdk.verbs import verb
 __all__ = ["decider", "differs", "instead_of_undo", "is_wanted_still", "nothing_to_do", "successor"]
 
 _S = ActionState
+_UNSEEN = frozenset({_S.UNVERIFIED, _S.UNDO_FAILED})
 _WANTED = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED}
 _MARKERS = ("changed_by", "changed_at", "order_id")
 
@@ -44,14 +46,14 @@ def _decides(wish: Action, action: Action) -> bool:
 
 
 def successor(action: Action, rivals: Sequence[Action]) -> Action | None:
-    """The wish that came into force next after this one; what it found was our doing."""
-    since = action.effective_at or action.requested_at
+    """The wish that came into force next after this one, or may have; what it found was our doing."""
+    since = _since(action)
     later = [
-        other
+        (when, age(other), other)
         for other in rivals
-        if other.state in IN_FORCE and since and other.effective_at is not None and other.effective_at > since
+        if other.state in IN_FORCE | _UNSEEN and since and (when := _since(other)) and when > since
     ]
-    return min(later, key=lambda other: (other.effective_at, age(other)), default=None)
+    return min(later)[-1] if later else None
 
 
 def is_wanted_still(action: Action, heir: Action, rivals: Sequence[Action]) -> bool:
@@ -59,11 +61,15 @@ def is_wanted_still(action: Action, heir: Action, rivals: Sequence[Action]) -> b
     return any(
         other.state in IN_FORCE
         and same_wish(other, action)
-        and other.effective_at is not None
-        and heir.effective_at is not None
-        and other.effective_at < heir.effective_at
+        and (when := _since(other)) is not None
+        and (until := _since(heir)) is not None
+        and when < until
         for other in rivals
     )
+
+
+def _since(action: Action) -> datetime | None:
+    return action.effective_at or action.requested_at
 
 
 def differs(wish: Action, before: Mapping[str, Any]) -> bool:

@@ -64,6 +64,8 @@ class Reversal:
             raise UnsupportedError(f"{action.verb} cannot be undone: {wanted.no_inverse}")
         if action.state not in _UNDOABLE:
             raise PolicyError(f"{action.action_id} is {action.state}: {instead_of_undo(action)}")
+        for repeat in self._repeats(action):
+            self._end(repeat, actor=actor, reason=reason)
         now = self._ledger.clock()
         self._ours.add(action.action_id)
         self._pace.forget(action)
@@ -76,6 +78,18 @@ class Reversal:
             undo_requested_at=now,
             deadline=now + timedelta(seconds=self._limits.unreachable),
         )
+
+    def _repeats(self, action: Action) -> list[Action]:
+        """What carries on the wish of an action whose effect was ended by a late one."""
+        if action.state is not _S.CONTRADICTED:
+            return []
+        return [other for other in self._ledger.rivals(action) if other.result.get("repeats") == action.action_id]
+
+    def _end(self, repeat: Action, *, actor: str, reason: str) -> None:
+        if repeat.state in {_S.PROPOSED, _S.APPROVED}:
+            self._ledger.move(repeat, _S.CANCELLED, reason, actor=actor, error=reason)
+        else:
+            self.request(repeat, actor=actor, reason=reason)
 
     async def advance(self, action: Action) -> Action:
         """Undo requested: look, ask, read back."""
@@ -123,7 +137,7 @@ class Reversal:
         if not _is_news(reading, action):
             return self._wait(action, "")
         if reading.effect is Effect.IN_EFFECT:
-            return self._shown(action)
+            return await self._shown(action, route)
         if action.result.get("undo_shown"):
             return self._came_late(action)
         accepted = bool(action.result.get("undo_accepted"))
@@ -133,7 +147,7 @@ class Reversal:
             return await self._send(action, route)
         return self._wait(action, "")
 
-    def _shown(self, action: Action) -> Action:
+    async def _shown(self, action: Action, route: Route) -> Action:
         """Read back; but where the effect was never seen that proves nothing as long as it may still come."""
         asked_at = action.requested_at
         if action.effective_at is not None or asked_at is None or any(
@@ -141,13 +155,23 @@ class Reversal:
             for other in self._rivals(action)
         ):
             return self._done(action, "undone and read back")
-        if self._ledger.clock() >= asked_at + timedelta(seconds=self._limits.late):
+        passed = (self._ledger.clock() - asked_at).total_seconds()
+        if passed >= self._limits.late and not await self._is_outstanding(action, route, passed):
             return self._done(action, "undone and read back, and it did not come late")
-        self._pace.pause(action, _BETWEEN_LOOKS)
+        self._pace.pause(action, max(_BETWEEN_LOOKS, min(900.0, passed / 10)))
         if action.result.get("undo_shown"):
             return action
         note = f"read back; it was never seen in effect, so it is watched until {self._limits.late:g} s after it"
         return self._ledger.move(action, _S.UNDO_REQUESTED, note, result={"undo_shown": True})
+
+    async def _is_outstanding(self, action: Action, route: Route, passed: float) -> bool:
+        """Whether the vendor still has our first order, say for a host that is switched off."""
+        if passed >= self._limits.watch or route.action_manifest.accept_only:
+            return False
+        try:
+            return (await self._look(action, route)).effect is Effect.PENDING
+        except NightdeskError:
+            return True
 
     def _came_late(self, action: Action) -> Action:
         """It took effect after its undo: what is there now is undone, in a round of its own."""
@@ -258,14 +282,15 @@ class Reversal:
         if heir is None or action.changed is False:
             return
         if same_wish(heir, action):
-            if heir.changed is False:
+            if heir.state in IN_FORCE and heir.changed is False:
                 self._take_over(heir, action)
-        elif heir.changed and not is_wanted_still(action, heir, rivals):
+        elif heir.changed is not False and not is_wanted_still(action, heir, rivals):
             # Without us the target had been as we found it: that is what its undo gives back.
             self._ledger.move(
                 heir,
                 heir.state,
                 f"what it ended, {action.action_id}, is undone",
+                result={"beside": action.action_id},
                 changed=differs(heir, action.pre_state),
                 pre_state=action.pre_state,
             )

@@ -105,7 +105,9 @@ def _excuses(world: World, action: Action) -> Iterator[str]:
     state = action.state
     if state is _S.REJECTED and not wish.refused:
         yield f"{_name(action)} is rejected and nobody refused it"
-    if state is _S.CANCELLED and not wish.withdrawn and not _cancelled_rightly(world, action):
+    # What the engine repeats by itself is cancelled when its wish is undone before it was sent.
+    over = bool(action.result.get("repeats")) and wish.undo_at is not None
+    if state is _S.CANCELLED and not wish.withdrawn and not over and not _cancelled_rightly(world, action):
         yield f"{_name(action)} is cancelled and nobody took it back: {action.error}"
     if state in {_S.FAILED, _S.UNVERIFIED, _S.UNDO_FAILED} and not _warranted(world, action):
         yield f"{_name(action)} is {state} without a fault of the vendor: {action.error}"

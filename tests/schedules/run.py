@@ -22,7 +22,7 @@ from nightdesk.autonomy.actions import ActionState
 from nightdesk.hub.store.schema import action, action_journal, counter
 from nightdesk.hub.store.store import Store
 
-__all__ = ["Failure", "Totals", "every_point", "random_ones", "replay", "shortened"]
+__all__ = ["Failure", "Totals", "emptied", "every_point", "random_ones", "replay", "shortened"]
 
 _TRIES = 120
 _SHM = Path("/dev/shm")  # noqa: S108  # where there is memory for files, a commit costs no disk
@@ -104,10 +104,15 @@ def _stored() -> Iterator[Store]:
         shutil.rmtree(folder)
 
 
-def _tell(story: Story, store: Store, *, blows_at: int = 0) -> tuple[World, Verdict, list[str]]:
+def emptied(store: Store) -> None:
+    """Forgets every action: the next story begins with an empty journal."""
     with store.begin() as conn:
         for table in (action_journal, action, counter):
             conn.execute(table.delete())
+
+
+def _tell(story: Story, store: Store, *, blows_at: int = 0) -> tuple[World, Verdict, list[str]]:
+    emptied(store)
     world = World(story, store, blows_at=blows_at)
     first = found = Verdict()
     try:

@@ -431,18 +431,21 @@ class World:
             if slot is not None and slot.truth.one_way and not any(event.by for event in slot.events) and after.changed:
                 self.told.false_effective += 1
                 self.told.wrong.append(f"{after.action_id} is called effective and nothing was done")
-        if after.state in {_S.REQUESTED, _S.UNDO_REQUESTED} and before.state is not after.state:
-            self._one_in_flight(after)
+        for name in ("attempts", "undo_attempts"):
+            if int(after.result.get(name, 0)) > int(before.result.get(name, 0)):
+                self._one_in_flight(after)
 
     def _one_in_flight(self, action: Action) -> None:
         for other in self.journal.standing(action.tenant, slot_of(action), _family(action)):
             if other.action_id == action.action_id or other.instance != action.instance:
                 continue
             flying = other.state in {_S.REQUESTED, _S.PENDING} or (
-                other.state is _S.UNDO_REQUESTED and other.result.get("undo_attempts")
+                other.state is _S.UNDO_REQUESTED
+                and other.result.get("undo_attempts")
+                and not other.result.get("undo_shown")
             )
-            if flying and action.state is _S.REQUESTED:
-                self.told.wrong.append(f"{action.action_id} is requested while {other.action_id} is {other.state}")
+            if flying:
+                self.told.wrong.append(f"{action.action_id} is sent while {other.action_id} is {other.state}")
 
     # The estate.
 

@@ -10,7 +10,7 @@ from tests.journals import KINDS, open_journal
 
 from nightdesk.autonomy.actions import ActionState
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
-from nightdesk.sdk.ports import Command, Effect, Reading
+from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
 from nightdesk.sdk.targets import Target
 
 HOUR = timedelta(hours=1)
@@ -472,6 +472,80 @@ def test_a_leased_wish_that_owes_nothing_any_more_ends_quietly(world: World) -> 
     world.run(3700, step=60)
     assert world.now(second).state is ActionState.UNDONE
     assert not world.edr.isolated
+
+
+def test_an_undo_is_not_done_while_the_order_still_waits_for_the_host(world: World) -> None:
+    """The release of a host that is free is read back at once; the isolation that nobody saw comes an hour later."""
+    world.edr.tells_pending = False
+
+    class TellsItsOwn(Edr):
+        async def read_back(self, command: Command) -> Reading:
+            reading = await super().read_back(command)
+            waits = command.verb == "host.isolate" and self.fleet.devices["dev-1"].pending is not None
+            return Reading(Effect.PENDING, reading.observed_at, reading.state) if waits else reading
+
+        async def act(self, command: Command) -> Receipt:
+            if command.verb == "host.release" and not self.isolated:
+                return Receipt(changed=False)
+            return await super().act(command)
+
+    world.router.ports["first"] = world.edr = TellsItsOwn(world.clock, tells_pending=False)
+    world.edr.faults.add("offline_host", options={"device_id": "dev-1"})
+    action = world.isolate()
+    world.run(1200)
+    world.undo(action)
+    world.run(2400, step=30)
+    assert world.now(action).state is ActionState.UNDO_REQUESTED
+    world.edr.faults.clear()
+    world.run(2400, step=30)
+    assert world.now(action).state is ActionState.UNDONE
+    assert not world.edr.isolated
+
+
+def test_a_wish_that_an_undo_fulfilled_claims_no_effect(world: World) -> None:
+    """The release failed at a vendor that does not say so; the undo of the isolation then made it so."""
+
+    class Silent(Edr):
+        async def read_back(self, command: Command) -> Reading:
+            reading = await super().read_back(command)
+            effect = Effect.NOT_IN_EFFECT if reading.effect is Effect.FAILED else reading.effect
+            return Reading(effect, reading.observed_at, reading.state)
+
+    world.router.ports["first"] = world.edr = Silent(world.clock)
+    first = world.isolate("case-1")
+    world.run()
+    world.edr.faults.add("accepted_then_failed", options={"device_id": "dev-1"})
+    second = world.isolate("case-2", verb="host.release", lease=HOUR)
+    world.run(400)
+    assert world.now(second).state is ActionState.UNVERIFIED
+    world.edr.faults.clear()
+    world.undo(first)
+    world.run(1800, step=60)
+    assert world.now(second).state is ActionState.EFFECTIVE
+    assert world.now(second).changed is False
+    world.run(2 * 3600, step=60)
+    assert not world.edr.isolated
+
+
+def test_who_undoes_a_wish_undoes_its_repeat(world: World) -> None:
+    """A late undo ended the newer wish, and the engine asked for that once more."""
+    world.edr.tells_pending = False
+    first = world.isolate("case-1")
+    world.run()
+    world.edr.faults.add("offline_host", options={"device_id": "dev-1"})
+    world.undo(first)
+    world.run(10)
+    second = world.isolate("case-2")
+    world.run(1500)
+    world.edr.faults.clear()
+    world.run(2000, step=60)
+    assert world.now(second).state is ActionState.CONTRADICTED
+    assert world.edr.isolated
+    world.undo(second)
+    world.run(60)
+    assert not world.edr.isolated
+    (repeat,) = [one for one in world.journal.of_case("acme", "case-2") if one.result.get("repeats")]
+    assert repeat.state is ActionState.UNDONE
 
 
 def test_leases_that_ran_out_together_end_newest_first(world: World) -> None:
