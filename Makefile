@@ -25,7 +25,7 @@ run: setup                        # make run ARGS='--config desk/nightdesk.yaml'
 	$(BIN)/nightdesk run $(ARGS)
 
 test: setup                       # the quick suite; .ci/run has the slower ones
-	$(BIN)/pytest -q -m "not slow and not postgresql and not packaging" $(ARGS)
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow and not postgresql and not packaging" $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

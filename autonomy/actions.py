@@ -44,7 +44,9 @@ FOLLOWS: Mapping[ActionState, frozenset[ActionState]] = {
     _S.PROPOSED: frozenset({_S.AWAITING_APPROVAL, _S.APPROVED, _S.REJECTED, _S.CANCELLED}),
     _S.AWAITING_APPROVAL: frozenset({_S.APPROVED, _S.REJECTED, _S.CANCELLED}),
     _S.APPROVED: frozenset({_S.AWAITING_APPROVAL, _S.REQUESTED, _S.EFFECTIVE, _S.FAILED, _S.CANCELLED}),
-    _S.REQUESTED: frozenset({_S.ACCEPTED, _S.PENDING, _S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED}),
+    _S.REQUESTED: frozenset(
+        {_S.ACCEPTED, _S.PENDING, _S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED, _S.CANCELLED, _S.AWAITING_APPROVAL}
+    ),
     _S.ACCEPTED: frozenset({_S.PENDING, _S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED, _S.CONTRADICTED}),
     _S.PENDING: frozenset({_S.EFFECTIVE, _S.FAILED, _S.UNVERIFIED, _S.CONTRADICTED}),
     _S.EFFECTIVE: frozenset({_S.LEASED, _S.CONTRADICTED, _S.UNDO_REQUESTED}),
@@ -62,7 +64,8 @@ FOLLOWS: Mapping[ActionState, frozenset[ActionState]] = {
 }
 """What may follow what; nothing else may, and the journal refuses it.
 
-What policy approved goes back to *awaiting approval* when a guard wants a person to look first.
+What policy approved goes back to *awaiting approval* when a guard wants a person to look first. What was requested goes
+there, or is cancelled, only while it is certain that no request of it did anything.
 """
 
 
@@ -135,11 +138,20 @@ class Journal(Protocol):
         ...
 
     def move(
-        self, action: Action, to: ActionState, *, at: datetime, actor: str, detail: Mapping[str, Any], **changes: Any
+        self,
+        action: Action,
+        to: ActionState,
+        *,
+        at: datetime,
+        actor: str,
+        detail: Mapping[str, Any],
+        seen: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> Action:
         """Appends to the journal and updates the action, if it is still in ``action.state``; else StaleActionError.
 
-        ``changes`` are fields of Action. ``to == action.state`` only records progress (a new read-back).
+        ``changes`` are fields of Action. ``to == action.state`` only records progress (a new read-back). ``seen`` are
+        fields that must still be so too: for what two may add to at once.
         """
         ...
 

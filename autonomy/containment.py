@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 from nightdesk.autonomy.guardrails import DecisionContext, blast_radius, may_run_unattended
 from nightdesk.autonomy.policy import ACTS_ON, Policy, ProposedAction, Ruling
-from nightdesk.autonomy.protected import protection_checks
+from nightdesk.autonomy.protected import bearer, protection_checks
+from nightdesk.autonomy.radius import bucket
+from nightdesk.autonomy.switches import rule_stopped
 from nightdesk.sdk.case import Alert, Check, Entity, EntityKind, Proposal
 from nightdesk.sdk.errors import RejectedError
 from nightdesk.sdk.targets import Target
@@ -14,7 +16,17 @@ from nightdesk.sdk.verbs import Risk, TargetKind, verb
 __all__ = ["Containment", "resolve"]
 
 _CALM = frozenset(
-    {"caution", "timestamps", "clock-skew", "enrichment", "flood", "new-cases", "kill-switch", "with-person"}
+    {
+        "caution",
+        "timestamps",
+        "clock-skew",
+        "enrichment",
+        "flood",
+        "new-cases",
+        "maintenance",
+        "kill-switch",
+        "with-person",
+    }
 )
 """What must be in order before a containment goes without a person; the floors under closing do not hold one back."""
 
@@ -34,6 +46,7 @@ class _Wish:
     action: ProposedAction
     target: Target
     unattended: bool
+    rules: tuple[str, ...]
 
 
 def resolve(
@@ -42,26 +55,35 @@ def resolve(
     """Names the targets of every matching propose rule, drops the protected, and says who may let each one go."""
     checks: list[Check] = []
     wishes: dict[tuple[str, str], _Wish] = {}
+    # What a stopped rule wants as well, another rule does not get without a person (law 7).
+    doubted: set[tuple[str, str]] = set()
     for wish in _wishes(ruling, checks):
         key = (wish.action.verb, wish.target.key)
+        if rule_stopped(context.stopped_rules, wish.rules[0], wish.action.verb):
+            told = f"{wish.action.verb} {wish.target.key} of rule {wish.rules[0]}"
+            checks.append(Check("rule-running", False, told, "the rule is not stopped"))
+            doubted.add(key)
+            continue
         known = wishes.get(key)
         if known is not None:
-            wishes[key] = replace(known, unattended=known.unattended and wish.unattended)
+            rules = tuple(dict.fromkeys((*known.rules, *wish.rules)))
+            wishes[key] = replace(known, unattended=known.unattended and wish.unattended, rules=rules)
             continue
-        found = protection_checks(wish.target, policy, context.assets.get(wish.target.key))
+        facts = context.assets.get(bearer(wish.action.verb, wish.target).key)
+        found = protection_checks(wish.target, policy, facts, name=wish.action.verb)
         checks += found
         if all(check.passed for check in found):
             wishes[key] = wish
     calm = all(check.passed for check in asked if check.name in _CALM)
     proposals = []
-    for wish in wishes.values():
+    for key, wish in wishes.items():
         approval = "human"
-        if wish.unattended:
+        if wish.unattended and key not in doubted:
             doubts = tuple(_unattended(wish, list(wishes.values()), signers, context, calm=calm))
             checks += doubts
             approval = "policy" if all(check.passed for check in doubts) else "human"
         proposals.append(
-            Proposal(wish.action.verb, wish.target.key, wish.target.facts, wish.action.parameters, approval)
+            Proposal(wish.action.verb, wish.target.key, wish.target.facts, wish.action.parameters, approval, wish.rules)
         )
     return Containment(tuple(proposals), tuple(checks))
 
@@ -82,7 +104,7 @@ def _wishes(ruling: Ruling, checks: list[Check]) -> Iterator[_Wish]:
                     except RejectedError as error:
                         checks.append(Check("selector", False, str(error), "means exactly one thing"))
                         continue
-                    yield _Wish(action, target, propose is not None and propose.approval == "policy")
+                    yield _Wish(action, target, propose is not None and propose.approval == "policy", (rule.id,))
             checks.append(
                 Check("target", named, f"{action.verb} {action.target} of rule {rule.id}", "an alert names one")
             )
@@ -124,12 +146,6 @@ def _unattended(
         planned = {
             one.target.key
             for one in all_wishes
-            if _bucket(one.target.kind) == _bucket(wish.target.kind) and verb(one.action.verb).risk >= Risk.R2
+            if bucket(one.action.verb) == bucket(wish.action.verb) and verb(one.action.verb).risk >= Risk.R2
         }
-        yield from blast_radius(wanted.target, len(planned), context, what)
-
-
-def _bucket(kind: TargetKind) -> str:
-    if kind in {TargetKind.HOST, TargetKind.PROCESS}:
-        return "host"
-    return "account" if kind is TargetKind.ACCOUNT else "indicator"
+        yield from blast_radius(wanted.name, len(planned), context, what)

@@ -12,8 +12,9 @@ from typing import Any
 from nightdesk.autonomy.canonical import fingerprint
 from nightdesk.autonomy.containment import Containment, resolve
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
-from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge
+from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge, names_things
 from nightdesk.autonomy.signing import SignedPolicy
+from nightdesk.autonomy.switches import CLOSES, rule_stopped
 from nightdesk.sdk.case import Case, CaseStatus, Check, Decision, Mode, Outcome, Verdict
 
 __all__ = ["CAUTION", "DecisionContext", "decide"]
@@ -49,7 +50,9 @@ _SENTENCES = {
     "flood": "Far more alerts than usual arrive, and a flood can hide an attack",
     "new-cases": "Far more new cases than allowed arrive, and a flood can hide an attack",
     "close-budget": "As many cases were closed this hour as a machine may close",
+    "maintenance": "Work was announced there, and what it breaks or hides a machine cannot tell",
     "kill-switch": "The kill switch is on",
+    "rules-running": "A rule that would close the case is stopped",
     "with-person": "A person has this case, and a machine does not close it under their hands",
 }
 
@@ -80,7 +83,11 @@ def decide(
     plain = policy.policy if isinstance(policy, SignedPolicy) else policy
     signers = policy.signers if isinstance(policy, SignedPolicy) else ()
     ruling = judge(plain, case, now)
-    asked = (*_policy_checks(ruling, signers, case), *abstain_checks(case, surroundings, now))
+    asked = (
+        *_policy_checks(ruling, signers, case),
+        *abstain_checks(case, surroundings, now),
+        *_stopped(ruling, surroundings.stopped_rules),
+    )
     contained = resolve(ruling, plain, len(signers), surroundings, asked)
     arrived = surroundings.last_arrival or case.updated_at
     answer = _answer(ruling, asked, contained, now=now, hold_until=arrived + quiet)
@@ -118,6 +125,13 @@ def _policy_checks(ruling: Ruling, signers: tuple[str, ...], case: Case) -> Iter
     shown = f"{len(bare)} of {len(case.alerts)} alerts are named by no rule" if bare else ""
     yield Check("every-alert-covered", ruling.covered, shown, "every alert has a rule that closes it")
     yield Check("rules-current", not ruling.expired, ", ".join(ruling.expired), "no rule that would close has expired")
+
+
+def _stopped(ruling: Ruling, subjects: tuple[str, ...]) -> Iterator[Check]:
+    """Asked while a rule is stopped: another rule that would close as well is no way round it (law 7)."""
+    if subjects:
+        used = {rule.id for rule in ruling.closing if rule and rule_stopped(subjects, rule.id, CLOSES)}
+        yield Check("rules-running", not used, ", ".join(sorted(used)), f"none is stopped; are: {', '.join(subjects)}")
 
 
 def _answer(
@@ -176,7 +190,8 @@ def _closed(rules: list[Rule], *, now: datetime, hold_until: datetime) -> _Answe
     if now < hold_until and not all(rule.then.close and rule.then.close.at_once for rule in distinct):
         told += ("It is closed when no further alert has joined it until then.",)
         return _Answer(Outcome.HOLD, verdict, "waiting-for-quiet", told, hold_until)
-    return _Answer(Outcome.CLOSE, verdict, "signed-rule", told)
+    code = "allow-list" if any(names_things(rule.when) for rule in distinct) else "signed-rule"
+    return _Answer(Outcome.CLOSE, verdict, code, told)
 
 
 def _escalated(code: str, *reasons: str) -> _Answer:

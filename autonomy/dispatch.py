@@ -1,37 +1,60 @@
 """The way of an approved action to the vendor and back: pre-state, journal, request, read-back.
 
 The journal says *requested* before the vendor hears of it (law 4), and *effective* only what a read-back later than the
-request has shown (law 5). A reply that was lost is answered by reading, and only then by asking once more.
+request has shown (law 5). A reply that was lost is answered by reading, and only then by asking once more. The brake
+is asked before the request is journalled, and again at the very moment it leaves: what was stopped between does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
-from nightdesk.autonomy.admission import Guard, acts_alone, losses, refusal
-from nightdesk.autonomy.ledger import Ledger, lost_requests, same_wish
+from nightdesk.autonomy.admission import Counsel, Dispatching, Guard, acts_alone, losses, standing_refusal, weigh
+from nightdesk.autonomy.approving import Approvals
+from nightdesk.autonomy.clocks import BEHIND, told_end
+from nightdesk.autonomy.leaving import KeptInError, bound_for, leave
+from nightdesk.autonomy.ledger import Ledger, lease_end, lost_requests, same_wish
 from nightdesk.autonomy.pacing import Limits, Pace
-from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, send, wish_of
+from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, wish_of
+from nightdesk.autonomy.surroundings import Lookout, Surroundings
+from nightdesk.autonomy.switches import Brake, Clearance, Word
 from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError
+from nightdesk.sdk.manifest import OwnClock
 from nightdesk.sdk.ports import Effect, Reading, Receipt
 from nightdesk.sdk.verbs import Risk, verb
 
 __all__ = ["Dispatch", "is_later"]
 
 _S = ActionState
+_TELLING = frozenset({"source", "ticketing", "chat", "siem"})
+"""Roles whose verbs tell or ask, and that are many: what let one of them go is journalled only when nothing did."""
+_ON_ITS_WAY = "somebody else's order is on its way: what comes of it is not ours"
 
 
 class Dispatch:
     """Moves one action from approved to settled, as far as it goes now."""
 
-    def __init__(self, ledger: Ledger, router: Router, pace: Pace, limits: Limits, guards: Sequence[Guard]) -> None:
+    def __init__(  # its parts, each made by the engine
+        self,
+        ledger: Ledger,
+        router: Router,
+        pace: Pace,
+        limits: Limits,
+        guards: Sequence[Guard],
+        approvals: Approvals,
+        brake: Brake,
+        lookout: Lookout | None = None,
+    ) -> None:
         self._ledger = ledger
+        self._approvals = approvals
         self._router = router
         self._pace = pace
         self._limits = limits
         self._guards = tuple(guards)
+        self._brake = brake
+        self._lookout = lookout
         self._ours: set[str] = set()
 
     async def start(self, action: Action) -> Action:
@@ -40,6 +63,9 @@ class Dispatch:
             found = self._router.route(action.tenant, action.verb, action.target, action.instance or None)
             route = await answer(found, operation="route", within=self._limits.answer)
             lost = losses(action, route)
+            otherwise = self._approvals.otherwise(action, route, lost)
+            if otherwise:
+                return self._approvals.ask_again(action, otherwise, route, lost)
             before = None
             if not route.action_manifest.accept_only:
                 before = await self._read(replace(action, losses=lost), route)
@@ -67,15 +93,27 @@ class Dispatch:
                 effective_at=now,
                 **facts,
             )
-        why = refusal(self._guards, action)
-        if why:
-            return self._ledger.settle(action, _S.CANCELLED, why)
+        # From here to *requested* nothing is awaited: what was counted is still so when the request is journalled.
+        around = self._lookout.survey(action, route, now) if self._lookout is not None else Surroundings()
+        counsel = self._counsel(action, route, around, now)
+        fine = not counsel.refusal and not counsel.doubts
+        kept = {} if fine and verb(action.verb).role in _TELLING else counsel.to_json(around, now)
+        if counsel.refusal:
+            return self._ledger.settle(action, _S.CANCELLED, counsel.refusal, result=kept)
+        if counsel.doubts:
+            return self._ask(action, counsel, kept, route, lost)
+        try:
+            said = self._brake(bound_for(action, route))
+        except NightdeskError as error:
+            return self._not_reached(action, error)
+        if said.word is not Word.GO:
+            return self._held_back(action, said, route, lost)
         theirs = before is not None and before.effect is Effect.PENDING and not self._asked_already(action)
         requested = self._ledger.move(
             action,
             _S.REQUESTED,
-            "somebody else's order is on its way: what comes of it is not ours" if theirs else "",
-            result={"attempts": 1, "not_done": 0},
+            _ON_ITS_WAY if theirs else said.why,
+            result={"attempts": 1, "not_done": 0, "vendor": route.vendor, **kept},
             changed=False if theirs else None,
             requested_at=now,
             deadline=now + timedelta(seconds=route.action_manifest.deadline),
@@ -94,7 +132,7 @@ class Dispatch:
             return self._wait(action, str(error), after(error))
         if reading is not None and is_later(reading, action):
             if reading.effect is Effect.IN_EFFECT:
-                return self.in_effect(action, reading)
+                return self.in_effect(action, reading, clock=route.action_manifest.own_clock)
             if reading.effect is Effect.FAILED and action.accepted_at is not None:
                 return self._ledger.settle(
                     action,
@@ -106,25 +144,29 @@ class Dispatch:
                 action = self._pending(action, reading)
         if action.state is _S.REQUESTED and self._may_repeat(action, route, reading):
             return await self._repeat(action, route)
-        return self._wait(action, "")
+        return self._wait(action, str(action.result.get("held", "")))
 
     async def route_back(self, action: Action) -> Route:
         """The connector that was asked."""
         found = self._router.route_to(action.tenant, action.instance, action.verb, action.target, action.native_id)
         return await answer(found, operation="route", within=self._limits.answer)
 
-    def in_effect(self, action: Action, reading: Reading, *, by_us: bool = True) -> Action:
-        """A read-back has shown it; what changed something and was asked for a time is leased."""
+    def in_effect(
+        self, action: Action, reading: Reading, *, by_us: bool = True, clock: OwnClock | None = None
+    ) -> Action:
+        """A read-back has shown it; what changed something and was asked for a time, or ends by itself, is leased."""
         # A repeated request may be answered with "already so" because the lost one worked: then it is ours.
         repeated = lost_requests(action) > 1 and not action.result.get("beside")
         changed = by_us and (action.changed is not False or repeated)
         now = self._ledger.clock()
-        seconds = action.result.get("lease_seconds")
-        until = now + timedelta(seconds=float(seconds)) if changed and seconds is not None else None
+        until = lease_end(action, now) if changed else None
+        end = told_end(action, reading.state, clock) if changed else ""
+        if changed and end and until is None:
+            until = datetime.fromisoformat(end) + BEHIND
         effective = self._ledger.move(
             action,
             _S.EFFECTIVE,
-            result=evidence_of(reading),
+            result={**evidence_of(reading), "ends_at": end} if end else evidence_of(reading),
             changed=changed,
             effective_at=now,
             lease_until=until,
@@ -144,6 +186,22 @@ class Dispatch:
         """Whether another wish of ours asked for the same and may be what is on its way."""
         return any(other.requested_at and same_wish(other, action) for other in self._ledger.rivals(action))
 
+    def _counsel(self, action: Action, route: Route, around: Surroundings, now: datetime) -> Counsel:
+        return weigh(self._guards, Dispatching(action, route.instance, route.vendor, now, around))
+
+    def _ask(
+        self, action: Action, counsel: Counsel, kept: Mapping[str, Any], route: Route, lost: Sequence[str]
+    ) -> Action:
+        """A guard doubts: what policy or one person let go waits for persons, who see why."""
+        noted = self._ledger.move(
+            action,
+            action.state,
+            result={**kept, "asked": [check.name for check in counsel.doubts]},
+            deadline=None,
+            error=counsel.question,
+        )
+        return self._approvals.ask_again(noted, counsel.question, route, lost)
+
     async def _read(self, action: Action, route: Route) -> Reading:
         return await read(route, wish_of(action, route, self._ledger.clock()), within=self._limits.answer)
 
@@ -152,7 +210,9 @@ class Dispatch:
         attempts, not_done = int(action.result["attempts"]), int(action.result["not_done"])
         command = wish_of(action, route, self._ledger.clock())
         try:
-            receipt = await send(route, command, within=self._limits.answer)
+            receipt = await leave(self._brake, action, route, command, within=self._limits.answer)
+        except KeptInError as error:
+            return self._kept_in(action, error, route)
         except RateLimitError as error:
             self._pace.pause(action, error.retry_after)
             return self._ledger.move(action, _S.REQUESTED, str(error), result={"not_done": not_done + 1})
@@ -180,6 +240,31 @@ class Dispatch:
                 return self._ledger.move(action, _S.REQUESTED, why, result={"stop": True}, error=why)
         self._ours.discard(action.action_id)
         return self._ledger.settle(action, _S.FAILED, why)
+
+    def _kept_in(self, action: Action, error: KeptInError, route: Route) -> Action:
+        """This request did nothing: if none before it did either, there is nothing to wait for."""
+        facts = {"not_done": int(action.result["not_done"]) + 1}
+        if error.said is not None and lost_requests(action) <= 1:
+            return self._held_back(action, error.said, route, action.losses, facts)
+        self._pace.pause(action)
+        return self._ledger.move(action, _S.REQUESTED, f"it did not leave: {error}", result=facts)
+
+    def _held_back(
+        self,
+        action: Action,
+        said: Clearance,
+        route: Route,
+        lost: Sequence[str],
+        facts: Mapping[str, Any] | None = None,
+    ) -> Action:
+        """Nothing of it was done: over, or a person's to decide."""
+        self._ours.discard(action.action_id)
+        if said.word is Word.CANCEL:
+            return self._ledger.settle(action, _S.CANCELLED, said.why, result=facts)
+        untouched = self._ledger.move(
+            action, action.state, said.why, result=facts, requested_at=None, deadline=None, error=said.why
+        )
+        return self._approvals.ask_again(untouched, said.why, route, lost)
 
     async def _accepted(self, action: Action, route: Route, receipt: Receipt) -> Action:
         only = route.action_manifest.accept_only
@@ -218,9 +303,19 @@ class Dispatch:
         return reading is not None and reading.effect in {Effect.NOT_IN_EFFECT, Effect.FAILED}
 
     async def _repeat(self, action: Action, route: Route) -> Action:
-        why = refusal(self._guards, action)
+        why = standing_refusal(self._guards, action, route, self._ledger.clock())
         if why:
             return self._wait(action, why)
+        try:
+            said = self._brake(bound_for(action, route))
+        except NightdeskError as error:
+            return self._wait(action, str(error))
+        if said.word is not Word.GO:
+            if lost_requests(action):
+                if not action.result.get("held"):
+                    action = self._ledger.move(action, _S.REQUESTED, said.why, result={"held": said.why})
+                return self._wait(action, said.why)
+            return self._held_back(action, said, route, action.losses)
         deadline = action.deadline
         if action.action_id not in self._ours:
             # Taken over after a crash, perhaps long after the deadline: the wish still stands.

@@ -12,6 +12,10 @@ from weakref import WeakValueDictionary
 
 from nightdesk.autonomy.actions import Action, ActionState, Journal, StaleActionError
 from nightdesk.autonomy.admission import Guard
+from nightdesk.autonomy.approvals import Ballot, Delegation
+from nightdesk.autonomy.approving import Approvals
+from nightdesk.autonomy.asking import RulesOf, unlisted
+from nightdesk.autonomy.clocks import VendorClocks
 from nightdesk.autonomy.dispatch import Dispatch
 from nightdesk.autonomy.leases import Leases
 from nightdesk.autonomy.ledger import IN_FORCE, Attention, Ledger, age, family_of, slot_of
@@ -20,6 +24,9 @@ from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.autonomy.reconcile import ACTIVE, WATCHED, Reconcile
 from nightdesk.autonomy.reversal import Reversal
 from nightdesk.autonomy.routing import Router
+from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared
+from nightdesk.autonomy.surroundings import Lookout
+from nightdesk.autonomy.switches import Brake, free
 from nightdesk.sdk.context import Clock, utc_now
 from nightdesk.sdk.errors import PolicyError
 from nightdesk.sdk.targets import Target
@@ -28,32 +35,51 @@ __all__ = ["Approval", "Engine", "Guard", "Limits"]
 
 _S = ActionState
 _Key = tuple[str, str, str]
+_WORKED = (*ACTIVE, *WATCHED, _S.AWAITING_APPROVAL)
 _CONTRADICTABLE = IN_FORCE | {_S.ACCEPTED, _S.PENDING, _S.UNVERIFIED}
 
 
 class Engine:
-    """Wishes in, verified effects out. ``side_by_side`` targets are worked on at a time, one change each."""
+    """Wishes in, verified effects out. ``side_by_side`` targets are worked on at a time, one change each.
 
-    def __init__(
+    ``brake`` has the last word, right before each request leaves; undo and read-backs do not ask it.
+    """
+
+    def __init__(  # noqa: PLR0913  # its collaborators, each once
         self,
         journal: Journal,
         router: Router,
         clock: Clock = utc_now,
         *,
         guards: Sequence[Guard] = (),
+        brake: Brake = free,
+        lookout: Lookout | None = None,
+        shared: Shared = NOTHING_SHARED,
         on_attention: Attention | None = None,
         limits: Limits | None = None,
         default_lease: timedelta = timedelta(hours=4),
         side_by_side: int = 8,
+        rules: RulesOf = unlisted,
     ) -> None:
         self._journal = journal
         self._ledger = Ledger(journal, clock, on_attention)
-        self._proposals = Proposals(self._ledger, default_lease=default_lease)
         bounds, pace = limits or Limits(), Pace(clock)
-        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards)
+        self._proposals = Proposals(self._ledger, default_lease=default_lease, rules=rules, shared=shared)
+        self._approvals = Approvals(self._ledger, self._proposals.requests, router, pace, bounds)
+        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards, self._approvals, brake, lookout)
         self._reversal = Reversal(self._ledger, router, pace, bounds)
-        self._leases = Leases(self._ledger)
-        self._reconcile = Reconcile(self._ledger, pace, bounds, self._proposals, self._dispatch, self._reversal)
+        self._leases = Leases(self._ledger, self._reversal)
+        self._clocks = VendorClocks(self._ledger, router, pace, bounds, guards, brake)
+        self._reconcile = Reconcile(
+            self._ledger,
+            pace,
+            bounds,
+            self._proposals,
+            self._dispatch,
+            self._reversal,
+            self._approvals,
+            self._clocks,
+        )
         self._room = asyncio.Semaphore(side_by_side)
         self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
         self._unleased = True
@@ -73,11 +99,13 @@ class Engine:
         lease: timedelta | None = None,
         source_instance: str = "",
         accept_losses: Sequence[str] = (),
+        rules: Sequence[str] = (),
     ) -> Action:
         """Journals a wish; the same wish of the same case is one action.
 
         ``lease`` counts from the effect; a containment by policy always has one. ``accept_losses`` are parameters that
-        the vendor may leave out. Raises UnsupportedError for what the verb does not know.
+        the vendor may leave out, ``rules`` those of the policy that wanted it. Raises UnsupportedError for what the
+        verb does not know.
         """
         return self._proposals.propose(
             tenant,
@@ -92,14 +120,22 @@ class Engine:
             lease=lease,
             source_instance=source_instance,
             accept_losses=accept_losses,
+            rules=rules,
         )
 
+    def vote(self, tenant: str, action_id: str, ballot: Ballot, delegations: Sequence[Delegation] = ()) -> Action:
+        """One person's answer to what waits; enough of them let it go. Raises VoteError when it does not count."""
+        return self._proposals.requests.vote(tenant, action_id, ballot, delegations)
+
     def approve(self, action: Action, by: str) -> Action:
-        """A second person lets it go. Raises PolicyError for the requester, StaleActionError if it moved on."""
+        """Another person agrees to what this copy says. Raises VoteError for the requester and for who may not.
+
+        Raises StaleActionError if it moved on.
+        """
         return self._proposals.approve(action, by)
 
     def reject(self, action: Action, by: str, reason: str = "") -> Action:
-        """A person says no."""
+        """A person says no. Raises as ``approve`` does."""
         return self._proposals.reject(action, by, reason)
 
     def cancel(self, action: Action, by: str, reason: str = "") -> Action:
@@ -138,7 +174,7 @@ class Engine:
     async def advance(self, action: Action) -> Action:
         """Moves the actions of this target on now; the action as it is afterwards."""
         standing = self._journal.standing(action.tenant, slot_of(action), family_of(action))
-        await self._work(_key(action), [one for one in standing if one.state in ACTIVE or one.state in WATCHED])
+        await self._work(_key(action), [one for one in standing if one.state in _WORKED])
         return self._ledger.fresh(action)
 
     async def run_once(self) -> int:
@@ -150,7 +186,9 @@ class Engine:
         self._finish_leasing()
         self._leases.expire()
         groups: dict[_Key, list[Action]] = {}
-        for action in self._journal.in_state([*ACTIVE, *WATCHED]):
+        for action in [*self._journal.in_state(_WORKED), *self._clocks.due()]:
+            if action.state is _S.AWAITING_APPROVAL and not self._approvals.needs_care(action):
+                continue
             groups.setdefault(_key(action), []).append(action)
         ends = await asyncio.gather(*(self._work(*group) for group in groups.items()), return_exceptions=True)
         broken = [end for end in ends if isinstance(end, BaseException)]

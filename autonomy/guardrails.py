@@ -13,10 +13,21 @@ from pydantic import TypeAdapter
 
 from nightdesk.autonomy.matching import tactics_of
 from nightdesk.autonomy.policy import case_severity
+from nightdesk.autonomy.radius import Bucket, bucket
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Check
 from nightdesk.sdk.verbs import TargetKind
 
-__all__ = ["AssetFacts", "DecisionContext", "Limits", "abstain_checks", "blast_radius", "may_run_unattended"]
+__all__ = [
+    "AssetFacts",
+    "DecisionContext",
+    "Limits",
+    "abstain_checks",
+    "blast_radius",
+    "flood_check",
+    "may_run_unattended",
+    "room",
+    "within",
+]
 
 # Impact and exfiltration as a whole; of credential access only the dumping of stored credentials.
 _FLOOR_TACTICS = {"TA0040": "impact", "TA0010": "exfiltration"}
@@ -37,16 +48,26 @@ class Limits:
     hosts_per_day: float = 0.03
     accounts_per_hour: int = 5
     indicators_per_hour: int = 50
+    policy_approval_seconds: float = 900.0
+    person_approval_seconds: float = 14400.0
 
 
 @dataclass(frozen=True, slots=True)
 class AssetFacts:
-    """What the tenant's own inventory says of a target; ``resolves_to`` counts the assets that answer to its name."""
+    """What one source says of a target: the tenant's own inventory, or the vendor that was asked for it.
+
+    ``resolves_to`` counts the assets that answer to its name, ``names`` are further names and addresses of it.
+    ``asked`` is False where the source does not say whether an account is privileged.
+    """
 
     asset_type: str = ""
     tags: tuple[str, ...] = ()
     privileged: bool = False
     resolves_to: int = 1
+    groups: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +75,8 @@ class DecisionContext:
     """Everything a decision looks at beside the case and the policy. ``assets`` is keyed by target (``host:ws-0042``).
 
     ``missing`` names enrichments that were asked and did not answer. ``with_person``: somebody took the case.
+    ``maintenance`` names the announced work that the case's hosts or rules are in.
+    ``kill_switch``: the machine's work is stopped for this tenant; ``stopped_rules`` are as ``switches`` gives them.
     """
 
     last_arrival: datetime | None = None
@@ -69,19 +92,38 @@ class DecisionContext:
     indicators_last_hour: int = 0
     fleet_size: int = 0
     assets: Mapping[str, AssetFacts] = field(default_factory=dict)
+    maintenance: tuple[str, ...] = ()
     kill_switch: bool = False
+    stopped_rules: tuple[str, ...] = ()
     with_person: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the record."""
         dumped: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        # What came later is left out while it says nothing: a record made before it replays to the same bytes.
+        _forget(dumped, {"maintenance": [], "stopped_rules": []})
+        _forget(dumped["limits"], _LATER_LIMITS)
+        for facts in dumped["assets"].values():
+            _forget(facts, _LATER_FACTS)
         return dumped
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "DecisionContext":
         """Back from the record."""
         return _adapter().validate_python(dict(raw))
+
+
+_LATER_FACTS: Mapping[str, Any] = {"groups": [], "ports": [], "names": [], "asked": True}
+_LATER_LIMITS: Mapping[str, Any] = {
+    name: getattr(Limits(), name) for name in ("policy_approval_seconds", "person_approval_seconds")
+}
+
+
+def _forget(dumped: dict[str, Any], unsaid: Mapping[str, Any]) -> None:
+    for name, value in unsaid.items():
+        if dumped[name] == value:
+            del dumped[name]
 
 
 @cache
@@ -96,6 +138,7 @@ def abstain_checks(case: Case, context: DecisionContext, now: datetime) -> tuple
         *_floors(case, context.limits),
         *_freshness(case.alerts, context, now),
         *_load(context),
+        *_announced(context),
         Check("kill-switch", not context.kill_switch, "on" if context.kill_switch else "off", "off"),
         Check(
             "with-person",
@@ -104,6 +147,12 @@ def abstain_checks(case: Case, context: DecisionContext, now: datetime) -> tuple
             "a machine does not close what a person has",
         ),
     )
+
+
+def _announced(context: DecisionContext) -> Iterator[Check]:
+    """Asked while there is any."""
+    if context.maintenance:
+        yield Check("maintenance", passed=False, value=", ".join(context.maintenance), limit="no announced work")
 
 
 def _about_alerts(alerts: Sequence[Alert]) -> Iterator[Check]:
@@ -136,10 +185,7 @@ def _freshness(alerts: Sequence[Alert], context: DecisionContext, now: datetime)
 
 def _load(context: DecisionContext) -> Iterator[Check]:
     limits = context.limits
-    flood = max(float(limits.flood_floor), limits.flood_factor * context.alerts_hour_median)
-    yield Check(
-        "flood", context.alerts_last_hour <= flood, str(context.alerts_last_hour), f"{flood:.0f} alerts an hour"
-    )
+    yield flood_check(context.alerts_last_hour, context.alerts_hour_median, limits)
     yield Check(
         "new-cases",
         context.new_cases_last_hour <= limits.new_cases_per_hour,
@@ -154,24 +200,39 @@ def _load(context: DecisionContext) -> Iterator[Check]:
     )
 
 
-def blast_radius(kind: TargetKind, planned: int, context: DecisionContext, what: str) -> tuple[Check, ...]:
-    """Whether ``planned`` more containments of this kind stay inside what may go wrong in an hour and a day."""
-    limits = context.limits
-    if kind in {TargetKind.HOST, TargetKind.PROCESS}:
-        hour = max(1, int(limits.hosts_per_hour * context.fleet_size))
-        day = max(1, int(limits.hosts_per_day * context.fleet_size))
+def flood_check(last_hour: int, median: float, limits: Limits) -> Check:
+    """Whether far more alerts than usual arrive."""
+    flood = max(float(limits.flood_floor), limits.flood_factor * median)
+    return Check("flood", last_hour <= flood, str(last_hour), f"{flood:.0f} alerts an hour")
+
+
+def blast_radius(name: str, planned: int, context: DecisionContext, what: str) -> tuple[Check, ...]:
+    """Whether ``planned`` more containments by this verb stay inside what may go wrong in an hour and a day."""
+    counted = bucket(name)
+    hour, day = room(counted, context.limits, context.fleet_size)
+    if counted is Bucket.HOST:
         return (
-            _within("blast-radius-hour", context.hosts_last_hour + planned, hour, what, "hosts an hour"),
-            _within("blast-radius-day", context.hosts_last_day + planned, day, what, "hosts a day"),
+            within("blast-radius-hour", context.hosts_last_hour + planned, hour, what, "hosts an hour"),
+            within("blast-radius-day", context.hosts_last_day + planned, day, what, "hosts a day"),
         )
-    if kind is TargetKind.ACCOUNT:
+    if counted is Bucket.ACCOUNT:
         total = context.accounts_last_hour + planned
-        return (_within("blast-radius-hour", total, limits.accounts_per_hour, what, "accounts an hour"),)
+        return (within("blast-radius-hour", total, hour, what, "accounts an hour"),)
     total = context.indicators_last_hour + planned
-    return (_within("blast-radius-hour", total, limits.indicators_per_hour, what, "indicators an hour"),)
+    return (within("blast-radius-hour", total, hour, what, "indicators an hour"),)
 
 
-def _within(name: str, total: int, limit: int, what: str, unit: str) -> Check:
+def room(counted: Bucket, limits: Limits, fleet_size: int) -> tuple[int, int]:
+    """How many targets of that sort may be contained in an hour and in a day; accounts and indicators have no day."""
+    if counted is Bucket.HOST:
+        hour, day = limits.hosts_per_hour * fleet_size, limits.hosts_per_day * fleet_size
+        return max(1, int(hour)), max(1, int(day))
+    hourly = limits.accounts_per_hour if counted is Bucket.ACCOUNT else limits.indicators_per_hour
+    return hourly, 24 * hourly
+
+
+def within(name: str, total: int, limit: int, what: str, unit: str) -> Check:
+    """A count held against its limit."""
     return Check(name, total <= limit, f"{what}: {total}", f"{limit} {unit}")
 
 

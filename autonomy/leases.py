@@ -1,9 +1,12 @@
-"""The end of what was wanted for a time: expiry, which the engine turns into an undo, and renewal by a person."""
+"""The end of what was wanted for a time: expiry into undo, and renewal by a person."""
 
 from datetime import datetime
 
 from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
+from nightdesk.autonomy.clocks import BY_VENDOR
 from nightdesk.autonomy.ledger import ENGINE, Ledger
+from nightdesk.autonomy.reversal import Reversal
+from nightdesk.autonomy.verification import Verdict
 from nightdesk.sdk.errors import PolicyError
 
 __all__ = ["Leases"]
@@ -14,16 +17,26 @@ _S = ActionState
 class Leases:
     """Leases run on the journal's times: they end on time however often the process was started again."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, reversal: Reversal) -> None:
         self._ledger = ledger
+        self._reversal = reversal
 
     def expire(self) -> None:
-        """Every lease that has run out; what is *expired* is undone with everything else that is under way."""
+        """Every lease that has run out becomes an undo; also those that a crash left between the two."""
         for action in self._ledger.journal.leases_due(self._ledger.clock()):
             try:
                 self._ledger.move(action, _S.EXPIRED, "the lease ran out")
             except StaleActionError:
                 continue  # renewed or undone meanwhile
+        now = self._ledger.clock()
+        for action in self._ledger.journal.in_state([_S.EXPIRED, _S.CONTRADICTED]):
+            if action.state is _S.CONTRADICTED and not _is_owed(action, now):
+                continue
+            try:
+                ended = action.result.get("ended_by") == "vendor" and action.state is _S.EXPIRED
+                self._reversal.request(action, actor=ENGINE, reason=BY_VENDOR if ended else "the lease ran out")
+            except StaleActionError:
+                continue  # a person undid it meanwhile
 
     def renew(self, action: Action, until: datetime, actor: str) -> Action:
         """A person keeps it longer; the second time in a row takes another person."""
@@ -45,3 +58,12 @@ class Leases:
             result={"renewed_by": actor},
             lease_until=until,
         )
+
+
+def _is_owed(action: Action, now: datetime) -> bool:
+    """What a second source contradicted is still the vendor's word, and ends with its lease.
+
+    Else telemetry that somebody forged would keep a host away for ever. What a newer wish contradicted is that one's.
+    """
+    seen = action.result.get("witness", {}).get("verdict") == Verdict.CONTRADICTED
+    return seen and action.lease_until is not None and action.lease_until <= now

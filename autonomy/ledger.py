@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState, Journal
@@ -10,7 +10,19 @@ from nightdesk.sdk.context import Clock
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind, verb
 
-__all__ = ["ENGINE", "IN_FORCE", "Attention", "Ledger", "age", "family_of", "lost_requests", "same_wish", "slot", "slot_of"]
+__all__ = [
+    "ENGINE",
+    "IN_FORCE",
+    "Attention",
+    "Ledger",
+    "age",
+    "family_of",
+    "lease_end",
+    "lost_requests",
+    "same_wish",
+    "slot",
+    "slot_of",
+]
 
 Attention = Callable[[Action, str], None]
 """Called when a person has to look: the action and a sentence."""
@@ -60,6 +72,14 @@ def lost_requests(action: Action) -> int:
     return int(action.result.get("attempts", 0)) - int(action.result.get("not_done", 0))
 
 
+def lease_end(action: Action, effective_at: datetime) -> datetime | None:
+    """When it ends by itself: at the moment that was asked for, else so long after the effect; None: never."""
+    moment, seconds = action.result.get("stop_at"), action.result.get("lease_seconds")
+    if moment is not None:
+        return datetime.fromisoformat(str(moment))
+    return None if seconds is None else effective_at + timedelta(seconds=float(seconds))
+
+
 class Ledger:
     """Moves and questions; holds no state of its own but the number of moves."""
 
@@ -77,15 +97,19 @@ class Ledger:
         *,
         actor: str = ENGINE,
         result: Mapping[str, Any] | None = None,
+        seen: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> Action:
-        """One move; ``result`` is merged into the action's, and both stand in the journal's line."""
+        """One move; ``result`` is merged into the action's, and both stand in the journal's line.
+
+        ``seen``: see ``Journal.move``.
+        """
         facts = dict(result or {})
         if facts:
             changes["result"] = {**action.result, **facts}
         self.moves += 1
         detail = {"note": note, **facts} if note else facts
-        return self.journal.move(action, to, at=self.clock(), actor=actor, detail=detail, **changes)
+        return self.journal.move(action, to, at=self.clock(), actor=actor, detail=detail, seen=seen, **changes)
 
     def call_person(self, action: Action, text: str) -> None:
         """Tells whoever listens that a person has to look."""

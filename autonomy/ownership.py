@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.clocks import BY_VENDOR, ended_by_vendor
 from nightdesk.autonomy.ledger import IN_FORCE, age, lost_requests, same_wish
 from nightdesk.sdk.ports import Effect, Reading
 from nightdesk.sdk.verbs import verb
@@ -82,6 +83,8 @@ def differs(wish: Action, before: Mapping[str, Any]) -> bool:
 def nothing_to_do(action: Action, now: Reading) -> str:
     """Why what is read now is not ours to undo, or nothing."""
     if now.effect is Effect.NOT_IN_EFFECT:
+        if ended_by_vendor(action, now.observed_at):
+            return BY_VENDOR
         return "no longer in effect: somebody else took it back before us"
     ours = action.result.get("state") or {}
     # After a repeated request the last order may be ours as well as the first.

@@ -24,6 +24,7 @@ __all__ = [
     "canonical_bytes",
     "case_severity",
     "judge",
+    "names_things",
 ]
 
 ACTS_ON: Mapping[TargetKind, EntityKind] = {
@@ -178,6 +179,11 @@ class Ruling:
     def covered(self) -> bool:
         """Whether every alert has a rule that would close it."""
         return bool(self.closing) and all(rule is not None for rule in self.closing)
+
+
+def names_things(when: When) -> bool:
+    """Whether a match needs a certain thing (an address, a device, a file): then a closing rule is an allow-list."""
+    return bool(when.entities) or any(map(names_things, (*(when.all_of or ()), *(when.any_of or ()))))
 
 
 def canonical_bytes(data: bytes) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from nightdesk.autonomy.conditions import IDENTIFIED, Selector, When
 from nightdesk.autonomy.matching import in_network
-from nightdesk.autonomy.policy import ACTS_ON, TARGETS, NeverTouch, Propose, Rule
+from nightdesk.autonomy.policy import ACTS_ON, TARGETS, NeverTouch, Propose, Rule, names_things
 from nightdesk.sdk.case import EntityKind
 from nightdesk.sdk.errors import RejectedError, UnsupportedError
 from nightdesk.sdk.targets import Target
@@ -50,6 +50,8 @@ def faults(rule: Rule) -> Found:
                 "(in every branch of any); nothing an attacker can write may be what closes a case"
             ),
         )
+    if rule.then.close is not None and rule.expires is None and names_things(rule.when):
+        yield ".expires", "a rule that closes what certain things do is an allow-list, and those end: add expires"
     yield from _wrong_when(rule.when, ".when", raising=not closing)
     if rule.then.propose is not None:
         yield from _wrong_propose(rule.then.propose)

@@ -3,12 +3,15 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
+from nightdesk.autonomy.approvals import Ballot, Choice, Request
+from nightdesk.autonomy.asking import Requests, RulesOf, unlisted
 from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age, slot, slot_of
+from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared, fault
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import Risk, Verb, verb
@@ -17,6 +20,8 @@ __all__ = ["Approval", "Proposals", "idempotency_key"]
 
 _S = ActionState
 _WAITING = frozenset({_S.PROPOSED, _S.AWAITING_APPROVAL, _S.APPROVED})
+_CARRIED = ("lease_seconds", "stop_at", "accept_losses", "rules")
+"""What of a wish's ``result`` is about the wish and not about its way."""
 _UNDER_WAY = _WAITING | {_S.REQUESTED, _S.ACCEPTED, _S.PENDING}
 
 
@@ -40,8 +45,17 @@ def idempotency_key(tenant: str, name: str, place: str, case_id: str, generation
 class Proposals:
     """The first part of an action's life; each method is journal work only."""
 
-    def __init__(self, ledger: Ledger, *, default_lease: timedelta) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        default_lease: timedelta,
+        rules: RulesOf = unlisted,
+        shared: Shared = NOTHING_SHARED,
+    ) -> None:
         self._ledger = ledger
+        self._shared = shared
+        self.requests = Requests(ledger, rules)
         self._default_lease = default_lease
 
     def propose(  # noqa: PLR0913  # a wish has this many facts; all but three are keywords
@@ -57,12 +71,19 @@ class Proposals:
         parameters: Mapping[str, Any] | None = None,
         reason: str = "",
         lease: timedelta | None = None,
+        stop_at: datetime | None = None,
         source_instance: str = "",
         accept_losses: Sequence[str] = (),
+        rules: Sequence[str] = (),
     ) -> Action:
-        """Journals a wish, or returns the action that stands for the same wish of the same case already."""
+        """Journals a wish, or returns the action that stands for the same wish of the same case already.
+
+        ``lease`` counts from the effect; ``stop_at`` is a moment, after which nothing goes out any more.
+        One whose target could mean many things is journalled as *rejected*, with the reason: seen, and never sent.
+        """
         wanted = verb(name)
         given = dict(parameters or {})
+        lease = lease if stop_at is None else stop_at - self._ledger.clock()
         _check(tenant, wanted, target, given, requested_by, lease)
         allowed = _allowed(Approval(approval), wanted)
         if allowed is Approval.POLICY and lease is None and _contains(wanted):
@@ -77,8 +98,12 @@ class Proposals:
         result: dict[str, Any] = {}
         if lease is not None:
             result["lease_seconds"] = lease.total_seconds()
+        if stop_at is not None:
+            result["stop_at"] = stop_at.isoformat()
         if accept_losses:
             result["accept_losses"] = sorted(accept_losses)
+        if rules:
+            result["rules"] = sorted(set(rules))
         created = self._ledger.journal.create(
             Action(
                 tenant=tenant,
@@ -107,26 +132,33 @@ class Proposals:
         """A new proposal waits for a person, or is approved by policy or by who commanded it."""
         if action.state is not _S.PROPOSED:
             return action
+        why = fault(action.verb, action.target, self._shared)
+        if why:
+            return self._ledger.settle(action, _S.REJECTED, f"refused by selector: {why}")
         if action.result.get("repeats"):
             return self._ledger.move(action, _S.APPROVED, f"repeats {action.result['repeats']}, which was approved")
         if action.approval == Approval.HUMAN:
-            waiting = replace(action, state=_S.AWAITING_APPROVAL)
-            self._ledger.call_person(waiting, f"{action.verb} of {action.target.key} waits for an approval")
-            return self._ledger.move(action, _S.AWAITING_APPROVAL)
+            return self.requests.ask(action)
         by = "policy" if action.approval == Approval.POLICY else action.requested_by
         return self._ledger.move(action, _S.APPROVED, actor=by, approved_by=by)
 
     def approve(self, action: Action, by: str) -> Action:
-        """A second person agrees."""
-        if not by or by == action.requested_by:
-            raise PolicyError(f"{action.action_id}: {by or 'nobody'} requested it and cannot approve it: ask another")
-        if action.state is _S.PROPOSED:
-            action = self.start(action)
-        return self._ledger.move(action, _S.APPROVED, actor=by, approved_by=by)
+        """A person agrees to what this copy of the action says."""
+        return self._answer(action, Ballot(by, Choice.APPROVE, ""))
 
     def reject(self, action: Action, by: str, reason: str = "") -> Action:
         """A person says no."""
-        return self._ledger.move(action, _S.REJECTED, reason, actor=by, error=reason)
+        return self._answer(action, Ballot(by, Choice.REJECT, "", comment=reason))
+
+    def _answer(self, action: Action, ballot: Ballot) -> Action:
+        if action.state is _S.PROPOSED:
+            action = self.start(action)
+        now = self._ledger.fresh(action)
+        if now.state is not action.state:
+            raise StaleActionError(f"action {action.action_id} is {now.state} by now, not {action.state}")
+        request = Request.of(action)
+        digest = request.digest if request else ""
+        return self.requests.vote(action.tenant, action.action_id, replace(ballot, digest=digest))
 
     def cancel(self, action: Action, by: str, reason: str = "") -> Action:
         """Takes a wish back before it was sent."""
@@ -143,9 +175,10 @@ class Proposals:
         journal, now = self._ledger.journal, self._ledger.clock()
         generation = journal.next_generation(action.tenant, slot_of(action), wanted.family)
         key = idempotency_key(action.tenant, action.verb, slot_of(action), action.case_id, generation)
-        kept = {name: action.result[name] for name in ("lease_seconds", "accept_losses") if name in action.result}
+        kept = {name: action.result[name] for name in _CARRIED if name in action.result}
         if action.lease_until is not None:
             kept["lease_seconds"] = max(0.0, (action.lease_until - now).total_seconds())
+            kept |= {"stop_at": action.lease_until.isoformat()} if "stop_at" in kept else {}
         copy = replace(
             action,
             action_id=f"act-{key[:32]}",

@@ -8,11 +8,13 @@ from functools import lru_cache
 from nightdesk.autonomy.guardrails import AssetFacts
 from nightdesk.autonomy.matching import forms, glob, in_network
 from nightdesk.autonomy.policy import Policy
+from nightdesk.autonomy.privilege import mighty_group, serving_port
+from nightdesk.autonomy.selectors import fault
 from nightdesk.sdk.case import Check
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind
 
-__all__ = ["is_service_account", "is_shared_address", "protection_checks"]
+__all__ = ["bearer", "forbidden", "is_service_account", "is_shared_address", "protected", "protection_checks"]
 
 _ROLES = frozenset(
     [
@@ -118,6 +120,7 @@ _SERVICE_ACCOUNTS = frozenset(
         "emergency",
     ]
 )
+_LETTERS = re.compile(r"[a-z]+")
 _SERVICE_PREFIXES = (
     "svc_",
     "svc-",
@@ -133,27 +136,39 @@ _SERVICE_PREFIXES = (
 )
 
 
-def protection_checks(target: Target, policy: Policy, facts: AssetFacts | None) -> tuple[Check, ...]:
-    """The checks that must pass before a containment of this target may even be proposed."""
-    touched = (target, *_owners(target))
-    rules = list(dict.fromkeys(rule for one in touched for rule, text in _forbidden(one, policy) if text))
-    told = f"{target.key}: rule {', '.join(rules)}" if rules else target.key
-    why = next((text for one in touched for text in _protected(one, facts)), "")
-    sane = next(_senseless(target), "")
+def protection_checks(target: Target, policy: Policy, facts: AssetFacts | None, *, name: str = "") -> tuple[Check, ...]:
+    """The checks that must pass before a containment of this target may even be proposed; ``name`` is its verb."""
+    felt = bearer(name, target)
+    why = protected(felt, *([facts] if facts else []))
+    sane = next(_senseless(target), "") or (fault(name, target) if name else "")
     return (
-        Check("never-touch", not rules, told, "no never_touch rule names it"),
+        forbidden(felt, policy),
         Check("protected", not why, f"{target.key}: {why}" if why else target.key, "not in the protected set"),
         Check("selector", not sane, f"{target.key}: {sane}" if sane else target.key, "means exactly one thing"),
     )
 
 
-def _owners(target: Target) -> Iterator[Target]:
-    """Whose it is: the account of a membership or key, the host that a process or file is on."""
-    if target.kind in {TargetKind.MEMBERSHIP, TargetKind.CREDENTIAL} and target.account:
-        yield Target(TargetKind.ACCOUNT, target.account, target.facts)
-    host = target.facts.get("hostname", "")
-    if host and target.kind in {TargetKind.PROCESS, TargetKind.FILE}:
-        yield Target(TargetKind.HOST, host, target.facts)
+def bearer(name: str, target: Target) -> Target:
+    """Who feels it: a process's or a file's host, a key's owner, what an indicator is about; else the target itself."""
+    kind, facts = target.kind, target.facts
+    if kind is TargetKind.PROCESS or name.startswith("file."):
+        host = facts.get("hostname", "")
+        return Target(TargetKind.HOST, host, facts) if host else target
+    if kind in {TargetKind.MEMBERSHIP, TargetKind.CREDENTIAL} and target.account:
+        return Target(TargetKind.ACCOUNT, target.account, facts)
+    return target.observable if kind is TargetKind.INDICATOR else target
+
+
+def forbidden(target: Target, policy: Policy, names: Iterable[str] = ()) -> Check:
+    """Whether a never_touch rule of the policy names it, by its own or by one of these further names."""
+    rules = [rule for rule, text in _forbidden(target, policy, tuple(names)) if text]
+    told = f"{target.key}: rule {', '.join(rules)}" if rules else target.key
+    return Check("never-touch", not rules, told, "no never_touch rule names it")
+
+
+def protected(target: Target, *known: AssetFacts) -> str:
+    """Why the target belongs to the protected set, by what each source says of it; or nothing."""
+    return next(_protected(target, known), "")
 
 
 def is_service_account(value: str) -> bool:
@@ -188,8 +203,11 @@ def _internal(text: str) -> bool:
     return any(in_network(network, text) for network in networks)
 
 
-def _forbidden(target: Target, policy: Policy) -> Iterator[tuple[str, str]]:
-    names = forms(target.kind, target.value, target.facts)
+def _forbidden(target: Target, policy: Policy, more: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    names = (
+        *forms(target.kind, target.value, target.facts),
+        *(text for one in more for text in forms(target.kind, one, {})),
+    )
     for rule, protected in policy.never_touch:
         lists: dict[TargetKind, Iterable[str]] = {
             TargetKind.HOST: protected.assets,
@@ -225,24 +243,39 @@ def _overlaps(network: str, text: str) -> bool:
     return in_network(network, text) or in_network(text, network)
 
 
-def _protected(target: Target, facts: AssetFacts | None) -> Iterator[str]:
-    for tag in facts.tags if facts else ():
-        words = f"-{re.sub(r'[^a-z0-9]+', '-', tag.lower())}-"
-        if any(f"-{role}-" in words for role in _ROLES):
-            yield f"tag {tag}"
+def _protected(target: Target, known: tuple[AssetFacts, ...]) -> Iterator[str]:
+    yield from (f"tag {tag}" for facts in known for tag in facts.tags if _says_role(tag))
     if target.kind is TargetKind.HOST:
-        types = {facts.asset_type if facts else "", target.facts.get("asset_type", "")}
-        yield from (f"asset type {text}" for text in sorted(types & _ASSET_TYPES))
-        # Only its names: a device id may hold any word.
-        for name in (target.value, target.facts.get("hostname", ""), target.facts.get("fqdn", "")):
-            parts = set(re.split(r"[^a-z]+", name.partition(".")[0].lower()))
-            yield from (f"its name says {text}" for text in sorted(parts & _HOST_NAMES))
+        yield from _protected_host(target, known)
     if target.kind is TargetKind.ACCOUNT:
         texts = (target.value, *(target.facts[key] for key in ("login", "uid") if key in target.facts))
         if any(is_service_account(text) for text in texts):
             yield "a service, machine or emergency account"
+        for facts in known:
+            if facts.privileged:
+                yield "a privileged account"
+            group = mighty_group(facts.groups)
+            if group:
+                yield f"member of {group}"
     if target.kind is TargetKind.ADDRESS and _internal(target.value):
         yield "an internal address"
+
+
+def _protected_host(target: Target, known: tuple[AssetFacts, ...]) -> Iterator[str]:
+    types = {target.facts.get("asset_type", ""), *(facts.asset_type for facts in known)}
+    yield from (f"asset type {text}" for text in sorted(types & _ASSET_TYPES))
+    # Only its names: a device id may hold any word.
+    names = (target.value, target.facts.get("hostname", ""), target.facts.get("fqdn", ""))
+    for name in dict.fromkeys((*names, *(text for facts in known for text in facts.names))):
+        parts = set(_LETTERS.findall(name.partition(".")[0].lower()))
+        yield from (f"its name says {text}" for text in sorted(parts & _HOST_NAMES))
+    yield from filter(None, (serving_port(facts.ports) for facts in known))
+
+
+@lru_cache(maxsize=4096)
+def _says_role(tag: str) -> bool:
+    words = f"-{re.sub(r'[^a-z0-9]+', '-', tag.lower())}-"
+    return any(f"-{role}-" in words for role in _ROLES)
 
 
 def _senseless(target: Target) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """What keeps a target at its newest wish: one change in flight, newer before older, late effects put right."""
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.approving import Approvals
+from nightdesk.autonomy.clocks import VendorClocks
 from nightdesk.autonomy.dispatch import Dispatch, is_later
 from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age, same_wish
 from nightdesk.autonomy.pacing import Limits, Pace
@@ -14,7 +16,7 @@ from nightdesk.sdk.verbs import verb
 __all__ = ["ACTIVE", "WATCHED", "Reconcile"]
 
 _S = ActionState
-ACTIVE = (_S.PROPOSED, _S.APPROVED, _S.REQUESTED, _S.ACCEPTED, _S.PENDING, _S.EXPIRED, _S.UNDO_REQUESTED)
+ACTIVE = (_S.PROPOSED, _S.APPROVED, _S.REQUESTED, _S.ACCEPTED, _S.PENDING, _S.UNDO_REQUESTED)
 """What the engine moves on by itself."""
 WATCHED = (_S.UNVERIFIED, _S.UNDO_FAILED)
 """What may still take effect late."""
@@ -23,7 +25,7 @@ WATCHED = (_S.UNVERIFIED, _S.UNDO_FAILED)
 class Reconcile:
     """One step of one action, seen among the others of its target."""
 
-    def __init__(
+    def __init__(  # its parts, each made by the engine
         self,
         ledger: Ledger,
         pace: Pace,
@@ -31,6 +33,8 @@ class Reconcile:
         proposals: Proposals,
         dispatch: Dispatch,
         reversal: Reversal,
+        approvals: Approvals,
+        clocks: VendorClocks,
     ) -> None:
         self._ledger = ledger
         self._pace = pace
@@ -38,21 +42,25 @@ class Reconcile:
         self._proposals = proposals
         self._dispatch = dispatch
         self._reversal = reversal
+        self._approvals = approvals
+        self._clocks = clocks
 
     async def step(self, action: Action) -> Action:
         """Moves the action on as far as it goes now."""
         if action.state is _S.PROPOSED:
             action = self._proposals.start(action)
+        if action.state is _S.AWAITING_APPROVAL:
+            return await self._approvals.tend(action)
         if action.state is _S.APPROVED:
             return await self._start(action)
         if action.state in {_S.REQUESTED, _S.ACCEPTED, _S.PENDING}:
             return await self._dispatch.follow(action)
-        if action.state is _S.EXPIRED:
-            action = self._reversal.request(action, actor=ENGINE, reason="the lease ran out")
         if action.state is _S.UNDO_REQUESTED:
             return await self._reversal.advance(action)
         if action.state in WATCHED:
             return await self._watch(action)
+        if action.state in {_S.LEASED, _S.RENEWED}:
+            return await self._clocks.tend(action)
         return action
 
     async def _start(self, action: Action) -> Action:
@@ -108,7 +116,8 @@ class Reconcile:
         # A newer equal wish that found it so, or on its way, made no change of its own.
         theirs = any(other.state in IN_FORCE and other.changed and same_wish(other, action) for other in newer)
         await self._restore_newest(action)
-        return self._dispatch.in_effect(action, reading, by_us=not theirs)
+        clock = route.action_manifest.own_clock
+        return self._dispatch.in_effect(action, reading, by_us=not theirs, clock=clock)
 
     async def _restore_newest(self, late: Action) -> None:
         """What took effect late may have undone a newer wish: that one is repeated as a new generation.

@@ -4,7 +4,7 @@ import hashlib
 from datetime import timedelta
 
 from nightdesk.autonomy.actions import Action, ActionState
-from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, same_wish
+from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, lease_end, same_wish
 from nightdesk.autonomy.ownership import (
     decider,
     differs,
@@ -301,16 +301,12 @@ class Reversal:
 
     def _take_over(self, wish: Action, action: Action) -> None:
         """It wants the same: our lease and undo are its own now, for as long as it was asked for."""
-        seconds = wish.result.get("lease_seconds")
-        start = wish.effective_at or self._ledger.clock()
-        until = wish.lease_until
-        if until is None and seconds is not None:
-            until = start + timedelta(seconds=float(seconds))
+        until = wish.lease_until or lease_end(wish, wish.effective_at or self._ledger.clock())
         self._ledger.move(
             wish,
             _S.LEASED if until and wish.state is _S.EFFECTIVE else wish.state,
             f"takes over from {action.action_id}",
-            result={"state": action.result.get("state", {})},
+            result={name: action.result.get(name, empty) for name, empty in (("state", {}), ("ends_at", ""))},
             changed=True,
             pre_state=action.pre_state,
             instance=action.instance,

@@ -25,9 +25,10 @@ from nightdesk.sdk.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from nightdesk.sdk.manifest import Audience
 from nightdesk.sdk.ports import Acts, Command, Reading, ReadsBack, Receipt, WritesBack
 from nightdesk.sdk.retry import urgent
-from nightdesk.sdk.targets import Target
+from nightdesk.sdk.targets import Account, Asset, Target
 from nightdesk.sdk.verbs import verb
 
 __all__ = [
@@ -52,13 +53,18 @@ DEFINITE = (AuthError, ConfigError, NotFoundError, PolicyError, RejectedError, S
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One connector instance that can do one verb to one target; ``native_id`` is that vendor's id of the target."""
+    """One connector instance that can do one verb to one target; ``native_id`` is that vendor's id of the target.
+
+    ``found`` is what that vendor says of the target, when it was looked up; ``shares`` who learns of what it is sent.
+    """
 
     instance: str
     vendor: str
     native_id: str
     action_manifest: manifest.Action
     port: object
+    found: Asset | Account | None = None
+    shares: Audience = "vendor"
 
 
 class Router(Protocol):

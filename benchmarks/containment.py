@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from nightdesk.autonomy.actions import ActionState
+from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.config import load_config
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.registry import Registry
@@ -86,13 +87,15 @@ def story_alert(number: int) -> StoryAlert:
 
 async def contained(config: Path, registry: Registry, simulator: Simulator, count: int, between: float) -> list[float]:
     """Seconds of each containment, from its decision's time to its effect's."""
-    store = Store.open(load_config(config, registry).store)
-    hub = Hub(load_config(config, registry), registry, store)
+    # One a minute of real life is many here: the brake on too many containments has a measurement of its own.
+    settings = replace(load_config(config, registry), brakes=BrakeBounds(actions=10 * count))
+    store = Store.open(settings.store)
+    hub = Hub(settings, registry, store)
     running = asyncio.create_task(hub.run())
     done = (ActionState.EFFECTIVE, ActionState.LEASED)
     try:
         story = [story_alert(number) for number in range(count)]
-        simulator.add_devices([alert.device for alert in story])
+        simulator.add_devices([alert.device for alert in story if alert.device])
         for alert in story:
             simulator.add(replace(alert, raised_at=utc_now()))
             await asyncio.sleep(between)

@@ -8,9 +8,12 @@ from typing import Any
 
 import typer
 
+from nightdesk.autonomy.actions import ActionState
+from nightdesk.autonomy.openc2.pairs import DEFAULTS, META, PAIRS
+from nightdesk.autonomy.openc2.states import SAID, Status, status_of
 from nightdesk.hub.cli.app import app
 from nightdesk.hub.cli.coverage import COLUMNS, counted, rows
-from nightdesk.hub.config import HubConfig
+from nightdesk.hub.config_file import HubConfig
 from nightdesk.hub.quality import tier_of
 from nightdesk.hub.registry import Registry
 from nightdesk.sdk import errors, hookspecs
@@ -27,6 +30,8 @@ __all__ = [
     "error_tree",
     "hooks",
     "matrix",
+    "openc2_pairs",
+    "openc2_states",
     "product_count",
     "products",
     "vendors",
@@ -143,6 +148,36 @@ def verbs() -> str:
         for one in VERBS.values()
     )
     return _table(("verb", "target", "risk", "inverse", "OpenC2", "D3FEND", "parameters", "role"), rows)
+
+
+def openc2_pairs() -> str:
+    """One row a pair: which verbs it stands for, and what tells them apart."""
+    meta = {
+        ("query", "features"): "what can be done here now",
+        ("query", "command"): "how a command stands",
+        ("cancel", "command"): "takes back what has not gone out",
+    }
+    rows: list[tuple[object, ...]] = [
+        (f"`{action}:{target}`", meta[(action, target)], "", "") for action, target in META
+    ]
+    for pair, known in sorted(PAIRS.items()):
+        told = " or ".join(f"`{one.name}`" for one in known) if len(known) > 1 else ""
+        told += f", else `{DEFAULTS[pair]}`" if pair in DEFAULTS else ""
+        parameters = dict.fromkeys(f"`{name}`" for one in known for name in one.parameters)
+        verbs_of = ", ".join(f"`{one.name}`" for one in known)
+        rows.append((f"`{pair[0]}:{pair[1]}`", verbs_of, told, ", ".join(parameters)))
+    return _table(("pair", "verb", "`verb` must say", "further arguments"), iter(rows))
+
+
+def openc2_states() -> str:
+    """One row a state: the status it is told with."""
+    rows = (
+        (f"`{state}`", int(status_of(state)), SAID[state].format(action="ACTION"))
+        for status in Status
+        for state in ActionState
+        if status_of(state) is status
+    )
+    return _table(("state", "status", "meaning"), rows)
 
 
 def verified_verbs() -> str:

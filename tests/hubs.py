@@ -1,5 +1,6 @@
 """A real hub over real simulators on loopback: what law tests of the whole way need, and nothing pretended."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import structlog
+from tests.stores import prepared
 from typer.testing import CliRunner, Result
 
 from nightdesk.hub.api.app import create_app
@@ -19,10 +21,12 @@ from nightdesk.hub.registry import Registry
 from nightdesk.hub.setup import make_config, private_file
 from nightdesk.hub.store import Store
 from nightdesk.hub.store.ledger import LedgerRow, audit_ledger, ledger
-from nightdesk.sdk.context import utc_now
+from nightdesk.sdk.context import Network, utc_now
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.testing import Simulator, StoryAlert, StoryDevice, serve
+from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.story import StoryProcess
+from nightdesk.sdk.trust import trust
 
 __all__ = [
     "REGISTRY",
@@ -35,6 +39,7 @@ __all__ = [
     "pullers",
     "run_cli",
     "together",
+    "working",
 ]
 
 REGISTRY = Registry.load(strangers=False)
@@ -47,7 +52,15 @@ def pullers() -> list[str]:
     return sorted(found, key=lambda vendor: (vendor != "crowdstrike_falcon", vendor))
 
 
-def bind(folder: Path, tenant: str, bound: Mapping[str, tuple[Simulator, str]], **more: Any) -> Path:
+def bind(
+    folder: Path,
+    tenant: str,
+    bound: Mapping[str, tuple[Simulator, str]],
+    *,
+    policy: bytes | None = None,
+    signers: tuple[str, ...] = ("owner",),
+    **more: Any,
+) -> Path:
     """Writes a configuration that binds simulators by instance name; returns its path."""
     connectors: dict[str, Any] = {}
     for name, (simulator, url) in bound.items():
@@ -59,7 +72,7 @@ def bind(folder: Path, tenant: str, bound: Mapping[str, tuple[Simulator, str]], 
         connectors[name] = {"vendor": simulator.vendor, "poll_seconds": 0.1, "settings": settings}
     roles = {role: name for name, (simulator, _) in bound.items() for role in REGISTRY.manifest(simulator.vendor).roles}
     given = {"quiet_seconds": 0.0, "connectors": connectors, "roles": roles, **more}
-    return make_config(folder, tenant, tenant.title(), at=utc_now(), more=given)
+    return make_config(folder, tenant, tenant.title(), at=utc_now(), signers=signers, policy=policy, more=given)
 
 
 def together(*configs: Path) -> HubSettings:
@@ -69,20 +82,33 @@ def together(*configs: Path) -> HubSettings:
 
 
 @contextmanager
-def opened(settings: HubSettings | Path) -> Iterator[Hub]:
-    """A hub with an open store; the caller runs ``hub.once``."""
+def opened(settings: HubSettings | Path, time: FakeTime | None = None) -> Iterator[Hub]:
+    """A hub with an open store; the caller runs ``hub.once``.
+
+    A hub in a ``time`` that its simulators share keeps every vendor's pace and waits out every retry there, at no cost;
+    what is too fast for a vendor is refused in the same time. Without one the hub lives in ours.
+    """
     made = load_config(settings, REGISTRY) if isinstance(settings, Path) else settings
-    store = Store.open(made.store, synchronous="NORMAL")
+    clock, sleep = (utc_now, asyncio.sleep) if time is None else (time.clock, time.sleep)
+    store = Store.open(prepared(made.store), clock=clock, synchronous="NORMAL")
     try:
-        yield Hub(made, REGISTRY, store)
+        yield Hub(made, REGISTRY, store, clock=clock, sleep=sleep)
     finally:
         store.close()
 
 
 @contextmanager
+def working(folder: Path, simulator: Simulator, time: FakeTime) -> Iterator[Hub]:
+    """The hub of one tenant, acme, over one served simulator that lives in the same time."""
+    with serve(simulator) as served, opened(bind(folder, "acme", {"main": (simulator, served.base_url)}), time) as hub:
+        yield hub
+
+
+@contextmanager
 def browsing(hub: Hub) -> Iterator[httpx.Client]:
-    """A client of the hub's own HTTP side, over a socket; it keeps cookies and follows nothing."""
-    with serve(create_app(hub)) as served, httpx.Client(base_url=served.base_url, trust_env=False) as client:
+    """A client of the hub's own HTTP side, over a socket; it keeps cookies, follows nothing and has patience."""
+    plain: dict[str, Any] = {"trust_env": False, "verify": trust(Network()), "timeout": 120.0}
+    with serve(create_app(hub)) as served, httpx.Client(base_url=served.base_url, **plain) as client:
         yield client
 
 

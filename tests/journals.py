@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tests.stores import prepared
+
 from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState, Journal, JournalEntry, StaleActionError
 from nightdesk.autonomy.ledger import slot_of
 from nightdesk.hub.store.actions import SqlJournal
@@ -39,7 +41,15 @@ class MemoryJournal:
         return self._actions.get((tenant, action_id))
 
     def move(
-        self, action: Action, to: ActionState, *, at: datetime, actor: str, detail: Mapping[str, Any], **changes: Any
+        self,
+        action: Action,
+        to: ActionState,
+        *,
+        at: datetime,
+        actor: str,
+        detail: Mapping[str, Any],
+        seen: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> Action:
         key = (action.tenant, action.action_id)
         stored = self._actions[key]
@@ -47,6 +57,8 @@ class MemoryJournal:
             raise StaleActionError(f"{action.action_id} is {stored.state} by now, not {action.state}")
         if to is not action.state and to not in FOLLOWS[action.state]:
             raise StaleActionError(f"{action.action_id}: {to} does not follow {action.state}")
+        if any(getattr(stored, name) != value for name, value in (seen or {}).items()):
+            raise StaleActionError(f"{action.action_id} was added to meanwhile")
         moved = replace(stored, **changes, state=to, updated_at=at)
         json.dumps([dict(moved.result), dict(moved.pre_state), dict(moved.parameters)])
         self._actions[key] = moved
@@ -91,5 +103,5 @@ def open_journal(kind: str, folder: Path) -> tuple[Journal, Callable[[], None]]:
     """A fresh journal and how to close it."""
     if kind == "memory":
         return MemoryJournal(), lambda: None
-    store = Store.open(f"sqlite:///{folder / 'journal.db'}", synchronous="NORMAL")
+    store = Store.open(prepared(f"sqlite:///{folder / 'journal.db'}"), synchronous="NORMAL")
     return SqlJournal(store), store.close

@@ -5,6 +5,7 @@ that may create databases), else one made here by initdb. Tests on PostgreSQL ca
 never skip, where no server can be had. ``store`` is the quick one; ``store_url`` makes a database for each test.
 """
 
+import functools
 import os
 import pwd
 import secrets
@@ -24,7 +25,16 @@ from nightdesk.hub.store.schema import metadata
 from nightdesk.sdk.case import Check, Decision, Mode, Outcome, Verdict
 from nightdesk.sdk.testing.cases import CASE_TIME
 
-__all__ = ["ENGINES", "a_decision", "database", "postgresql_database", "postgresql_server", "store", "store_url"]
+__all__ = [
+    "ENGINES",
+    "a_decision",
+    "database",
+    "postgresql_database",
+    "postgresql_server",
+    "prepared",
+    "store",
+    "store_url",
+]
 
 ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql))
 
@@ -46,6 +56,24 @@ def _unprivileged(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode:
         pytest.fail(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+
+
+@functools.cache
+def _first_opening() -> bytes:
+    """The SQLite file that a first opening makes, by every migration there is."""
+    with tempfile.TemporaryDirectory(prefix="nightdesk-empty-") as folder:
+        path = Path(folder) / "nightdesk.db"
+        Store.open(f"sqlite:///{path}").close()
+        return path.read_bytes()
+
+
+def prepared(url: str) -> str:
+    """The same URL; a new SQLite file there is past its first opening, which tests of migrations alone need to see."""
+    found = make_url(url)
+    if found.get_backend_name() == "sqlite" and found.database and not (file := Path(found.database)).exists():
+        file.touch(0o600)
+        file.write_bytes(_first_opening())
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +143,7 @@ def store_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> 
 def store(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An open store on an empty database."""
     if database == "sqlite":
-        opened = Store.open(f"sqlite:///{tmp_path}/nightdesk.db")
+        opened = Store.open(prepared(f"sqlite:///{tmp_path}/nightdesk.db"))
     else:
         opened = Store.open(request.getfixturevalue("postgresql_database"))
         with opened.begin() as conn:

@@ -58,7 +58,8 @@ class Decisions:
         holding = self._holding(await self._bans(network, "block address"), command)
         if holding is not None:
             changed = command.began_otherwise("as_wanted", True)
-            return Receipt(str(holding.number), changed=changed, evidence={"ban": str(holding)})
+            end = {"ends_at": self._ends(holding.left)}
+            return Receipt(str(holding.number), changed=changed, evidence={"ban": str(holding), **end})
         single = network.num_addresses == 1
         value = str(network.network_address) if single else str(network)
         scope = "Ip" if single else "Range"
@@ -88,7 +89,14 @@ class Decisions:
             "decisions": [decision],
         }
         number = await self._lapi.push(alert, "block address")
-        return Receipt(number, evidence={"alert": number, "duration": decision["duration"]})
+        return Receipt(
+            number,
+            evidence={
+                "alert": number,
+                "duration": decision["duration"],
+                "ends_at": self._ends(seconds or _LONGEST),
+            },
+        )
 
     async def unblock(self, command: Command) -> Receipt:
         """Ends our bans of exactly this address. Raises RejectedError when only somebody else's are there."""
@@ -113,18 +121,22 @@ class Decisions:
         bans = await self._bans(network, "read decisions")
         ours = [ban for ban in bans if ban.origin == self._origin and ban.network == network]
         as_wanted = self._holding(bans, command) is not None
-        end = self._clock() + timedelta(seconds=max((ban.left for ban in bans), default=0.0))
+        until = self._ends(max(ban.left for ban in bans)) if bans else ""
         state = {
             "blocked": bool(bans),
             "as_wanted": as_wanted,
             "ours": bool(ours),
             "bans": [str(ban) for ban in bans],
-            "until": iso(int(end.timestamp()) * SECOND) if bans else "",
+            "until": until,
+            "ends_at": until,
         }
         # What others ban beside us, before or since, is not ours to lift.
         lifted = not bans or (not ours and command.undoes)
         done = lifted if command.verb == "ip.unblock" else as_wanted
         return (Effect.IN_EFFECT if done else Effect.NOT_IN_EFFECT), state, "ban" if bans else ""
+
+    def _ends(self, left: float) -> str:
+        return iso(int((self._clock() + timedelta(seconds=left)).timestamp()) * SECOND)
 
     def _holding(self, bans: Sequence[_Ban], command: Command) -> _Ban | None:
         """A ban that is this command's own, or anybody's that lasts as long as it wants."""

@@ -70,6 +70,11 @@ class Simulator(testing.Simulator):
         """Every alert by number."""
         return self._alerts.alerts
 
+    @property
+    def decisions(self) -> DecisionsApi:
+        """Every decision, and which of them bouncers are told of now."""
+        return self._decisions
+
     def routes(self) -> list[BaseRoute]:
         """One route: what is unknown is answered in this vendor's way too."""
         return [Route("/{path:path}", self._answer, methods=_METHODS)]

@@ -1,6 +1,5 @@
 """The Elasticsearch half: the vendor's own client, over the network that the configuration gives."""
 
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from nightdesk.connectors.elastic_security.answers import VENDOR, incomplete, ve
 from nightdesk.sdk.context import Context, Network
 from nightdesk.sdk.errors import NotFoundError, ResponseError
 from nightdesk.sdk.secrets import Secret
+from nightdesk.sdk.trust import trust
 
 __all__ = ["Cluster", "Page"]
 
@@ -96,15 +96,31 @@ class Cluster:
             raise NotFoundError(text, vendor=VENDOR, operation="read alert")
         return hits[0]
 
+    async def events(self, indices: str, query: Mapping[str, Any], *, size: int) -> Sequence[Mapping[str, Any]]:
+        """The first hits by time in the indices of telemetry; indices that are not there hold nothing."""
+        answer = await self._ask(
+            self._client.search(
+                index=indices,
+                ignore_unavailable=True,
+                size=size,
+                track_total_hits=False,
+                sort=[{"@timestamp": {"order": "asc", "unmapped_type": "date"}}],
+                query=dict(query),
+            ),
+            "read telemetry",
+            needs=f"the index privilege read on {indices}",
+        )
+        return _hits(answer)
+
     async def authenticate(self) -> None:
         """Returns when the cluster accepts the API key."""
         await self._ask(self._client.security.authenticate(), "authenticate")
 
-    async def _ask(self, call: Any, operation: str, *, whole: bool = True) -> Mapping[str, Any]:
+    async def _ask(self, call: Any, operation: str, *, whole: bool = True, needs: str = "") -> Mapping[str, Any]:
         try:
             answer = (await call).body
         except (ApiError, TransportError) as error:
-            raise vendor_error(error, operation=operation, needs=self._needs) from error
+            raise vendor_error(error, operation=operation, needs=needs or self._needs) from error
         if not isinstance(answer, dict):
             text = "the answer is no JSON object; check that elasticsearch_url is Elasticsearch itself"
             raise ResponseError(text, vendor=VENDOR, operation=operation)
@@ -146,14 +162,9 @@ def _node_class(network: Network, secret: Secret) -> type[HttpxAsyncHttpNode]:
     class Node(HttpxAsyncHttpNode):
         def __init__(self, config: NodeConfig) -> None:
             super(HttpxAsyncHttpNode, self).__init__(config)  # skips the parent's own httpx client
-            trust: ssl.SSLContext | bool = True
-            if config.scheme == "https":
-                trust = httpx.create_ssl_context(trust_env=False)
-                if network.ca_file:
-                    trust.load_verify_locations(network.ca_file)
             self.client = httpx.AsyncClient(
                 base_url=self.base_url,
-                verify=trust,
+                verify=trust(network),
                 proxy=None if network.transport else network.proxy,
                 transport=network.transport,
                 timeout=network.timeout,

@@ -11,16 +11,18 @@ from nightdesk.connectors.elastic_security.answers import VENDOR
 from nightdesk.connectors.elastic_security.cluster import Cluster
 from nightdesk.connectors.elastic_security.kibana import Kibana
 from nightdesk.connectors.elastic_security.sweep import SWEEPS, Position, Snapshot, drain, key_of, record_of, restore
+from nightdesk.connectors.elastic_security.telemetry import Telemetry
 from nightdesk.sdk.context import Context
 from nightdesk.sdk.errors import ConfigError, Problem, ResponseError, UnsupportedError, VendorError
-from nightdesk.sdk.ports import Command, Health, Reading, Receipt
+from nightdesk.sdk.ports import Command, Health, Reading, Receipt, Sighting
 from nightdesk.sdk.records import Batch, Cursor, Failure, RawRecord
-from nightdesk.sdk.targets import Asset, AssetQuery
+from nightdesk.sdk.targets import Asset, AssetQuery, Target
 
 __all__ = ["Connector"]
 
 _PRODUCT = "elastic_security"
 _SPACE = re.compile(r"^[a-z0-9_-]+$")
+_INDICES = re.compile(r"^[a-z0-9][a-z0-9_.:*-]*(,[a-z0-9][a-z0-9_.:*-]*)*$")
 _RELATIVE = re.compile(r"^now-\d+[smhdw]$")
 _WINDOW_MOST = 10_000  # index.max_result_window
 _REQUESTS_PER_MINUTE = 600
@@ -48,6 +50,7 @@ class Connector:
         self._page_size = settings.integer("page_size", 500)
         self._overlap = timedelta(seconds=settings.integer("overlap", 300))
         self._defend = settings.flag("elastic_defend", True)
+        indices = settings.text("telemetry_indices", "logs-*,filebeat-*,packetbeat-*,winlogbeat-*")
         problems = [
             Problem("settings", key, text)
             for key, wrong, text in (
@@ -55,6 +58,7 @@ class Connector:
                 ("page_size", not 1 <= self._page_size <= _WINDOW_MOST, f"must be 1 to {_WINDOW_MOST}"),
                 ("overlap", self._overlap < timedelta(0), "must be 0 or more seconds"),
                 ("start", not _is_start(self._start), "must be like now-24h, or a time with its zone"),
+                ("telemetry_indices", not _INDICES.match(indices), "write names of indices, separated by commas"),
             )
             if wrong
         ]
@@ -69,6 +73,7 @@ class Connector:
             requests_per_minute=_REQUESTS_PER_MINUTE,
         )
         self._cluster = Cluster(context, url=settings.text("elasticsearch_url"), index=self._index)
+        self._telemetry = Telemetry(self._cluster, indices)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -136,6 +141,10 @@ class Connector:
     async def find_asset(self, query: AssetQuery) -> Sequence[Asset]:
         """The hosts with Elastic Defend that the query stands for."""
         return await response.find(self._kibana, query) if self._defend else ()
+
+    async def activity(self, target: Target, since: datetime, until: datetime, *, limit: int) -> Sequence[Sighting]:
+        """What the events of ``telemetry_indices`` hold of a host, account, address, domain, URL or file."""
+        return await self._telemetry.activity(target, since, until, limit=limit)
 
     async def check_health(self) -> Health:
         """Asks both services who we are and what we may do; names every privilege that is missing."""

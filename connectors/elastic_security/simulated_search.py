@@ -60,8 +60,10 @@ class Search:
         allowed: Callable[[Request], Response | None],
         partial: Callable[[Request], bool],
         drift: Callable[[dict[str, Any]], dict[str, Any]],
+        events: Callable[[str, Mapping[str, Any]], list[dict[str, Any]]],
     ) -> None:
         self._now, self._allowed, self._partial, self._drift = now, allowed, partial, drift
+        self._events = events
         self.spaces: dict[str, dict[str, Source]] = {}
         self.hidden: set[str] = set()  # what document level security keeps from this API key
         self.mapped: set[str] = set(_DATES)
@@ -133,6 +135,7 @@ class Search:
 
     async def _search(self, request: Request) -> Response:
         body = await request.json() if await request.body() else {}
+        failed = int(self._partial(request))
         unknown = sorted(set(body) - _BODY)
         if unknown:
             raise Refused(400, "parsing_exception", f"unknown key [{unknown[0]}]")
@@ -144,6 +147,10 @@ class Search:
                 "Result window is too large",
                 outer="search_phase_execution_exception",
             )
+        events = request.path_params.get("index", "").lower()
+        if events and not events.startswith("."):
+            hits = self._events(events, body)
+            return JSONResponse({"took": 3, "timed_out": False, "_shards": _shards(failed), "hits": {"hits": hits}})
         rows, pit = self._rows(request, body)
         query, begin = body.get("query", {"match_all": {}}), body.get("from", 0)
         page: list[dict[str, Any]]
@@ -166,7 +173,6 @@ class Search:
         outer: dict[str, Any] = {"max_score": None, "hits": page}
         if body.get("track_total_hits") is not False:
             outer["total"] = {"value": total, "relation": "eq"}
-        failed = int(self._partial(request))
         answer = {"took": 3, "timed_out": False, "_shards": _shards(failed), "hits": outer}
         if pit is None:
             return JSONResponse(answer)

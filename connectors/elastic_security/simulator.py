@@ -13,6 +13,7 @@ from nightdesk.connectors.elastic_security.simulated_blocklist import Blocklist
 from nightdesk.connectors.elastic_security.simulated_hosts import Answer, Handler, platform, wrong_keys
 from nightdesk.connectors.elastic_security.simulated_query import Source
 from nightdesk.connectors.elastic_security.simulated_search import Search, refusal
+from nightdesk.connectors.elastic_security.simulated_telemetry import find
 from nightdesk.sdk.context import Clock, utc_now
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.testing import FaultPlan, StoryAlert
@@ -44,6 +45,7 @@ class Simulator(BaseSimulator):
             allowed=self._allowed,
             partial=self._partial,
             drift=self.drift,
+            events=lambda indices, body: find(indices, body, self.telemetry),
         )
 
     def settings(self, base_url: str) -> dict[str, Any]:

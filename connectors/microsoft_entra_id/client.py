@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 from urllib.parse import quote
 
@@ -82,20 +83,19 @@ class Graph:
 
         ``eventual`` asks for the advanced query capabilities, which read an index that lags behind the directory.
         """
-        if _RISK in path:
-            await self._wait_for_turn()
-        try:
-            return await self._http.request(
-                method,
-                path if path.startswith(("http://", "https://")) else f"/{VERSION}{path}",
-                operation=operation,
-                params={**(params or {}), **({"$count": "true"} if eventual else {})},
-                json=json,
-                headers={"ConsistencyLevel": "eventual"} if eventual else None,
-                repeatable=repeatable,
-            )
-        except ScopeError as error:
-            raise _denied(error, operation, scope) from error
+        async with self._risk_turn() if _RISK in path else nullcontext():
+            try:
+                return await self._http.request(
+                    method,
+                    path if path.startswith(("http://", "https://")) else f"/{VERSION}{path}",
+                    operation=operation,
+                    params={**(params or {}), **({"$count": "true"} if eventual else {})},
+                    json=json,
+                    headers={"ConsistencyLevel": "eventual"} if eventual else None,
+                    repeatable=repeatable,
+                )
+            except ScopeError as error:
+                raise _denied(error, operation, scope) from error
 
     async def read(self, path: str, *, operation: str, scope: str, params: Mapping[str, Any] | None = None) -> Any:
         """One object, decoded."""
@@ -126,13 +126,18 @@ class Graph:
             link, asked = str(following), None
         raise ResponseError(f"more than {_MOST_PAGES} pages", vendor=VENDOR, operation=operation)
 
-    async def _wait_for_turn(self) -> None:
+    @asynccontextmanager
+    async def _risk_turn(self) -> AsyncIterator[None]:
+        """One question about risks at a time; the next one a gap after the last answer, however often it was tried."""
         async with self._turn:
             now = self._context.clock().timestamp()
             wait = min(self._risk_free_at - now, _RISK_GAP)  # a clock set back must not stop us
             if wait > 0:
                 await self._context.sleep(wait)
-            self._risk_free_at = self._context.clock().timestamp() + _RISK_GAP
+            try:
+                yield
+            finally:
+                self._risk_free_at = self._context.clock().timestamp() + _RISK_GAP
 
 
 def decoded(response: httpx.Response, operation: str) -> dict[str, Any]:

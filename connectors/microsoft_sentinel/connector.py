@@ -1,7 +1,7 @@
 """The Sentinel connector: incidents in, triage and indicators out, each effect read from the workspace's own state."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.connectors.microsoft_sentinel import triage
@@ -9,11 +9,13 @@ from nightdesk.connectors.microsoft_sentinel.client import VENDOR, Arm
 from nightdesk.connectors.microsoft_sentinel.incidents import CHANGED, Incidents, record_of
 from nightdesk.connectors.microsoft_sentinel.indicators import Indicators
 from nightdesk.connectors.microsoft_sentinel.logs import Logs
+from nightdesk.connectors.microsoft_sentinel.telemetry import Telemetry
 from nightdesk.sdk.context import Context
 from nightdesk.sdk.errors import ConfigError, Problem, ResponseError, UnsupportedError, VendorError
-from nightdesk.sdk.ports import Command, Effect, Health, Reading, Receipt
+from nightdesk.sdk.ports import Command, Effect, Health, Reading, Receipt, Sighting
 from nightdesk.sdk.records import Batch, Cursor, RawRecord
 from nightdesk.sdk.sweep import Position, start_of
+from nightdesk.sdk.targets import Target
 from nightdesk.sdk.triage import Wish
 
 __all__ = ["Connector"]
@@ -39,6 +41,7 @@ class Connector:
         self._incidents = Incidents(self._arm, context.sleep)
         self._indicators = Indicators(self._arm, context.tenant, context.clock)
         self._logs = Logs(context)
+        self._telemetry = Telemetry(self._logs)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -117,6 +120,10 @@ class Connector:
     async def search(self, query: str, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """Rows of any KQL; without a time in the query, over all that the workspace keeps."""
         return await self._logs.rows(query, limit=limit)
+
+    async def activity(self, target: Target, since: datetime, until: datetime, *, limit: int) -> Sequence[Sighting]:
+        """What the tables of devices, sign-ins and firewalls hold of a host, account, address, domain, URL or file."""
+        return await self._telemetry.activity(target, since, until, limit=limit)
 
     async def check_health(self) -> Health:
         """The newest page as a pull reads it, one incident with its alerts and entities, and a query."""

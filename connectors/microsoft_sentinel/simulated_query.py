@@ -18,6 +18,8 @@ _FIELDS = _TIMES | _NUMBERS | _WORDS
 _ODATA = re.compile(r"properties/(\w+) (eq|ne|ge|gt|le|lt) ('(?:[^']|'')*'|[^\s']+)(?: and |$)")
 _ORDER = re.compile(r"properties/(\w+)(?: (asc|desc))?")
 _KQL_TEST = re.compile(r"(\w+)\s*(==|!=|=~|>=|<=|>|<|contains|has|startswith)\s*(.+)", re.DOTALL)
+_KQL_IN = re.compile(r"(\w+) in \(([^()]+)\)")
+_UNION = "union isfuzzy=true "
 _KQL_VALUE = re.compile(r"""'([^']*)'|"([^"]*)"|datetime\(([^)]+)\)|(-?\d+)""")
 _KQL_ORDER = re.compile(r"by\s+(\w+)(?:\s+(asc|desc))?")
 _COMMENT = re.compile(r"""('[^']*'|"[^"]*")|//[^\n]*""")
@@ -93,6 +95,8 @@ def ordering(text: str) -> tuple[Callable[[Row], Any], bool]:
 def kusto(text: str, tables: Mapping[str, Sequence[Row]]) -> list[Row]:
     """The rows of a query over tables. Raises QueryError."""
     bare = _COMMENT.sub(lambda found: found[1] or "", text)
+    if bare.startswith(_UNION):
+        return _union(bare.removeprefix(_UNION), tables)
     source, *steps = (part.strip() for part in re.split(rf"\|{_OUTSIDE}", bare.strip().rstrip(";")))
     if source.startswith("print "):
         rows: list[Row] = [_printed(source)]
@@ -103,6 +107,39 @@ def kusto(text: str, tables: Mapping[str, Sequence[Row]]) -> list[Row]:
     for step in steps:
         rows = _step(step, rows)
     return rows
+
+
+def _union(text: str, tables: Mapping[str, Sequence[Row]]) -> list[Row]:
+    """``union isfuzzy=true (leg), (leg) | step``: a leg over a table that is not there counts for nothing."""
+    rows: list[Row] = []
+    rest = text.strip()
+    while rest.startswith("("):
+        end = _closing(rest)
+        leg, rest = rest[1:end].strip(), rest[end + 1 :].strip()
+        table = re.split(r"[\s|]", leg, maxsplit=1)[0]
+        if not leg.startswith("datatable(") and table in tables:
+            rows += kusto(leg, tables)
+        if not rest.startswith(","):
+            break
+        rest = rest[1:].strip()
+    for step in (part.strip() for part in re.split(rf"\|{_OUTSIDE}", rest) if part.strip()):
+        rows = _step(step, rows)
+    return rows
+
+
+def _closing(text: str) -> int:
+    """Where the bracket that the text begins with ends; those within quotes do not count."""
+    depth, quote = 0, ""
+    for at, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        else:
+            depth += (letter == "(") - (letter == ")")
+            if not depth:
+                return at
+    raise QueryError("Syntax error: ')' is missing")
 
 
 def _printed(source: str) -> Row:
@@ -121,6 +158,10 @@ def _step(step: str, rows: list[Row]) -> list[Row]:
     name, _, rest = step.partition(" ")
     match name:
         case "where":
+            either = re.split(rf"\bor\b{_OUTSIDE}", rest)
+            if len(either) > 1:
+                some = [_kql(part.strip(), rows) for part in either]
+                return [row for row in rows if any(test(row) for test in some)]
             tests = [_kql(part.strip(), rows) for part in re.split(rf"\band\b{_OUTSIDE}", rest)]
             return [row for row in rows if all(test(row) for test in tests)]
         case "take" | "limit" if rest.strip().isdecimal():
@@ -140,6 +181,11 @@ def _step(step: str, rows: list[Row]) -> list[Row]:
 
 
 def _kql(text: str, rows: Sequence[Row]) -> Test:
+    listed = _KQL_IN.fullmatch(text)
+    if listed is not None:
+        _known([listed[1]], rows)
+        words = {_value(part.strip()) for part in listed[2].split(",")}
+        return lambda row: row.get(listed[1]) in words
     found = _KQL_TEST.fullmatch(text)
     if found is None:
         raise QueryError(f"Query could not be parsed at '{text}'")

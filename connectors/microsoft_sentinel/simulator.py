@@ -17,6 +17,7 @@ from nightdesk.connectors.microsoft_sentinel.simulated_comments import CommentsA
 from nightdesk.connectors.microsoft_sentinel.simulated_incidents import IncidentsApi
 from nightdesk.connectors.microsoft_sentinel.simulated_indicators import IndicatorsApi
 from nightdesk.connectors.microsoft_sentinel.simulated_logs import LogsApi
+from nightdesk.connectors.microsoft_sentinel.simulated_telemetry import tables
 from nightdesk.sdk import testing
 from nightdesk.sdk.context import Clock, utc_now
 from nightdesk.sdk.secrets import Secret
@@ -169,7 +170,8 @@ class Simulator(testing.Simulator):
         return self._arm.refuse(status, codes.get(status, "ServiceUnavailable"), message, headers)
 
     def _tables(self) -> Mapping[str, list[Mapping[str, Any]]]:
-        return {"SecurityAlert": self._rows, "SecurityIncident": list(self._incidents.history)}
+        found = tables(self.telemetry)
+        return {**found, "SecurityAlert": self._rows, "SecurityIncident": list(self._incidents.history)}
 
     def _guard(self, action: str, call: Call, audience: str = ARM) -> Call:
         async def guarded(request: Request) -> Response:

@@ -78,20 +78,23 @@ class Firewall:
     async def tell(self, kind: str, address: str, tag: str, operation: str, seconds: int | None = None) -> bool:
         """Registers or unregisters (``kind``) a tag of an address; False when it was so already.
 
-        ``seconds`` is how long it stands, None for no end.
+        ``seconds`` is how long it stands, None for no end. The kind ``renew`` is both in one message, which the
+        firewall carries out in that order: a tag that stands keeps its time when it is registered alone.
         """
         message = Element("uid-message")
         for name, text in (("version", "1.0"), ("type", "update")):
             part = Element(name)
             part.text = text
             message.append(part)
-        entry, holder, member = Element("entry", {"ip": address}), Element("tag"), Element("member")
-        member.text = tag
-        if seconds is not None:
-            member.set("timeout", str(seconds))
-        payload, list_of = Element("payload"), Element(kind)
-        for outer, inner in ((holder, member), (entry, holder), (list_of, entry), (payload, list_of)):
-            outer.append(inner)
+        payload = Element("payload")
+        for section in ("unregister", "register") if kind == "renew" else (kind,):
+            entry, holder, member = Element("entry", {"ip": address}), Element("tag"), Element("member")
+            member.text = tag
+            if seconds is not None and section == "register":
+                member.set("timeout", str(seconds))
+            list_of = Element(section)
+            for outer, inner in ((holder, member), (entry, holder), (list_of, entry), (payload, list_of)):
+                outer.append(inner)
         message.append(payload)
         answer = await self._ask({"type": "user-id", "cmd": written(message)}, operation, USER_ID)
         return answer.get("status") == "success"

@@ -5,6 +5,7 @@ group has the address, and the policy denies a connection by one of our rules.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 
@@ -40,15 +41,20 @@ class Blocks:
         new = not await self._tagged(network, command.verb)
         if new:  # False again when somebody was faster
             new = await self._firewall.tell("register", _spelled(network), self._tag, command.verb, seconds)
+        elif command.renewal and seconds is not None:
+            new = await self._firewall.tell("renew", _spelled(network), self._tag, command.verb, seconds)
         changed = new or command.began_otherwise("tagged", True)
         lost = [_KEPT] if seconds is not None and not changed else []
-        if self._clears and network.num_addresses > 1:
+        if self._clears and not command.renewal and network.num_addresses > 1:
             lost.append(_OPEN)
-        elif self._clears:
+        elif self._clears and not command.renewal:
             for end in ("source", "destination"):
                 clear = document("clear/session/all/filter", {end: _spelled(network)})
                 await self._firewall.operate(clear, command.verb)
-        return Receipt(_spelled(network), changed, tuple(lost), {"tag": self._tag, "timeout": seconds or 0})
+        evidence: dict[str, Any] = {"tag": self._tag, "timeout": seconds or 0}
+        if changed and seconds is not None:
+            evidence["ends_at"] = (command.requested_at + timedelta(seconds=seconds)).isoformat()
+        return Receipt(_spelled(network), changed, tuple(lost), evidence)
 
     async def unblock(self, command: Command) -> Receipt:
         """Takes the tag from exactly this address. Raises RejectedError when only a wider entry blocks it."""

@@ -11,10 +11,13 @@ from typing import Any
 from nightdesk.sdk.errors import RejectedError
 from nightdesk.sdk.ports import Command
 
-__all__ = ["ACTION", "escaped", "message"]
+__all__ = ["ABOUT", "ACTION", "escaped", "message"]
 
 ACTION = "nightdesk.option."
 """What the ``action_id`` of our buttons begins with; the number of the option follows."""
+
+ABOUT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}")
+"""What a button's value is: the hub's own id of what is asked."""
 
 _HEADER, _SECTION, _SECTIONS, _FALLBACK = 150, 3000, 10, 3000
 _BUTTON, _BUTTONS = 75, 25
@@ -48,7 +51,7 @@ def message(command: Command, approval_id: str) -> tuple[dict[str, Any], tuple[s
     if notes:
         blocks.append({"type": "context", "elements": notes})
     if command.verb == "approval.request":
-        blocks.append(_buttons(_options(given), approval_id))
+        blocks.append(_buttons(_options(given), _about(given) or approval_id))
     # Only the notification shows it, but some clients read mark-up there.
     fallback = escaped(_cut("\n".join(filter(None, (title, text))), _FALLBACK))
     silent = {"mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
@@ -69,6 +72,13 @@ def _notes(command: Command) -> list[dict[str, Any]]:
     if link:
         notes.append({"type": "mrkdwn", "text": f"<{escaped(link)}|Open in nightdesk>"})
     return notes
+
+
+def _about(given: Mapping[str, Any]) -> str:
+    about = str(given.get("about") or "")
+    if about and not ABOUT.fullmatch(about):
+        raise RejectedError(f"about {about[:80]!r}: write an id of at most 200 letters, digits, dots and dashes")
+    return about
 
 
 def _options(given: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from nightdesk.connectors.slack.blocks import ACTION
+from nightdesk.connectors.slack.blocks import ABOUT, ACTION
 from nightdesk.connectors.slack.client import VENDOR
 from nightdesk.sdk.errors import AuthError, MappingError
 from nightdesk.sdk.secrets import Secret
@@ -23,13 +23,14 @@ __all__ = ["Click", "verified"]
 
 _WINDOW = 300  # seconds that a request may be old, or early
 _SECONDS = re.compile(r"[0-9]{1,12}")
-_APPROVAL = re.compile(r"[0-9a-f]{16}")
 _ADVICE = "check that signing_secret is that of the app (Basic Information)"
 
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """One click. ``approval_id`` and the place bind it to one request; ``option`` counts from 0.
+    """One click. ``approval_id`` (the request's ``about``) and the place bind it to one request.
+
+    ``option`` counts from 0.
 
     ``clicked_at`` (``action_ts``) is a text; the same click has the same one. ``response_url`` lets its holder write
     into the channel for half an hour.
@@ -88,7 +89,7 @@ def _read(body: bytes) -> Click:
 
 def _click(payload: Mapping[str, Any], action: Mapping[str, Any], option: str, number: int) -> Click:
     value = str(action.get("value", ""))
-    if not (option.isascii() and option.isdecimal()) or not _APPROVAL.fullmatch(value):
+    if not (option.isascii() and option.isdecimal()) or not ABOUT.fullmatch(value):
         raise MappingError("the button names no approval of ours", pointer=f"/actions/{number}/value", source=VENDOR)
     found = Click(
         approval_id=value,

@@ -1,11 +1,14 @@
 """The Slack connector: messages and approval buttons out, each read back from the channel that has it."""
 
+from collections.abc import Mapping, Sequence
+
+from nightdesk.connectors.slack.callbacks import verified
 from nightdesk.connectors.slack.client import VENDOR, Slack
 from nightdesk.connectors.slack.messages import Messages
 from nightdesk.connectors.slack.places import Places
 from nightdesk.sdk.context import Context
-from nightdesk.sdk.errors import VendorError
-from nightdesk.sdk.ports import Command, Health, Reading, Receipt
+from nightdesk.sdk.errors import AuthError, VendorError
+from nightdesk.sdk.ports import Answer, Command, Health, Reading, Receipt
 
 __all__ = ["Connector"]
 
@@ -35,6 +38,18 @@ class Connector:
         """Whether the message is in its channel."""
         effect, state, native = await self._messages.effect(command)
         return Reading(effect, self._context.clock(), state, native)
+
+    def answers(self, headers: Mapping[str, str], body: bytes) -> Sequence[Answer]:
+        """The click in a request that Slack signed within the last five minutes."""
+        if not self._context.settings.has("signing_secret"):
+            raise AuthError(
+                "set signing_secret (Basic Information): without it nobody can tell whose click this is",
+                vendor=VENDOR,
+                operation="verify click",
+            )
+        click = verified(headers, body, self._context.settings.secret("signing_secret"), self._context.clock())
+        place = f"{click.channel_id}/{click.message_ts}"
+        return [Answer(click.approval_id, click.label, click.user_id, f"{place}/{click.clicked_at}", place)]
 
     async def check_health(self) -> Health:
         """The token and its scopes, and one look into every configured channel, where a repeat would look."""

@@ -20,7 +20,7 @@ EVENT = "nightdesk_message"
 
 _PARAMETERS = {
     "notify.send": ("title", "text", "severity", "link"),
-    "approval.request": ("title", "text", "options", "link"),
+    "approval.request": ("title", "text", "options", "link", "about"),
 }
 _EARLIER = timedelta(minutes=10)  # clocks differ; a message of this command is no older than the command
 

@@ -103,6 +103,17 @@ class Simulator(testing.Simulator):
         body = urlencode({"payload": json.dumps(payload)}).encode()
         return self.signed(body), body
 
+    def answer(self, option: int, *, account: str) -> tuple[dict[str, str], bytes]:
+        """A click on the newest message with buttons."""
+        asked = [
+            (channel_id, one)
+            for channel_id, channel in self.channels.channels.items()
+            for one in channel.messages
+            if any(block["type"] == "actions" for block in one.get("blocks", ()))
+        ]
+        channel_id, message = max(asked, key=lambda pair: float(pair[1]["ts"]))
+        return self.click(channel_id, str(message["ts"]), option, user=account)
+
     def signed(self, body: bytes) -> dict[str, str]:
         """The headers of a request that Slack makes now."""
         stamp = str(int(self.now().timestamp()))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.connectors.splunk_es import hec, notables
@@ -12,6 +12,7 @@ from nightdesk.connectors.splunk_es.jobs import ALL_TIME, Found, Jobs, Rows
 from nightdesk.connectors.splunk_es.notables import LOOK_BEHIND, Position
 from nightdesk.connectors.splunk_es.reviews import Vocabulary, marker, refusal
 from nightdesk.connectors.splunk_es.splunkd import VENDOR, Splunkd
+from nightdesk.connectors.splunk_es.telemetry import Telemetry
 from nightdesk.sdk.context import Context
 from nightdesk.sdk.errors import (
     ConfigError,
@@ -20,8 +21,9 @@ from nightdesk.sdk.errors import (
     RejectedError,
     UnsupportedError,
 )
-from nightdesk.sdk.ports import Command, Effect, Health, Reading, Receipt
+from nightdesk.sdk.ports import Command, Effect, Health, Reading, Receipt, Sighting
 from nightdesk.sdk.records import Batch, Cursor, RawRecord
+from nightdesk.sdk.targets import Target
 
 __all__ = ["Connector"]
 
@@ -43,6 +45,7 @@ class Connector:
         notables.start_of(settings, context.clock())
         self._splunkd = Splunkd(context)
         self._jobs = Jobs(self._splunkd, context.sleep, ignore_warnings=_pattern(settings.text("ignore_warnings")))
+        self._telemetry = Telemetry(self._jobs)
 
     async def pull(self, stream: str, cursor: Cursor | None, *, limit: int) -> AsyncIterator[Batch]:
         """New notables by index time, then those whose review changed; both up to one frozen moment."""
@@ -129,6 +132,10 @@ class Connector:
                         break
             self._require_whole(found)
         return rows[:limit]
+
+    async def activity(self, target: Target, since: datetime, until: datetime, *, limit: int) -> Sequence[Sighting]:
+        """What the data models of the CIM hold of a host, account, address, domain, URL or file."""
+        return await self._telemetry.activity(target, since, until, limit=limit)
 
     async def check_health(self) -> Health:
         """Who the token is, what it lacks, and the sweep's own search over the last minute."""

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from nightdesk.connectors.splunk_es import payloads, spl
 from nightdesk.connectors.splunk_es.simulated_jobs import Form, SearchDesk, said
+from nightdesk.connectors.splunk_es.simulated_telemetry import model
 from nightdesk.sdk import testing
 from nightdesk.sdk.context import Clock, utc_now
 from nightdesk.sdk.secrets import Secret
@@ -182,6 +183,7 @@ class Simulator(testing.Simulator):
                 dict(event) for event in self.events.values() if event["index"] == index and bounds.hold(event)
             ],
             "incident_review": lambda *_: [dict(review) for review in self.reviews],
+            "datamodel": lambda name, bounds: model(name, self.telemetry, bounds),
         }
 
     def _notables(self, bounds: spl.Bounds, only: str = "") -> list[spl.Row]:

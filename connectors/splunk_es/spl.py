@@ -15,6 +15,7 @@ _WORD = r"[A-Za-z_][\w.]*"
 _MACRO = re.compile(r'`(?P<name>\w+)(?:\("(?P<argument>[^"`]*)"\))?`')
 _EQUALS = re.compile(rf'(?P<field>{_WORD})=(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"`|()]+))')
 _IN = re.compile(rf'(?P<field>{_WORD})\s+IN\s*\((?P<values>"[^"]*"(?:\s*,\s*"[^"]*")*)\)')
+_DATAMODEL = re.compile(rf"datamodel ({_WORD}) ({_WORD}) flat")
 _COMPARE = re.compile(rf'^(?P<field>{_WORD})(?P<op>>=|<=|=|<|>)(?:"(?P<text>[^"]*)"|(?P<number>-?\d+(?:\.\d+)?))$')
 _COPY = re.compile(rf"^({_WORD})=({_WORD})$")
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -97,6 +98,9 @@ def _generator(segment: str) -> tuple[str, str]:
     found = _MACRO.fullmatch(segment)
     if found and found["name"] == "incident_review":
         return "incident_review", ""
+    model = _DATAMODEL.fullmatch(segment)
+    if model:
+        return "datamodel", f"{model[1]} {model[2]}"
     raise SplError(f"Unknown search command '{segment.split(maxsplit=1)[0] if segment else ''}'.")
 
 
@@ -133,6 +137,7 @@ def _step(segment: str) -> Step:
 
 def _search(rest: str) -> Step:
     wanted: list[tuple[str, set[str]]] = []
+    either, rest = _alternatives(rest)
     while rest:
         found = _IN.match(rest)
         if found:
@@ -144,7 +149,26 @@ def _search(rest: str) -> Step:
             values = {(found["quoted"] if found["bare"] is None else found["bare"]).casefold()}
         wanted.append((found["field"], values))
         rest = rest[found.end() :].strip()
-    return lambda rows: [row for row in rows if all(_texts(row, name) & values for name, values in wanted)]
+    return lambda rows: [
+        row
+        for row in rows
+        if all(_texts(row, name) & values for name, values in wanted)
+        and (not either or any(form.fullmatch(text) for name, form in either for text in _texts(row, name)))
+    ]
+
+
+def _alternatives(rest: str) -> tuple[list[tuple[str, re.Pattern[str]]], str]:
+    """A first group ``(a IN (…) OR b IN (…))`` and what follows; an asterisk there is anything, within quotes too."""
+    either: list[tuple[str, re.Pattern[str]]] = []
+    rest = f" OR {rest[1:]}" if rest.startswith("(") else rest
+    while rest.startswith(" OR "):
+        found = _IN.match(rest, 4)
+        if not found:
+            raise SplError(f"Error in 'search' command: Unable to parse the search: '{rest}'.")
+        values = [one.casefold().replace("\\\\", "\\") for one in re.findall(r'"([^"]*)"', found["values"])]
+        either.append((found["field"], re.compile("|".join(re.escape(one).replace(r"\*", ".*") for one in values))))
+        rest = rest[found.end() :]
+    return either, rest.removeprefix(")").strip() if either else rest
 
 
 def _where(rest: str) -> Step:

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from nightdesk.connectors.wazuh.indexer import VENDOR, Indexer
-from nightdesk.connectors.wazuh.options import Options
+from nightdesk.connectors.wazuh.options import Options, Timed
 from nightdesk.connectors.wazuh.responses import Responses
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import RejectedError, UnsupportedError
@@ -60,18 +60,25 @@ class Indicators:
             raise UnsupportedError(f"{VENDOR}: ip.block needs the setting block_commands, such as firewall-drop3600")
         chosen = self._options.timed(seconds)
         listings = await self._listings(agents, address)
-        missing = [agent for agent in agents if listings[agent].drops is not True]
+        # A renewal goes to all: an agent that counts already counts anew, and runs nothing a second time.
+        missing = [agent for agent in agents if command.renewal or listings[agent].drops is not True]
         began = await self._responses.began(command, missing) if missing else set()
         asked = [agent for agent in missing if agent not in began]
         losses = _losses(seconds, chosen.seconds)
         if not asked:
             changed = bool(began) or command.began_otherwise("blocked", True)
-            return Receipt(changed=changed, losses=losses if changed else ())
+            return Receipt(
+                changed=changed, losses=losses if changed else (), evidence=_end(command, chosen, sent=changed)
+            )
         text = str(address)
         answer = await self._responses.send(command, chosen.name, asked, {"srcip": text}, ("-", text))
         return Receipt(
             losses=(*losses, *map(str, answer.failed.values())),
-            evidence={"command": chosen.name, "sent_to": list(map(str, answer.items))},
+            evidence={
+                "command": chosen.name,
+                "sent_to": list(map(str, answer.items)),
+                **_end(command, chosen, sent=True),
+            },
         )
 
     async def unblock(self, command: Command) -> Receipt:
@@ -124,6 +131,8 @@ class Indicators:
             "ours": bool(ours),
             "agents": {agent: _WORDS[listing.drops] for agent, listing in listings.items()},
         }
+        if ours and wanted and self._options.block_commands:
+            state |= _end(command, self._options.timed(_duration(command)), sent=True)
         native = ", ".join(f"{agent} {_WORDS[listing.drops]}" for agent, listing in listings.items())
         left = [agent for agent in dropping if agent in ours or agent not in _stood(command)]
         unknown = any(listing.drops is None for listing in listings.values())
@@ -194,6 +203,13 @@ def _duration(command: Command) -> float | None:
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 < raw <= _LONGEST:
         raise RejectedError(f"duration {raw!r}: write seconds, at most 8760 hours", vendor=VENDOR)
     return float(raw)
+
+
+def _end(command: Command, chosen: Timed, *, sent: bool) -> dict[str, str]:
+    """When the first agent lets go: its seconds count from the request at the earliest."""
+    if not sent or chosen.seconds is None:
+        return {}
+    return {"ends_at": (command.requested_at + timedelta(seconds=chosen.seconds)).isoformat()}
 
 
 def _losses(wanted: float | None, given: int | None) -> tuple[str, ...]:

@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from tests.hubs import REGISTRY, a_story_alert, balanced, bind, opened, pullers
+from tests.hubs import REGISTRY, a_story_alert, balanced, bind, opened, pullers, working
 
 from nightdesk.hub import feeds
 from nightdesk.hub.hub import Hub
@@ -20,8 +20,8 @@ from nightdesk.hub.store import Store, intake
 from nightdesk.hub.store.alerts import alerts_of_case
 from nightdesk.hub.store.ledger import LedgerRow, ledger
 from nightdesk.hub.store.queries import case_list
-from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.testing import Simulator, serve
+from nightdesk.sdk.testing.fake_time import FakeTime
 
 _BURST = 1069
 
@@ -32,7 +32,7 @@ class _PowerCutError(RuntimeError):
 
 def _raise(simulator: Simulator, count: int, prefix: str = "burst") -> set[str]:
     """That many alerts told in one instant, on many hosts."""
-    at = utc_now() - timedelta(seconds=45)
+    at = simulator.now() - timedelta(seconds=45)
     return {simulator.add(a_story_alert(f"{prefix}-{n:05d}", at, n % 200)) for n in range(count)}
 
 
@@ -64,9 +64,10 @@ def _work(hub: Hub) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("vendor", pullers())
 def test_a_burst_of_1069_alerts_of_one_instant_arrives_whole(vendor: str, tmp_path: Path) -> None:
-    simulator = REGISTRY.simulator(vendor)()
+    time = FakeTime()
+    simulator = REGISTRY.simulator(vendor)(clock=time.clock)
     wanted = _raise(simulator, _BURST)
-    with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
+    with working(tmp_path, simulator, time) as hub:
         _work(hub)
         _once_each(hub.store, wanted)
         assert all(feed.state.ok for feed in hub.feeds)
@@ -78,14 +79,15 @@ def test_any_page_size_and_late_arrivals(
     vendor: str, page: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feeds, "_PAGE", page)
-    simulator = REGISTRY.simulator(vendor)()
-    at = utc_now() - timedelta(seconds=45)
+    time = FakeTime()
+    simulator = REGISTRY.simulator(vendor)(clock=time.clock)
+    at = time.clock() - timedelta(seconds=45)
     wanted = {simulator.add(a_story_alert(f"first-{n}", at, n)) for n in range(8)}
-    with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
+    with working(tmp_path, simulator, time) as hub:
         _work(hub)
         _once_each(hub.store, wanted)
         wanted |= {simulator.add(a_story_alert(f"same-instant-{n}", at, n)) for n in range(3)}
-        wanted.add(simulator.add(a_story_alert("told-late", utc_now() - timedelta(seconds=2), 5)))
+        wanted.add(simulator.add(a_story_alert("told-late", time.clock() - timedelta(seconds=2), 5)))
         _work(hub)
         _once_each(hub.store, wanted)
 
@@ -96,7 +98,8 @@ def test_a_crash_between_a_page_and_its_commit_costs_nothing(
     vendor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feeds, "_PAGE", 3)
-    simulator = REGISTRY.simulator(vendor)()
+    time = FakeTime()
+    simulator = REGISTRY.simulator(vendor)(clock=time.clock)
     wanted = _raise(simulator, 10)
     store_page, pages = intake.store_page, 0
 
@@ -108,7 +111,7 @@ def test_a_crash_between_a_page_and_its_commit_costs_nothing(
             raise _PowerCutError
         return stored
 
-    with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
+    with working(tmp_path, simulator, time) as hub:
         monkeypatch.setattr(intake, "store_page", cut)
 
         async def pull() -> None:
@@ -129,7 +132,8 @@ def test_a_crash_inside_the_pipeline_leaves_the_page_waiting(
 ) -> None:
     from nightdesk.hub.store import alerts, cases, decisions
 
-    simulator = REGISTRY.simulator(pullers()[0])()
+    time = FakeTime()
+    simulator = REGISTRY.simulator(pullers()[0])(clock=time.clock)
     wanted = _raise(simulator, 6)
     home = {"settle_normalised": intake, "put_alerts": alerts, "put_cases": cases, "put_decisions": decisions}[boundary]
     real, cuts = getattr(home, boundary), 0
@@ -142,7 +146,7 @@ def test_a_crash_inside_the_pipeline_leaves_the_page_waiting(
             raise _PowerCutError
         return done
 
-    with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
+    with working(tmp_path, simulator, time) as hub:
         monkeypatch.setattr(home, boundary, cut)
         with pytest.raises(_PowerCutError):
             _work(hub)
@@ -154,9 +158,10 @@ def test_a_crash_inside_the_pipeline_leaves_the_page_waiting(
 
 
 def test_the_same_page_twice_is_counted_as_duplicates(tmp_path: Path) -> None:
-    simulator = REGISTRY.simulator(pullers()[0])()
+    time = FakeTime()
+    simulator = REGISTRY.simulator(pullers()[0])(clock=time.clock)
     wanted = _raise(simulator, 9)
-    with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
+    with working(tmp_path, simulator, time) as hub:
         _work(hub)
         with hub.store.begin() as conn:
             for stream in hub.settings.tenants["acme"].instances["main"].pulls:
@@ -175,11 +180,11 @@ def test_a_hub_that_is_killed_again_and_again_loses_nothing(tmp_path: Path) -> N
         with opened(config) as hub:
             kills = 0
             seen: set[tuple[int, int]] = set()
-            until = time.monotonic() + 180
+            until = monotonic() + 180
             child = _child(config)
             try:
-                while time.monotonic() < until:
-                    time.sleep(0.02)
+                while monotonic() < until:
+                    sleep(0.02)
                     rows = _look(hub.store)
                     state = (sum(row.received for row in rows), sum(row.normalised for row in rows))
                     if state[1] >= len(wanted):

@@ -13,8 +13,8 @@ from tests.hubs import REGISTRY, a_story_alert, balanced, bind, browsing, opened
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.store import queries
 from nightdesk.hub.store.alerts import bundles
-from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.testing import serve
+from nightdesk.sdk.testing.fake_time import FakeTime
 
 _TENANTS = ("acme", "umbrella")
 _OF_EVERYBODY = {  # facts of the world, the same at everybody by STIX 2.1 section 2.9, and the standard's own objects
@@ -28,12 +28,13 @@ _OF_EVERYBODY = {  # facts of the world, the same at everybody by STIX 2.1 secti
 def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """One hub, two tenants; both were told the very same bytes of the one simulator."""
     folder = tmp_path_factory.mktemp("tenants")
-    simulator = REGISTRY.simulator(request.param)()
+    time = FakeTime()
+    simulator = REGISTRY.simulator(request.param)(clock=time.clock)
     for number in range(3):
-        simulator.add(a_story_alert(f"same-{number}", utc_now(), number))
+        simulator.add(a_story_alert(f"same-{number}", time.clock(), number))
     with serve(simulator) as served:
         configs = [bind(folder / slug, slug, {"main": (simulator, served.base_url)}) for slug in _TENANTS]
-        with opened(together(*configs)) as made:
+        with opened(together(*configs), time) as made:
 
             async def go() -> None:
                 await made.once()
@@ -108,15 +109,16 @@ def test_a_console_shows_the_cases_of_its_own_tenant_alone(hub: Hub) -> None:
 
 
 def test_a_case_of_another_tenant_is_not_found(tmp_path: Path) -> None:
-    first, second = REGISTRY.simulator(pullers()[0])(), REGISTRY.simulator(pullers()[0])()
+    time = FakeTime()
+    first, second = (REGISTRY.simulator(pullers()[0])(clock=time.clock) for _ in range(2))
     for number in range(3):
-        second.add(a_story_alert(f"theirs-{number}", utc_now(), number))
+        second.add(a_story_alert(f"theirs-{number}", time.clock(), number))
     with serve(first) as one, serve(second) as two:
         configs = [
             bind(tmp_path / "acme", "acme", {"main": (first, one.base_url)}),
             bind(tmp_path / "umbrella", "umbrella", {"main": (second, two.base_url)}),
         ]
-        with opened(together(*configs)) as hub, capture_logs() as lines:
+        with opened(together(*configs), time) as hub, capture_logs() as lines:
 
             async def go() -> None:
                 await hub.once()
@@ -153,6 +155,9 @@ def test_a_case_of_another_tenant_is_not_found(tmp_path: Path) -> None:
         ["approve", "action-1", "--as", "ann"],
         ["reject", "action-1", "--as", "ann"],
         ["undo", "action-1", "--as", "ann"],
+        ["stop", "--as", "ann", "--reason", "drill"],
+        ["start", "--as", "ann", "--reason", "over"],
+        ["switches"],
         ["vendors", "check"],
         ["init", "somewhere"],
         ["normalize", "auto", "file.json", "--out", "out"],

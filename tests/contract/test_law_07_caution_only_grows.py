@@ -344,6 +344,20 @@ def test_a_failed_check_leaves_no_case_to_a_machine(
 
 @given(case=cases, policy=policies, seconds=moments, data=st.data())
 @THOROUGH
+def test_stopping_rules_moves_no_case_towards_less_caution(
+    case: Case, policy: SignedPolicy, seconds: int, data: st.DataObject
+) -> None:
+    subjects = [f"{rule.id}{part}" for rule in policy.policy.rules for part in ("", "/host.isolate")]
+    chosen = data.draw(st.lists(st.sampled_from(subjects), unique=True)) if subjects else []
+    plain = outcome(case, policy, DecisionContext(), seconds)
+    stopped = outcome(case, policy, DecisionContext(stopped_rules=tuple(sorted(chosen))), seconds)
+    assert CAUTION[stopped.outcome] >= CAUTION[plain.outcome]
+    assert {(one.verb, one.target) for one in stopped.proposals} <= {(one.verb, one.target) for one in plain.proposals}
+    assert all(set(one.rules).isdisjoint(chosen) for one in stopped.proposals)
+
+
+@given(case=cases, policy=policies, seconds=moments, data=st.data())
+@THOROUGH
 def test_a_missing_address_or_technique_moves_no_closed_case_towards_closing_where_a_rule_needs_it(
     case: Case, policy: SignedPolicy, seconds: int, data: st.DataObject
 ) -> None:

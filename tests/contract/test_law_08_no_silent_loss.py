@@ -7,16 +7,15 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.hubs import REGISTRY, VENDORS, a_story_alert, bind, opened, pullers
+from tests.hubs import REGISTRY, VENDORS, a_story_alert, pullers, working
 
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.store import intake, queries
 from nightdesk.hub.store.alerts import bundles
-from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.manifest import Action
 from nightdesk.sdk.records import Batch, RawRecord
 from nightdesk.sdk.targets import Target
-from nightdesk.sdk.testing import serve
+from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.verbs import VERBS, TargetKind
 
 _VALUES: dict[str, Any] = {"mode": "selective", "comment": "why", "disposition": "false-positive", "path": "C:\\"}
@@ -36,14 +35,15 @@ def _undeclared() -> Iterator[tuple[str, str, str]]:
 def test_a_parameter_the_vendor_cannot_honour_stops_the_action(
     vendor: str, name: str, parameter: str, tmp_path: Path
 ) -> None:
-    simulator = REGISTRY.simulator(vendor)()
-    alert = a_story_alert("one", utc_now(), 1)
+    time = FakeTime()
+    simulator = REGISTRY.simulator(vendor)(clock=time.clock)
+    alert = a_story_alert("one", time.clock(), 1)
     native_id = simulator.add(alert)
     assert alert.device is not None
     simulator.add_devices([alert.device])
     on_host = VERBS[name].target is TargetKind.HOST
     target = Target.parse(f"host:{alert.device.hostname}") if on_host else Target(TargetKind.ALERT, native_id)
-    with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
+    with working(tmp_path, simulator, time) as hub:
         before = len(simulator.mutations())
 
         async def ask(**more: Any) -> Any:
@@ -80,9 +80,10 @@ _WITHOUT_A_MAPPING = {"syslog", "kafka_topic"}
 
 @pytest.mark.parametrize("vendor", [vendor for vendor in pullers() if vendor not in _WITHOUT_A_MAPPING])
 def test_a_field_that_no_mapping_reads_is_in_the_loss_report(vendor: str, tmp_path: Path) -> None:
-    simulator = REGISTRY.simulator(vendor)()
-    simulator.add(a_story_alert("one", utc_now(), 1))
-    with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
+    time = FakeTime()
+    simulator = REGISTRY.simulator(vendor)(clock=time.clock)
+    simulator.add(a_story_alert("one", time.clock(), 1))
+    with working(tmp_path, simulator, time) as hub:
         plain, changed = asyncio.run(_normalised(hub))
     assert set(plain["lost"]) <= set(changed["lost"])
     (new,) = set(changed["lost"]) - set(plain["lost"])
@@ -113,7 +114,7 @@ async def _normalised(hub: Hub) -> tuple[dict[str, Any], dict[str, Any]]:
     with hub.store.begin() as conn:
         intake.store_page(
             conn, tenant="acme", instance="main", stream=stream, product=spec.product, batch=Batch([record], None),
-            received_at=utc_now(),
+            received_at=hub.clock(),
         )  # fmt: skip
     hub.pipeline.step()
     return first, _report(hub)

@@ -70,6 +70,7 @@ contexts = st.builds(
     fleet_size=st.integers(0, 1000),
     assets=st.sampled_from([{}, {"host:ws-0042": AssetFacts("workstation", ("berlin",))}]),
     kill_switch=st.booleans(),
+    stopped_rules=st.sampled_from([(), (), ("fast",), ("slow", "worm/host.isolate"), ("evil", "worm")]),
 )
 
 

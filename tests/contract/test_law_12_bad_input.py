@@ -8,17 +8,17 @@ from typing import Any
 import orjson
 import pytest
 import yaml
-from tests.hubs import REGISTRY, a_story_alert, balanced, bind, opened, pullers
+from tests.hubs import REGISTRY, a_story_alert, balanced, bind, opened, pullers, working
 
 from nightdesk.hub.config import load_config
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import intake, quarantine
-from nightdesk.sdk.context import Context, Settings, utc_now
+from nightdesk.sdk.context import Context, Settings
 from nightdesk.sdk.errors import ConfigError, MappingError, UnsupportedError
 from nightdesk.sdk.hookspecs import hookimpl
 from nightdesk.sdk.records import Batch, Failure, RawRecord
-from nightdesk.sdk.testing import serve
+from nightdesk.sdk.testing.fake_time import FakeTime
 
 _VENDOR = pullers()[0]
 
@@ -212,16 +212,17 @@ def _page(hub: Hub, records: list[RawRecord], failures: list[Failure] | None = N
     with hub.store.begin() as conn:
         intake.store_page(
             conn, tenant="acme", instance="main", stream=stream, product=spec.product,
-            batch=Batch(records, None, failures or ()), received_at=utc_now(),
+            batch=Batch(records, None, failures or ()), received_at=hub.clock(),
         )  # fmt: skip
 
 
 @pytest.mark.parametrize("vendor", pullers())
 def test_bad_records_are_set_aside_with_a_pointer_and_the_batch_goes_on(vendor: str, tmp_path: Path) -> None:
-    simulator = REGISTRY.simulator(vendor)()
+    time = FakeTime()
+    simulator = REGISTRY.simulator(vendor)(clock=time.clock)
     for number in range(3):
-        simulator.add(a_story_alert(f"good-{number}", utc_now(), number))
-    with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as hub:
+        simulator.add(a_story_alert(f"good-{number}", time.clock(), number))
+    with working(tmp_path, simulator, time) as hub:
 
         async def fetch() -> list[RawRecord]:
             connector = hub.bindings.connector("acme", "main")

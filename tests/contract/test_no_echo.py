@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.hubs import REGISTRY, bind, opened
+from tests.hubs import REGISTRY, working
 
 from nightdesk.autonomy.actions import ActionState
 from nightdesk.autonomy.engine import Approval
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.store.ledger import ledger
 from nightdesk.sdk.targets import Target
-from nightdesk.sdk.testing import serve
 from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.subject import an_alert
 from nightdesk.sdk.verbs import TargetKind
@@ -26,8 +25,7 @@ def test_an_alert_that_the_hub_closes_does_not_go_round_in_circles(vendor: str, 
     time = FakeTime()
     simulator = REGISTRY.simulator(vendor)(clock=time.clock)
     native_id = simulator.add(an_alert(time, "ping"))
-    with serve(simulator) as served, opened(bind(tmp_path, "acme", {"main": (simulator, served.base_url)})) as made:
-        hub = Hub(made.settings, REGISTRY, made.store, clock=time.clock, sleep=time.sleep)
+    with working(tmp_path, simulator, time) as hub:
         states = asyncio.run(_rounds(hub, native_id, time))
     assert simulator.alert_state(native_id)["status"] == "closed"
     assert states[-1] == states[-2] == states[-3], f"something goes on: {states}"

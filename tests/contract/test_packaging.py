@@ -22,6 +22,7 @@ DATA = (
     "hub/console/static/",
     "stix/data/",
     "stix/data/schemas/",
+    "autonomy/playbooks/bundled/ransomware-host.json",
     "autonomy/policies/",
     "connectors/splunk_es/manifest.yaml",
     "connectors/splunk_es/quality.yaml",

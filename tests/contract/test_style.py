@@ -18,8 +18,10 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"
 # What has no test of its own and is imported by none, and where it is tested instead.
 TESTED_ELSEWHERE = {
     "autonomy/": "tests/unit/autonomy/test_engine.py",  # the parts of the action engine, by what it does
+    "autonomy/playbooks/": "tests/unit/autonomy/playbooks/test_soundness.py",  # checks and steps, by what they do
     "src/nightdesk/hub/": "tests/contract/test_packaging.py",  # composition and commands, by the demonstration
     "src/nightdesk/hub/api/": "tests/unit/hub/api/test_ingest.py",  # over HTTP
+    "src/nightdesk/hub/approvals/": "tests/contract/test_approvals.py",  # people on every channel, over a real hub
     "src/nightdesk/hub/cli/": "tests/contract/test_packaging.py",  # as commands of the installed wheel
     "src/nightdesk/hub/console/": "tests/unit/hub/console/test_views.py",  # over HTTP
     "src/nightdesk/hub/store/": "tests/unit/hub/store/test_store.py",  # through the store's own interface

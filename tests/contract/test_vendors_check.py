@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 from tests.hubs import REGISTRY, bind, opened, run_cli
 
 from nightdesk.hub.store import intake
-from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.testing import FaultPlan, Simulator, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.faults import FaultKind
@@ -54,14 +53,37 @@ def test_each_thing_that_is_wrong_is_named_and_all_is_well_once_it_is_mended(ven
         assert check(config)[0] == 0
 
 
-@pytest.mark.parametrize(("kind", "options", "says"), _WRONG, ids=[kind for kind, _, _ in _WRONG])
-def test_the_words_say_what_is_wrong(kind: FaultKind, options: dict[str, Any], says: str, tmp_path: Path) -> None:
-    simulator = REGISTRY.simulator("crowdstrike_falcon")()
-    with serve(simulator) as served:
-        config = bind(tmp_path, "acme", {"main": (simulator, served.base_url)})
-        simulator.faults.add(kind, options=options)
-        _, row = check(config)
-        assert any(word.lower() in " ".join(row["problems"]).lower() for word in says.split("|")), row["problems"]
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What one command says of a connector for each thing that is wrong, and of one where nothing is: all try at once.
+
+    The command lives in our time, so that its retries are waited for in earnest. No connector's name tells its trouble.
+    """
+    kinds: dict[str, str] = {}
+    with ExitStack() as served:
+        bound = {}
+        for number, trouble in enumerate([None, *_WRONG]):
+            simulator, name = REGISTRY.simulator("crowdstrike_falcon")(), f"edr-{number}"
+            bound[name] = (simulator, served.enter_context(serve(simulator)).base_url)
+            kinds[name] = trouble[0] if trouble else ""
+            if trouble:
+                simulator.faults.add(trouble[0], options=trouble[1])
+        config = bind(tmp_path_factory.mktemp("troubled"), "acme", bound, roles={})
+        result = run_cli("vendors", "check", "--tenant", "acme", "--config", str(config), "--json")
+    assert result.exit_code == 1
+    return {kinds[row["connector"]]: row for row in json.loads(result.stdout)}
+
+
+@pytest.mark.parametrize(("kind", "says"), [(kind, says) for kind, _, says in _WRONG], ids=[row[0] for row in _WRONG])
+def test_the_words_say_what_is_wrong(kind: FaultKind, says: str, troubled: dict[str, dict[str, Any]]) -> None:
+    row = troubled[kind]
+    assert not row["ok"]
+    assert any(word.lower() in " ".join(row["problems"]).lower() for word in says.split("|")), row["problems"]
+
+
+def test_what_is_wrong_at_others_is_no_trouble_of_a_connector(troubled: dict[str, dict[str, Any]]) -> None:
+    assert set(troubled) == {"", *(kind for kind, _, _ in _WRONG)}
+    assert (troubled[""]["ok"], troubled[""]["problems"]) == (True, [])
 
 
 def test_a_clock_that_is_wrong_is_told_though_everything_else_works(tmp_path: Path) -> None:
@@ -78,14 +100,14 @@ def test_a_clock_that_is_wrong_is_told_though_everything_else_works(tmp_path: Pa
 def test_a_fault_between_two_pages_keeps_the_cursor_and_loses_nothing(
     kind: FaultKind, options: dict[str, Any], _says: str, tmp_path: Path
 ) -> None:
-    time = FakeTime(utc_now() - timedelta(minutes=5))
-    simulator: Simulator = REGISTRY.simulator("crowdstrike_falcon")()
+    time = FakeTime()
+    simulator: Simulator = REGISTRY.simulator("crowdstrike_falcon")(clock=time.clock)
     for number in range(5):
         simulator.add(an_alert(time, f"alert-{number}"))
     later: list[str] = []
 
     async def go(config: Path) -> tuple[Any, Any, str, set[str]]:
-        with opened(config) as hub:
+        with opened(config, time) as hub:
             try:
                 await hub.once()
                 stream = hub.feeds[0].state.stream

@@ -106,7 +106,7 @@ def _excuses(world: World, action: Action) -> Iterator[str]:
     if state is _S.REJECTED and not wish.refused:
         yield f"{_name(action)} is rejected and nobody refused it"
     # What the engine repeats by itself is cancelled when its wish is undone before it was sent.
-    over = bool(action.result.get("repeats")) and wish.undo_at is not None
+    over = (bool(action.result.get("repeats")) and wish.undo_at is not None) or _unanswered(world, action)
     if state is _S.CANCELLED and not wish.withdrawn and not over and not _cancelled_rightly(world, action):
         yield f"{_name(action)} is cancelled and nobody took it back: {action.error}"
     if state in {_S.FAILED, _S.UNVERIFIED, _S.UNDO_FAILED} and not _warranted(world, action):
@@ -116,6 +116,13 @@ def _excuses(world: World, action: Action) -> Iterator[str]:
     if (wish.refused or wish.withdrawn or not wish.allowed) and state not in {
         _S.REJECTED, _S.CANCELLED, _S.AWAITING_APPROVAL}:  # fmt: skip
         yield f"{_name(action)} is {state} without leave"
+
+
+def _unanswered(world: World, action: Action) -> bool:
+    """Whether people were asked and none answered within the hour that they had."""
+    lines = world.journal.history(action.tenant, action.action_id)
+    waited = [line.at for line in lines if line.state is _S.AWAITING_APPROVAL]
+    return bool(waited) and lines[-1].at - waited[0] >= timedelta(hours=1)
 
 
 def _cancelled_rightly(world: World, action: Action) -> bool:

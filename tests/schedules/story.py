@@ -162,7 +162,7 @@ class _Told:
         self._maybe_pass()
 
     def _answer(self) -> None:
-        asked = [wish for wish in self._wishes if wish.data["approval"] == "human"]
+        asked = [wish for wish in self._wishes if wish.data["approval"] != "direct"]
         if not asked:
             return
         wish = self._dice.choice(asked)

@@ -23,12 +23,15 @@ from tests.schedules.wire import Asked, Calls, Watched, Wires
 
 from nightdesk.autonomy.actions import Action, ActionState, JournalEntry
 from nightdesk.autonomy.engine import Engine
+from nightdesk.autonomy.guardrails import AssetFacts
+from nightdesk.autonomy.guards import standing_guards
 from nightdesk.autonomy.ledger import slot_of
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.policy_file import parse_policy
 from nightdesk.autonomy.reconcile import ACTIVE, WATCHED
+from nightdesk.autonomy.routing import Route
+from nightdesk.autonomy.surroundings import Surroundings
 from nightdesk.hub.config import HubSettings, InstanceSettings, TenantSettings
-from nightdesk.hub.protection import never_touch
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store.store import Store
 from nightdesk.sdk.context import Network, Settings
@@ -120,6 +123,16 @@ class Told:
     foreign: int = 0
     rounds: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+
+
+class _Plain:
+    """Every asset is an ordinary one that the inventory knows; what is protected, a signed rule names."""
+
+    def survey(self, action: Action, route: Route, now: datetime) -> Surroundings:
+        """The same facts for everything."""
+        del route, now
+        kind = {"host": "workstation", "account": "user"}.get(action.target.kind, "")
+        return Surroundings(inventory=AssetFacts(asset_type=kind), fleet_size=10_000)
 
 
 @cache
@@ -279,7 +292,8 @@ class World:
             return
         match step.kind:
             case "approve":
-                self.engine.approve(action, by)
+                if self.engine.approve(action, by).state is not _S.APPROVED:
+                    return  # one of two
             case "reject":
                 self.engine.reject(action, by, "no")
             case "cancel":
@@ -334,7 +348,8 @@ class World:
             self.journal,
             self.bindings,
             self.time.clock,
-            guards=(never_touch(tenants),),
+            guards=standing_guards({slug: _policy() for slug in tenants}),
+            lookout=_Plain(),
             on_attention=lambda action, text: self.told.attention.setdefault(action.action_id, []).append(text),
         )
 

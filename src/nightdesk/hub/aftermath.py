@@ -50,6 +50,7 @@ def _close(proposals: Proposals, decision: Decision, alert: Alert) -> None:
         reason=decision.reason_code,
         source_instance=alert.source,
         accept_losses=("comment", "disposition"),
+        rules=[rule for rule in decision.inputs.get("rules", ()) if rule],
     )
 
 
@@ -66,5 +67,6 @@ def _contain(proposals: Proposals, decision: Decision, proposal: Proposal, tenan
         decision_id=decision.decision_id,
         parameters=proposal.parameters,
         reason=decision.reason_code,
+        rules=proposal.rules,
         lease=tenant.leases.get(proposal.verb, _BLOCK_LEASE if fleet_wide else timedelta(hours=4)),
     )

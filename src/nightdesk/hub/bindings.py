@@ -5,7 +5,7 @@ connector that acted is found again by its name, whatever the roles say by then 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nightdesk.autonomy.routing import Route
@@ -14,7 +14,7 @@ from nightdesk.hub.registry import Registry
 from nightdesk.sdk.context import Clock, Context, Sleep, utc_now
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
 from nightdesk.sdk.ports import FindsAccounts, FindsAssets
-from nightdesk.sdk.targets import AccountQuery, AssetQuery, Target
+from nightdesk.sdk.targets import Account, AccountQuery, Asset, AssetQuery, Target
 from nightdesk.sdk.verbs import TargetKind, verb
 
 __all__ = ["Bindings"]
@@ -73,15 +73,25 @@ class Bindings:
             if not source_instance:
                 raise PolicyError(f"{name} of {target.key}: nobody says which connector the alert came from")
             return self._route(tenant, source_instance, name, target.value)
+        if wanted.target is TargetKind.PERSON and source_instance:
+            return self._route(tenant, source_instance, name, target.value)  # people are told where they were named
         role = self._role(tenant, name, wanted.role)
-        native_id = await self._native_id(tenant, role, name, target)
-        return self._route(tenant, role, name, native_id)
+        native_id, found = await self._native_id(tenant, role, name, target)
+        return self._route(tenant, role, name, native_id, found)
 
     async def route_to(self, tenant: str, instance: str, name: str, target: Target, native_id: str) -> Route:
         """The instance that acted, and nobody else."""
         # A ticket has an id of its own; until it has one it is found by its case.
         itself = target.facts.get("ticket", "") if target.kind is TargetKind.CASE else target.value
         return self._route(tenant, instance, name, native_id or itself)
+
+    def bound(self, tenant: str, name: str, role: str) -> str:
+        """The instance in that role, which the verb needs. Raises UnsupportedError."""
+        return self._role(tenant, name, role)
+
+    def planned(self, tenant: str, name: str, instance: str) -> Route:
+        """The way a verb would go there; nobody is asked, so the vendor's id of the target is missing."""
+        return self._route(tenant, instance, name, "")
 
     def _role(self, tenant: str, name: str, role: str) -> str:
         settings = self._settings.tenants.get(tenant)
@@ -90,34 +100,44 @@ class Bindings:
             raise UnsupportedError(f"tenant {tenant!r} binds no connector to the role {role!r}, which {name} needs")
         return bound
 
-    def _route(self, tenant: str, instance: str, name: str, native_id: str) -> Route:
-        found = self.instance(tenant, instance)
+    def _route(
+        self, tenant: str, instance: str, name: str, native_id: str, found: Asset | Account | None = None
+    ) -> Route:
+        bound = self.instance(tenant, instance)
         return Route(
             instance=instance,
-            vendor=found.manifest.vendor,
+            vendor=bound.manifest.vendor,
             native_id=native_id,
-            action_manifest=found.manifest.action(name),
+            action_manifest=bound.manifest.action(name),
             port=self.connector(tenant, instance),
+            found=found,
+            shares=bound.shares or bound.manifest.audience(name),
         )
 
-    async def _native_id(self, tenant: str, instance: str, name: str, target: Target) -> str:
-        """The vendor's id of a host or an account, found and never guessed; other targets are their own id."""
+    async def _native_id(
+        self, tenant: str, instance: str, name: str, target: Target
+    ) -> tuple[str, Asset | Account | None]:
+        """The vendor's id of a host or an account with what it says of it, found and never guessed.
+
+        Other targets are their own id.
+        """
         connector = self.connector(tenant, instance)
+        found: Sequence[Asset | Account]
         if target.kind is TargetKind.HOST or target.kind is TargetKind.PROCESS or name in _ON_HOSTS:
             found = await self._assets(connector, instance, target)
         elif target.kind in _OF_ACCOUNTS:
             found = await self._accounts(connector, instance, target)
         elif target.kind is TargetKind.CASE:
-            return target.facts.get("ticket", "")
+            return target.facts.get("ticket", ""), None
         else:
-            return target.value
+            return target.value, None
         if len(found) != 1:
-            names = ", ".join(f"{label} ({native_id})" for native_id, label in found[:5]) or "none"
+            names = ", ".join(f"{_label(one)} ({one.native_id})" for one in found[:5]) or "none"
             things = "accounts" if target.kind in _OF_ACCOUNTS else "hosts"
             raise PolicyError(f"{target.key}: {instance} knows {len(found)} such {things} ({names}); one is needed")
-        return found[0][0]
+        return found[0].native_id, found[0]
 
-    async def _assets(self, connector: Any, instance: str, target: Target) -> list[tuple[str, str]]:
+    async def _assets(self, connector: Any, instance: str, target: Target) -> Sequence[Asset]:
         if not isinstance(connector, FindsAssets):
             raise UnsupportedError(f"{instance}: cannot look up hosts, so {target.key} cannot be found there")
         host = target.value if target.kind is TargetKind.HOST else target.facts.get("hostname", "")
@@ -125,10 +145,14 @@ class Bindings:
             raise PolicyError(f"{target.key}: nobody says on which host it is")
         # A device id of another product means nothing here: the name and address are what vendors share.
         query = AssetQuery.of(Target(TargetKind.HOST, host, {**target.facts, "device_id": ""}))
-        return [(asset.native_id, asset.hostname) for asset in await connector.find_asset(query)]
+        return await connector.find_asset(query)
 
-    async def _accounts(self, connector: Any, instance: str, target: Target) -> list[tuple[str, str]]:
+    async def _accounts(self, connector: Any, instance: str, target: Target) -> Sequence[Account]:
         if not isinstance(connector, FindsAccounts):
             raise UnsupportedError(f"{instance}: cannot look up accounts, so {target.key} cannot be found there")
         query = AccountQuery.of(Target(target.kind, target.value, {**target.facts, "account_id": ""}))
-        return [(account.native_id, account.name) for account in await connector.find_account(query)]
+        return await connector.find_account(query)
+
+
+def _label(one: Asset | Account) -> str:
+    return one.hostname if isinstance(one, Asset) else one.name

@@ -1,110 +1,46 @@
 """One YAML file to frozen settings: unknown keys are errors, all problems at once, each with file and key."""
 
-import csv
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from nightdesk.autonomy.guardrails import AssetFacts, Limits
 from nightdesk.autonomy.policy import Policy
+from nightdesk.autonomy.selectors import Shared
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
+from nightdesk.autonomy.windows import Maintenance, Window
+from nightdesk.hub.approvals.settings import ApprovalSettings, read_approvals
+from nightdesk.hub.bounds import BrakeBounds
+from nightdesk.hub.change_windows import read_maintenance, read_windows
+from nightdesk.hub.config_file import HubConfig, InstanceConfig, Role, TenantConfig
+from nightdesk.hub.inventory import read_inventory
+from nightdesk.hub.limits import read_limits
+from nightdesk.hub.openc2.limits import OpenC2Config
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.routes import Route
+from nightdesk.hub.shared import bundled, read_shared
+from nightdesk.hub.whereabouts import store_url
+from nightdesk.hub.witness_config import WitnessConfig
 from nightdesk.sdk.context import Network, Settings
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
-from nightdesk.sdk.manifest import Manifest, validate_settings
+from nightdesk.sdk.manifest import Audience, Manifest, validate_settings
 from nightdesk.sdk.secrets import Secret
 from nightdesk.stix.ids import TenantKey
 from nightdesk.stix.scope import TLP, Scope
 
 __all__ = ["HubSettings", "InstanceSettings", "TenantSettings", "TokenSettings", "config_schema", "load_config"]
 
-Role = Literal["viewer", "analyst", "approver", "admin", "service"]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HttpConfig(_Strict):
-    """Where the hub listens."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8600
-
-
-class NetworkConfig(_Strict):
-    """How vendors are reached."""
-
-    proxy: str | None = None
-    ca_file: str | None = None
-    timeout: Annotated[float, Field(gt=0)] = 30.0
-
-
-class RouteConfig(_Strict):
-    """Which tenant an alert of a shared account is for."""
-
-    path: Annotated[str, Field(min_length=1)]
-    values: Annotated[list[str], Field(min_length=1)]
-    tenant: str
-
-
-class InstanceConfig(_Strict):
-    """One account at one vendor; or a part of another tenant's account (``shared: TENANT/CONNECTOR``)."""
-
-    vendor: str = ""
-    shared: str = ""
-    settings: dict[str, Any] = {}
-    pulls: list[str] | None = None
-    poll_seconds: Annotated[float, Field(gt=0)] = 10.0
-    silent_after_seconds: Annotated[float, Field(ge=0)] = 86400.0
-    routes: list[RouteConfig] = []
-
-
-class TokenConfig(_Strict):
-    """One credential of the hub's own API."""
-
-    role: Role
-    secret: str
-    instance: str = ""
-
-
-class TenantConfig(_Strict):
-    """One tenant."""
-
-    name: str
-    key: str
-    tlp: str = "amber+strict"
-    policy: str | None = None
-    signers: dict[str, str] = {}
-    quiet_seconds: Annotated[float, Field(ge=0)] = 300.0
-    window_seconds: Annotated[float, Field(gt=0)] = 14400.0
-    lease_seconds: dict[str, Annotated[float, Field(gt=0)]] = {}
-    connectors: dict[str, InstanceConfig] = {}
-    roles: dict[str, str] = {}
-    tokens: dict[str, TokenConfig] = {}
-    assets: str | None = None
-    limits: dict[str, float] = {}
-
-
-class HubConfig(_Strict):
-    """The file."""
-
-    store: str = "sqlite:///nightdesk.db"
-    http: HttpConfig = HttpConfig()
-    network: NetworkConfig = NetworkConfig()
-    tenants: Annotated[dict[str, TenantConfig], Field(min_length=1)]
-
 
 @dataclass(frozen=True, slots=True)
 class InstanceSettings:
-    """One bound connector: its manifest, validated settings, and the streams it pulls."""
+    """One bound connector: its manifest, settings, the streams it pulls, and what a host it isolated still talks to."""
 
     name: str
     manifest: Manifest
@@ -117,6 +53,9 @@ class InstanceSettings:
     """Of an account that serves several tenants: who each alert is for."""
     shared: tuple[str, str] | None = None
     """The tenant and connector whose account this is a part of; then it has no feed of its own and no role."""
+    management_peers: tuple[str, ...] = ()
+    shares: Audience | None = None
+    """Who learns of what is sent there, where that is not what its manifest says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +83,11 @@ class TenantSettings:
     assets: Mapping[str, AssetFacts] = field(default_factory=dict)
     """The tenant's inventory by target (``host:ws-0042``); what is not in it counts as protected."""
     limits: Limits = field(default_factory=Limits)
+    approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
+    witness: WitnessConfig = field(default_factory=WitnessConfig)
+    pap: str = "clear"
+    change_windows: tuple[Window, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +100,12 @@ class HubSettings:
     port: int
     network: Network
     tenants: Mapping[str, TenantSettings]
+    playbooks: Path | None = None
+    """A folder with playbooks of the operator's own, beside the bundled ones."""
+    shared: Shared = field(default_factory=bundled)
+    """What many unrelated parties are behind."""
+    brakes: BrakeBounds = field(default_factory=BrakeBounds)
+    openc2: OpenC2Config = field(default_factory=OpenC2Config)
 
 
 def config_schema() -> dict[str, Any]:
@@ -175,37 +125,32 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
     try:
         config = HubConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(
-            [
-                Problem(file, ".".join(map(str, item["loc"])), _said(item["msg"], item["type"]))
-                for item in error.errors()
-            ]
-        ) from error
+        told = [(".".join(map(str, item["loc"])), _said(item["msg"], item["type"])) for item in error.errors()]
+        raise ConfigError([Problem(file, key, text) for key, text in told]) from error
     reader = _Reader(file, path.resolve().parent, registry)
     tenants = {slug: reader.tenant(slug, tenant, config) for slug, tenant in config.tenants.items()}
     reader.check_routes(config)
+    if config.playbooks is not None and not (path.resolve().parent / config.playbooks).is_dir():
+        reader.wrong("playbooks", f"{config.playbooks} is no folder")
+    shared = read_shared(reader.folder, config.shared, partial(reader.wrong, "shared"))
     if reader.problems:
         raise ConfigError(reader.problems)
     return HubSettings(
         file=file,
-        store=_store_url(config.store, path.resolve().parent),
+        store=store_url(config.store, path.resolve().parent),
         host=config.http.host,
         port=config.http.port,
         network=Network(config.network.proxy, config.network.ca_file, config.network.timeout),
         tenants={slug: tenant for slug, tenant in tenants.items() if tenant is not None},
+        playbooks=None if config.playbooks is None else path.resolve().parent / config.playbooks,
+        shared=shared,
+        brakes=config.brakes,
+        openc2=config.openc2,
     )
 
 
 def _said(message: str, kind: str) -> str:
     return "no such key; see `nightdesk config schema`" if kind == "extra_forbidden" else message
-
-
-def _store_url(url: str, folder: Path) -> str:
-    """A relative SQLite path is relative to the configuration, wherever the command was started."""
-    prefix = "sqlite:///"
-    if url.startswith(prefix) and not url.startswith(prefix + "/") and url != prefix + ":memory:":
-        return f"{prefix}{folder / url.removeprefix(prefix)}"
-    return url
 
 
 class _Reader:
@@ -262,8 +207,10 @@ class _Reader:
             if (secret := self.secret(f"{key}.tokens.{name}.secret", token.secret)) is not None
         }
         policy = self._policy(f"{key}.policy", config)
-        assets = self._assets(f"{key}.assets", config.assets)
-        limits = self._limits(f"{key}.limits", config.limits)
+        assets = read_inventory(self.folder, config.assets, partial(self.wrong, f"{key}.assets"))
+        limits = read_limits(f"{key}.limits", config.limits, self.wrong)
+        approvals = read_approvals(config, f"{key}.approvals", self.wrong)
+        config.witness.check(config.connectors, f"{key}.witness", self.wrong)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -277,6 +224,11 @@ class _Reader:
             tokens=tokens,
             assets=assets,
             limits=limits,
+            approvals=approvals,
+            witness=config.witness,
+            pap=config.pap,
+            change_windows=read_windows(f"{key}.change_windows", config.change_windows, self.wrong),
+            maintenance=read_maintenance(f"{key}.maintenance", config.maintenance, self.wrong),
         )
 
     def _key(self, key: str, reference: str) -> TenantKey | None:
@@ -303,34 +255,6 @@ class _Reader:
 
     def _public_key(self, path: str) -> Ed25519PublicKey:
         return load_public_key((self.folder / path).read_bytes(), file=path)
-
-    def _assets(self, key: str, path: str | None) -> dict[str, AssetFacts]:
-        """The inventory: a CSV with the columns hostname, type and tags (separated by spaces)."""
-        if path is None:
-            return {}
-        found: dict[str, AssetFacts] = {}
-        try:
-            with (self.folder / path).open(encoding="utf-8", newline="") as lines:
-                rows = csv.DictReader(lines)
-                missing = {"hostname", "type"} - set(rows.fieldnames or ())
-                if missing:
-                    self.wrong(key, f"{path}: lacks the column {', '.join(sorted(missing))}")
-                    return {}
-                for row in rows:
-                    facts = AssetFacts(asset_type=row["type"], tags=tuple((row.get("tags") or "").split()))
-                    found[f"host:{row['hostname'].split('.')[0].lower()}"] = facts
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            self.wrong(key, f"{path}: cannot be read: {error}")
-        return found
-
-    def _limits(self, key: str, given: Mapping[str, float]) -> Limits:
-        known = asdict(Limits())
-        for name in sorted(set(given) - set(known)):
-            self.wrong(f"{key}.{name}", f"no such limit; there are {', '.join(known)}")
-        values: dict[str, Any] = {
-            name: type(known[name])(value) for name, value in given.items() if name in known and value >= 0
-        }
-        return Limits(**values)
 
     def instance(self, key: str, name: str, config: InstanceConfig, whole: HubConfig) -> InstanceSettings | None:
         """One connector's settings against its manifest; of a part of a shared account the owner's."""
@@ -364,6 +288,8 @@ class _Reader:
             timedelta(seconds=config.poll_seconds),
             timedelta(seconds=config.silent_after_seconds),
             tuple(Route(route.path, tuple(route.values), route.tenant) for route in config.routes),
+            management_peers=tuple(config.management_peers),
+            shares=config.shares,
         )
 
     def _part(self, key: str, name: str, config: InstanceConfig, whole: HubConfig) -> InstanceSettings | None:

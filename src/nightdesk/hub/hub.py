@@ -4,23 +4,36 @@ import asyncio
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
 
 from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.engine import Engine
+from nightdesk.autonomy.guards import standing_guards
+from nightdesk.autonomy.switches import Switch
+from nightdesk.hub import switching
 from nightdesk.hub.api.view import Principal, Role
+from nightdesk.hub.approvals.desk import Desk
+from nightdesk.hub.approvals.links import Links, Signed
+from nightdesk.hub.approvals.notes import Notes
+from nightdesk.hub.approvals.settings import rules_of
 from nightdesk.hub.bindings import Bindings
+from nightdesk.hub.brakes import Brakes
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
+from nightdesk.hub.hearing import Hearing
+from nightdesk.hub.lookout import HubLookout, plain_policy
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
+from nightdesk.hub.openc2.consumer import Consumer
 from nightdesk.hub.pipeline import Pipeline
-from nightdesk.hub.protection import never_touch
+from nightdesk.hub.playbooks.service import Playbooks, library_of
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.tickets import Tickets
+from nightdesk.hub.witness import Witness
 from nightdesk.sdk.context import Clock, Sleep, utc_now
 from nightdesk.sdk.errors import NightdeskError
 
@@ -29,6 +42,8 @@ __all__ = ["Hub"]
 _log = structlog.get_logger(__name__)
 _IDLE = 0.05
 _TICKETS = 15.0  # seconds between two looks at tickets
+_ASKING = 0.5  # seconds between two looks at who must be asked
+_WITNESSES = 5.0  # seconds between two looks at what second sources saw
 _WATCH = 60.0  # seconds between two looks at what nobody reports
 
 
@@ -51,10 +66,30 @@ class Hub:
         self.clock = clock
         self.bindings = Bindings(settings, registry, clock=clock, sleep=sleep)
         self.notices = Notices(store, clock)
-        self.pipeline = Pipeline(store, registry.normalizer(), settings.tenants, clock=clock, on_drift=self._drifted)
+        self.pipeline = Pipeline(
+            store,
+            registry.normalizer(),
+            settings.tenants,
+            clock=clock,
+            on_drift=self._drifted,
+            shared=settings.shared,
+        )
         self.journal = SqlJournal(store)
-        guards = (never_touch(settings.tenants),)
-        self.engine = Engine(self.journal, self.bindings, clock, guards=guards, on_attention=self._attention)
+        self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
+        self.guards = standing_guards({slug: plain_policy(tenant.policy) for slug, tenant in settings.tenants.items()})
+        self.lookout = HubLookout(settings.tenants, store, self.journal, settings.shared, self.pipeline.rate)
+        links = Links(settings.tenants)
+        self.engine = Engine(
+            self.journal,
+            Signed(self.bindings, links),
+            clock,
+            guards=self.guards,
+            lookout=self.lookout,
+            shared=settings.shared,
+            brake=self.brakes.clear,
+            on_attention=self._attention,
+            rules=partial(rules_of, settings.tenants),
+        )
         self.feeds = [
             Feed(
                 slug,
@@ -70,7 +105,23 @@ class Hub:
             for instance in tenant.instances.values()
             for stream in instance.pulls
         ]
+        self.notes = Notes(settings, self.journal, self.engine, store, clock)
+        self.approvals = Desk(
+            settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
+        )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
+        self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
+        self.openc2 = Consumer(settings, store, clock, self._attention)
+        hearing = Hearing(store, self.bindings, clock)
+        self.witness = Witness(
+            settings,
+            hearing,
+            self.engine,
+            self.journal,
+            clock=clock,
+            demote=self._demote,
+            attention=self._attention,
+        )
         self._idle = idle
         self._begun = clock()
         self._stop = asyncio.Event()
@@ -104,6 +155,10 @@ class Hub:
         settings = self.settings.tenants.get(tenant)
         known = settings.tokens.get(name) if settings else None
         return Principal(tenant, name, Role(known.role), known.instance) if known else None
+
+    def missing(self, switch: Switch) -> str:
+        """Why nothing configured could be stopped by that switch, or nothing."""
+        return switching.missing(switch, self.settings.tenants)
 
     def health(self) -> Mapping[str, Any]:
         """Every feed as it is, and what was left out."""
@@ -144,7 +199,8 @@ class Hub:
         while True:
             progress = await asyncio.to_thread(self.pipeline.step)
             held = await asyncio.to_thread(self.pipeline.tick)
-            moved = await self.engine.run_once()
+            moved = await self.engine.run_once() + await self.witness.once()
+            moved += await asyncio.to_thread(self.playbooks.step)
             done = progress.normalised + progress.quarantined + len(held.decided) + moved
             if not done:
                 return moves
@@ -155,7 +211,15 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
         tasks += [
-            asyncio.create_task(work) for work in (self._pipeline(), self._engine(), self._watch(), self._tickets())
+            asyncio.create_task(work)
+            for work in (
+                self._pipeline(),
+                self._engine(),
+                self._watch(),
+                self._tickets(),
+                self._asking(),
+                self._witnesses(),
+            )
         ]
         try:
             await self._stop.wait()
@@ -183,7 +247,8 @@ class Hub:
     async def _engine(self) -> None:
         while not self._stop.is_set():
             moved = await self._safely("engine", self.engine.run_once())
-            if not moved:
+            played = await self._safely("playbooks", asyncio.to_thread(self.playbooks.step))
+            if not moved and not played:
                 await asyncio.sleep(self._idle)
 
     async def _watch(self) -> None:
@@ -198,6 +263,20 @@ class Hub:
             await self._safely("tickets", self.tickets.once())
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICKETS):
+                    await self._stop.wait()
+
+    async def _asking(self) -> None:
+        while not self._stop.is_set():
+            await self._safely("approvals", asyncio.to_thread(self.notes.once))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ASKING):
+                    await self._stop.wait()
+
+    async def _witnesses(self) -> None:
+        while not self._stop.is_set():
+            await self._safely("witnesses", self.witness.once())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WITNESSES):
                     await self._stop.wait()
 
     def watch(self) -> None:
@@ -228,8 +307,21 @@ class Hub:
             await asyncio.sleep(1.0)
             return None
 
+    def _demote(self, vendor: str, action: Action, evidence: str) -> None:
+        """A vendor's word was contradicted: policy no longer uses it, and every tenant hears of it."""
+        self.brakes.demote(vendor, action.verb, "a second source contradicted it")
+        for slug in self.settings.tenants:
+            self.notices.tell(slug, "demoted", f"{vendor} {action.verb}", f"a second source contradicted {vendor}")
+        detail = {"vendor": vendor, "verb": action.verb, "action_id": action.action_id, "text": evidence}
+        self.store.transact(
+            lambda conn: audit.append(
+                conn, tenant=action.tenant, at=self.clock(), actor="witness", event="action.demoted", detail=detail
+            )
+        )
+
     def _attention(self, action: Action, text: str) -> None:
         """A person is called; the audit keeps it whoever reads it."""
+        self.notes.decided(action)
         _log.warning("attention", tenant=action.tenant, action=action.action_id, verb=action.verb, text=text)
         detail = {"action_id": action.action_id, "case_id": action.case_id, "text": text}
         self.store.transact(
@@ -237,6 +329,7 @@ class Hub:
                 conn, tenant=action.tenant, at=self.clock(), actor="engine", event="action.attention", detail=detail
             )
         )
+        self.brakes.after(action)
 
 
 def _parts(settings: HubSettings, owner: str, account: str) -> dict[str, str]:

@@ -19,10 +19,12 @@ from nightdesk.autonomy.correlate import correlate, raised
 from nightdesk.autonomy.decide import DecisionContext, decide
 from nightdesk.autonomy.ledger import Ledger
 from nightdesk.autonomy.proposals import Proposals
+from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared
+from nightdesk.autonomy.switches import everything_stopped, stopped_rules
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.rates import HourlyRate
-from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake
+from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake, switches
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
@@ -75,14 +77,21 @@ class Pipeline:
         *,
         clock: Clock,
         on_drift: Callable[[str, str, str], None] | None = None,
+        shared: Shared = NOTHING_SHARED,
     ) -> None:
         self._store = store
         self._normalizer = normalizer
         self._tenants = tenants
         self._clock = clock
+        self._shared = shared
         self._rates: dict[str, HourlyRate] = {}
         self._drift: dict[tuple[str, str, str], DriftMonitor] = {}
         self._on_drift = on_drift or (lambda *_: None)
+
+    def rate(self, tenant: str, now: datetime) -> tuple[int, float]:
+        """Alerts of that tenant in the last hour, and the median of its hours; any thread may ask."""
+        rate = self._rates.get(tenant)
+        return (rate.last_hour(now), rate.median()) if rate is not None else (0, 0.0)
 
     def step(self, *, limit: int = 500) -> Progress:
         """Takes up to ``limit`` waiting alerts of each tenant through to decisions; empty when nothing waits."""
@@ -233,6 +242,7 @@ class Pipeline:
         latest = decisions.latest_decisions(conn, slug, ids)
         counts = decision_counts(conn, slug, ids)
         happened = activity(conn, slug, now)
+        positions = switches.positions(conn, slug)
         rate = self._rates.setdefault(slug, HourlyRate())
         made: list[Decision] = []
         for case in found:
@@ -251,6 +261,9 @@ class Pipeline:
                 assets={
                     key: tenant.assets[key] for key in (entity.key for entity in case.entities) if key in tenant.assets
                 },
+                kill_switch=everything_stopped(positions),
+                stopped_rules=stopped_rules(positions),
+                maintenance=tuple(work.window.name for work in tenant.maintenance if work.covers(case, now)),
                 limits=tenant.limits,
             )
             previous = latest.get(case.case_id)
@@ -268,7 +281,12 @@ class Pipeline:
         decisions.put_decisions(conn, made)
         by_id = {case.case_id: case for case in found}
         journal = SqlJournal(Joined(self._store, conn))
-        proposals = Proposals(Ledger(journal, self._clock, None), default_lease=_LEASE)
+        proposals = Proposals(
+            Ledger(journal, self._clock, None),
+            default_lease=_LEASE,
+            rules=lambda _: tenant.approvals.rules,
+            shared=self._shared,
+        )
         for decision in made:
             status = CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
             cases.set_status(conn, slug, decision.case_id, status, at=now)

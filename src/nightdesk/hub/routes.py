@@ -8,14 +8,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field
 
 from nightdesk.sdk.errors import MappingError
 from nightdesk.sdk.records import Batch, Failure, RawRecord
 
-__all__ = ["Route", "Routed", "sort_out"]
+__all__ = ["Route", "RouteConfig", "Routed", "sort_out"]
+
+
+class RouteConfig(BaseModel):
+    """Which tenant an alert of a shared account is for, as the configuration says it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Annotated[str, Field(min_length=1)]
+    values: Annotated[list[str], Field(min_length=1)]
+    tenant: str
 
 
 @dataclass(frozen=True, slots=True)

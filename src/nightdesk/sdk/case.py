@@ -167,13 +167,17 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A containment that a decision proposes; ``approval`` says who may let it go: ``human`` or ``policy``."""
+    """A containment that a decision proposes; ``approval`` says who may let it go: ``human`` or ``policy``.
+
+    ``rules`` are the policy's that want it.
+    """
 
     verb: str
     target: str
     facts: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     approval: str = "human"
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ new destination is a change of configuration. Proxy and CA come from the configu
 
 import asyncio
 import random
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,9 +29,11 @@ from nightdesk.sdk.auth import (
     token_url,
 )
 from nightdesk.sdk.context import Context, Network
+from nightdesk.sdk.departure import Gate, gate
 from nightdesk.sdk.errors import ConfigError, Problem, RejectedError, ResponseError, VendorError
 from nightdesk.sdk.redaction import Redactor
 from nightdesk.sdk.retry import MAX_ATTEMPTS, MAX_WAIT, RateBudget, backoff, http_date
+from nightdesk.sdk.trust import trust
 
 __all__ = [
     "Auth",
@@ -173,7 +174,7 @@ class HttpClient:
         while True:
             # Outside the attempt: a token that cannot be had has had its own attempts.
             signed = {} if call.token else await self._signer.headers()
-            outcome = await self._attempt(call, signed)
+            outcome = await self._attempt(call, signed, again=renewed or attempt > 0)
             if isinstance(outcome, httpx.Response):
                 return outcome
             if outcome.error.status == 401 and not call.token and not renewed and self._signer.renew(signed):
@@ -186,7 +187,7 @@ class HttpClient:
                 raise outcome.error from outcome.cause
             await self._context.sleep(wait)
 
-    async def _attempt(self, call: _Call, signed: Mapping[str, str]) -> httpx.Response | Setback:
+    async def _attempt(self, call: _Call, signed: Mapping[str, str], *, again: bool) -> httpx.Response | Setback:
         if self._budget is not None:
             await self._budget.take()
         begin = self._context.clock()
@@ -199,6 +200,10 @@ class HttpClient:
                 f"the request cannot be built ({type(error).__name__}); its headers or body hold what cannot be sent"
             )
             return Setback(self._answers.error(RejectedError, message, operation=call.operation))
+        way_out = None if call.token else gate()
+        if way_out is not None:
+            way_out.passing(again=again)
+            way_out.left(call.method)
         try:
             async with asyncio.timeout(self._context.network.timeout * _DRIP):
                 response = await self._exchange(request, call.operation)
@@ -208,6 +213,8 @@ class HttpClient:
             outcome = self._answers.broken(call.operation, call.url, error)
         except ResponseError as error:
             outcome = Setback(error)
+        if way_out is not None:
+            _tell(way_out, call, outcome)
         now = self._context.clock()
         _log.debug(
             "vendor call",
@@ -261,6 +268,15 @@ class HttpClient:
         )
 
 
+def _tell(way_out: Gate, call: _Call, outcome: httpx.Response | Setback) -> None:
+    """What became of a request that left."""
+    if isinstance(outcome, httpx.Response):
+        # A POST that may be repeated is a question more often than a change: nothing has begun by it.
+        way_out.taken(call.method, begins=call.method != "POST" or not call.repeatable)
+    elif outcome.untouched or outcome.error.status in {401, 403}:
+        way_out.untouched(call.method)
+
+
 def _given(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if values is None else {name: value for name, value in values.items() if value is not None}
 
@@ -308,14 +324,8 @@ def _connect(network: Network, headers: Mapping[str, str]) -> httpx.AsyncClient:
     shared: dict[str, Any] = {"headers": headers, "timeout": network.timeout, "trust_env": False}
     if network.transport is not None:
         return httpx.AsyncClient(transport=network.transport, **shared)
-    trust = httpx.create_ssl_context(trust_env=False)
-    if network.ca_file is not None:
-        try:
-            trust.load_verify_locations(network.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            problem = f"cannot be read as PEM certificates ({type(error).__name__})"
-            raise ConfigError([Problem(network.ca_file, "network.ca_file", problem)]) from error
+    believed = trust(network)
     try:
-        return httpx.AsyncClient(verify=trust, proxy=network.proxy, **shared)
+        return httpx.AsyncClient(verify=believed, proxy=network.proxy, **shared)
     except (ValueError, ImportError) as error:
         raise ConfigError([Problem("network", "proxy", "cannot be used; write http://host:port")]) from error

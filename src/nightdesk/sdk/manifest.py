@@ -16,10 +16,36 @@ from nightdesk.sdk.errors import ConfigError, Problem, UnsupportedError
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.verbs import VERBS, Risk, TargetKind
 
-__all__ = ["Action", "Manifest", "Setting", "Stream", "Sunset", "load_manifest", "validate_settings"]
+__all__ = [
+    "Action",
+    "Audience",
+    "Manifest",
+    "OwnClock",
+    "Setting",
+    "Stream",
+    "Sunset",
+    "load_manifest",
+    "validate_settings",
+]
 
 Stability = Literal["alpha", "beta", "stable"]
+Audience = Literal["none", "vendor", "community", "public"]
+"""Who learns of what is sent: nobody beside the tenant (its own system, or its own part of a service), the vendor,
+other organisations, everybody."""
+# The one in C reads a manifest ten times as fast, and every command reads them all; some builds of PyYAML lack it.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SLUG = re.compile(r"^[a-z][a-z0-9_]*$")
+WITNESSABLE = frozenset(
+    {
+        TargetKind.HOST,
+        TargetKind.ACCOUNT,
+        TargetKind.ADDRESS,
+        TargetKind.DOMAIN,
+        TargetKind.URL,
+        TargetKind.FILE,
+    }
+)
+"""Kinds of targets whose activity telemetry can tell."""
 
 
 class _Strict(BaseModel):
@@ -52,6 +78,21 @@ class Stream(_Strict):
     tells_changes: bool = True
 
 
+class OwnClock(_Strict):
+    """The vendor ends this action's effect by itself; ``renewable``: asked again in time, it begins anew.
+
+    ``seconds`` is how long it lasts when nothing else is asked for, none: as long as ``duration`` says, or for ever;
+    ``most`` is the longest it can last.
+    """
+
+    why: str
+    docs: str
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    most: Annotated[float, Field(gt=0)] | None = None
+    duration: bool = False
+    renewable: bool = False
+
+
 class Action(_Strict):
     """One verb this vendor can do. ``accept_only`` verbs have no read-back and stay below autonomy above R1."""
 
@@ -63,7 +104,10 @@ class Action(_Strict):
     parameters: tuple[str, ...] = ()
     inverse: str = ""
     irreversible: str = ""
+    own_clock: OwnClock | None = None
     deadline: Annotated[float, Field(gt=0, description="seconds until a pending action counts as unverified")] = 300.0
+    shares: Audience | None = None
+    """Where this verb tells more or fewer than the connector's ``shares``."""
 
 
 class Limits(_Strict):
@@ -83,7 +127,12 @@ class Sunset(_Strict):
 
 
 class Manifest(_Strict):
-    """One vendor."""
+    """One vendor.
+
+    ``witnesses``: kinds of targets its telemetry tells the activity of; ``witness_scope``: what that needs.
+    ``management_peers``: addresses, networks and domains that a host it isolated still talks to. ``known_as``: what
+    telemetry calls it as a provider of sign-ins, beside ``vendor``.
+    """
 
     vendor: str
     title: str
@@ -103,7 +152,13 @@ class Manifest(_Strict):
     finds_assets: bool = False
     finds_accounts: bool = False
     follows_cases: bool = False
+    hears_answers: bool = False
     enriches: tuple[TargetKind, ...] = ()
+    witnesses: tuple[TargetKind, ...] = ()
+    witness_scope: str = ""
+    management_peers: tuple[str, ...] = ()
+    known_as: tuple[str, ...] = ()
+    shares: Audience = "vendor"
     searches: bool = False
     checks_health: bool = True
     simulated: bool = True
@@ -127,6 +182,11 @@ class Manifest(_Strict):
             for name, action in actions.items()
             for problem in self._problems(section, name, action)
         ]
+        if self.witnesses and not self.witness_scope:
+            problems.append("witness_scope: say what reading the telemetry needs")
+        strange = sorted(set(self.witnesses) - WITNESSABLE)
+        if strange:
+            problems.append(f"witnesses: no telemetry tells of {', '.join(strange)}")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -142,6 +202,8 @@ class Manifest(_Strict):
             yield "give read_back (which state) or accept_only (why)"
         if verb.risk >= Risk.R2 and not (action.inverse or action.irreversible or verb.no_inverse):
             yield "needs inverse or irreversible (why)"
+        if action.own_clock is not None and action.own_clock.duration and "duration" not in action.parameters:
+            yield "its own clock is set by duration, which is not among its parameters"
         if action.inverse and action.inverse not in self.verbs:
             yield f"its inverse {action.inverse} is not declared here, so it could not be undone"
         unknown = set(action.parameters) - set(verb.parameters)
@@ -154,6 +216,10 @@ class Manifest(_Strict):
         if found is None:
             raise UnsupportedError(f"{self.vendor}: {name} is not declared; it can {', '.join(sorted(self.verbs))}")
         return found
+
+    def audience(self, name: str) -> Audience:
+        """Who learns of what that verb sends."""
+        return self.action(name).shares or self.shares
 
     def stream(self, name: str) -> Stream:
         """The declared stream of that name. Raises UnsupportedError."""
@@ -181,7 +247,7 @@ class Manifest(_Strict):
 def load_manifest(path: Path) -> Manifest:
     """Reads and validates one manifest. Raises ConfigError with all problems."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506  # a safe loader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
     try:

@@ -16,6 +16,7 @@ from nightdesk.sdk.targets import Account, AccountQuery, Asset, AssetQuery, Targ
 
 __all__ = [
     "Acts",
+    "Answer",
     "CaseChange",
     "CaseChanges",
     "CaseComment",
@@ -27,6 +28,7 @@ __all__ = [
     "FindsAssets",
     "FollowsCases",
     "Health",
+    "HearsAnswers",
     "Opinion",
     "Pulls",
     "Reading",
@@ -35,6 +37,9 @@ __all__ = [
     "Receipt",
     "Receives",
     "Searches",
+    "Sighting",
+    "SightingKind",
+    "Witnesses",
     "WritesBack",
 ]
 
@@ -56,7 +61,7 @@ class Command:
     ``native_id`` is the vendor's id of the target (device id of a host and of what is on it, account id, id of an
     alert), resolved by the hub with ``find_asset`` or ``find_account``; the value itself for targets that are their own
     id (hash, address). ``parameters`` hold only names that the verb lists. ``requested_at`` is UTC: a read-back must be
-    later. ``undoes``: it takes back an earlier command of ours, and ``pre_state`` is what was so before that one.
+    later.
     """
 
     tenant: str
@@ -71,6 +76,9 @@ class Command:
     case_id: str = ""
     pre_state: Mapping[str, Any] = field(default_factory=dict)
     undoes: bool = False
+    """It takes back an earlier command of ours, and ``pre_state`` is what was so before that one."""
+    renewal: int = 0
+    """How often the vendor's own clock was to be set anew by then; above 0 what stands already is to last again."""
 
     def only(self, *known: str) -> None:
         """Raises UnsupportedError for a parameter that is none of these: law 8, nothing is dropped in silence."""
@@ -85,7 +93,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The vendor accepted the request. ``losses`` names every parameter it could not honour (law 8)."""
+    """The vendor accepted the request. ``losses`` names every parameter it could not honour (law 8).
+
+    ``evidence["ends_at"]`` (ISO 8601) is when the vendor's own clock ends the effect; without it none does.
+    """
 
     native_action_id: str = ""
     changed: bool = True
@@ -95,7 +106,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The vendor's own state of the target, read at ``observed_at``. ``state`` is what an undo needs to restore."""
+    """The vendor's own state of the target, read at ``observed_at``. ``state`` is what an undo needs to restore.
+
+    ``state["ends_at"]`` (ISO 8601) is when the vendor's own clock ends the effect, where its state tells that.
+    """
 
     effect: Effect
     observed_at: datetime
@@ -163,6 +177,58 @@ class Opinion:
     labels: tuple[str, ...] = ()
     link: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one person answered to one ``approval.request``, as the vendor vouches for it.
+
+    ``about`` is the command's parameter of that name, ``option`` the text of the option that was chosen. ``account`` is
+    the vendor's id of the person: who that is, and what they may, is for the hub to say. ``native_id`` names this one
+    answer: told again, it is the same.
+    """
+
+    about: str
+    option: str
+    account: str
+    native_id: str
+    place: str = ""
+
+
+class SightingKind(StrEnum):
+    """What telemetry can have seen of a target."""
+
+    NETWORK_FLOW = "network_flow"
+    """A connection or datagram that was let through."""
+    BLOCKED_FLOW = "blocked_flow"
+    PROCESS_START = "process_start"
+    PROCESS_BLOCKED = "process_blocked"
+    SIGN_IN = "sign_in"
+    """An identity provider let the account in."""
+    SIGN_IN_REFUSED = "sign_in_refused"
+    LOGON = "logon"
+    """A host let the account in, which it may do from its cache."""
+    LOGON_REFUSED = "logon_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One thing that a vendor's own telemetry saw of a target, free of vendor words.
+
+    ``at`` is the event's own time; ``began`` when a flow began, where the vendor says (a session is often written at
+    its end). ``peer`` is the address or name at the other side. ``facts``, each only where known: ``direction``
+    (``outbound``, ``inbound``: as the target sees it), ``port`` of the peer, ``peer_name``, ``hostname`` of the host
+    that saw it, ``provider`` that signed the account in, ``account`` as the telemetry names it, ``sha256``,
+    ``path``, ``sensor`` (the product whose record it is), ``passage`` (``unknown``: it may not have got through).
+    """
+
+    kind: SightingKind
+    at: datetime
+    native_id: str
+    text: str
+    peer: str = ""
+    began: datetime | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -250,11 +316,37 @@ class FollowsCases(Protocol):
 
 
 @runtime_checkable
+class HearsAnswers(Protocol):
+    """Takes the vendor's callback when somebody answers an ``approval.request`` there."""
+
+    def answers(self, headers: Mapping[str, str], body: bytes) -> Sequence[Answer]:
+        """The answers in one request, once it is proved to be the vendor's and fresh; nothing is read before.
+
+        Raises AuthError for a request that is not, MappingError for a genuine one that answers nothing of ours.
+        """
+        ...
+
+
+@runtime_checkable
 class Enriches(Protocol):
     """Says what is known of an address, a domain, a URL or a file."""
 
     async def enrich(self, target: Target) -> Sequence[Opinion]:
         """Empty when the source does not know it. Raises UnsupportedError for a kind that the manifest lacks."""
+        ...
+
+
+@runtime_checkable
+class Witnesses(Protocol):
+    """Says what its own telemetry saw of a target, so that another vendor's word can be held against it."""
+
+    async def activity(self, target: Target, since: datetime, until: datetime, *, limit: int) -> Sequence[Sighting]:
+        """What was seen at ``since`` or later and before ``until``, oldest first, at most ``limit``; nothing added.
+
+        A host is matched by its name and addresses, an account by name, address or identifier, exactly; a value never
+        widens the question. Raises UnsupportedError for a kind that the manifest lacks, VendorError when not all of
+        the telemetry could be asked: a part is no answer.
+        """
         ...
 
 

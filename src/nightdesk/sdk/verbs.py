@@ -10,7 +10,17 @@ from types import MappingProxyType
 from nightdesk.sdk.errors import UnsupportedError
 from nightdesk.sdk.kinds import Risk, TargetKind
 
-__all__ = ["VERBS", "Risk", "TargetKind", "Verb", "verb"]
+__all__ = ["DEPRECATED", "VERBS", "VERSION", "Risk", "TargetKind", "Verb", "verb"]
+
+VERSION = "1.0.0"
+"""The version of this registry (semantic versioning), which playbooks pin.
+
+A new verb or parameter raises the second number. One that goes, or means something else, raises the first, and stands
+in DEPRECATED for at least one release before.
+"""
+
+DEPRECATED: Mapping[str, str] = {}
+"""Verbs that will go: what to use instead, and the version of the registry that goes without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +357,7 @@ _TABLE: tuple[tuple[Verb, ...], ...] = (
             Risk.R0,
             ("create", "x-nightdesk:message"),
             no_inverse="a message is read once sent",
-            parameters=("title", "text", "options", "link"),
+            parameters=("title", "text", "options", "link", "about"),
             role="chat",
         )
     ),

@@ -65,6 +65,12 @@ class TenantKey:
         """The key used without configuration; anybody who knows the name can derive it, so its user says so."""
         return cls(hashlib.blake2b(tenant.encode(), digest_size=KEY_BYTES, person=b"nightdesk.key.1").digest())
 
+    def secret(self, purpose: str) -> bytes:
+        """Sixteen secret bytes for that purpose; no id says anything about them, for ids begin with a bracket."""
+        digest = self._seed.copy()
+        digest.update(b"secret\0" + purpose.encode())
+        return digest.digest()
+
     def id(self, kind: str, *parts: Any) -> str:
         """The id of one object of that type; ``parts`` are JSON values."""
         digest = self._seed.copy()

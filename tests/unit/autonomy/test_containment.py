@@ -125,3 +125,22 @@ def test_a_file_knows_the_host_it_was_seen_on() -> None:
     assert found.proposals[0].target == f"file:{digest}"
     assert found.proposals[0].facts == {"hostname": "ws-0042", "device_id": "dev-1", "address": "10.0.0.5"}
     assert found.proposals[0].approval == "human"
+
+
+def test_what_a_stopped_rule_wants_too_no_other_rule_does_without_a_person() -> None:
+    text = (
+        "policy_id: p\nversion: 1\nrules:\n"
+        f"  - {{id: asks, owner: j, then: {{propose: {{approval: human, actions: [{ISOLATE}]}}}}}}\n"
+        f"  - {{id: acts, owner: j, then: {{propose: {{approval: policy, actions: [{ISOLATE}]}}}}}}\n"
+    )
+    policy, case = parse_policy(text.encode(), file="p"), a_case([an_alert(entities=(HOST,))])
+
+    def approvals(*stopped: str) -> list[tuple[str, tuple[str, ...]]]:
+        context = DecisionContext(assets=KNOWN, stopped_rules=stopped)
+        found = resolve(judge(policy, case, CASE_TIME), policy, 2, context, abstain_checks(case, context, CASE_TIME))
+        return [(one.approval, one.rules) for one in found.proposals]
+
+    assert approvals() == [("human", ("asks", "acts"))]
+    assert approvals("asks") == [("human", ("acts",))]
+    assert approvals("acts") == [("human", ("asks",))]
+    assert approvals("acts", "asks") == []

@@ -177,3 +177,52 @@ def test_the_decision_names_its_case_policy_and_predecessor() -> None:
     assert (decision.policy_id, decision.policy_version, decision.policy_sha256) == ("p", "7", POLICY.sha256)
     assert decision.inputs["signers"] == ["jane"]
     assert decision.inputs["rules"] == ["fast"]
+
+
+# Stopped rules.
+
+
+def test_a_stopped_rule_closes_nothing_and_the_record_says_what_was_looked_at() -> None:
+    decision = decided(of("test"), stopped_rules=("fast",))
+    assert (decision.outcome, decision.reason_code) == (Outcome.ESCALATE, "abstain-rules-running")
+    assert decision.reasons == (
+        "A rule that would close the case is stopped (fast; allowed: none is stopped; are: fast).",
+    )
+    assert decision.inputs["context"]["stopped_rules"] == ["fast"]
+    (check,) = [one for one in decision.checks if one.name == "rules-running"]
+    assert (check.passed, check.value) == (False, "fast")
+
+
+@pytest.mark.parametrize("subject", ["slow", "fast/host.isolate", "evil"])
+def test_a_rule_closes_on_while_others_are_stopped(subject: str) -> None:
+    decision = decided(of("test"), stopped_rules=(subject,))
+    assert decision.outcome is Outcome.CLOSE
+    assert [one.passed for one in decision.checks if one.name == "rules-running"] == [True]
+
+
+def test_the_closing_half_of_a_rule_can_be_stopped_alone() -> None:
+    assert decided(of("test"), stopped_rules=("fast/alert.set_disposition",)).outcome is Outcome.ESCALATE
+
+
+def test_a_stopped_rule_still_raises() -> None:
+    case = a_case([an_alert(rule_id="test", description="evil")])
+    before, after = decided(case), decided(case, stopped_rules=("evil",))
+    assert (
+        (before.outcome, before.verdict) == (after.outcome, after.verdict) == (Outcome.ESCALATE, Verdict.TRUE_POSITIVE)
+    )
+
+
+def test_a_stopped_rule_proposes_nothing_and_the_case_still_goes_to_a_person() -> None:
+    host = an_entity("host:ws-0042", "victim-host")
+    case = a_case([an_alert(rule_id="test", description="worm", entities=(host,))])
+    assert decided(case).outcome is Outcome.PROPOSE_CONTAINMENT
+    assert decided(case).proposals[0].rules == ("act",)
+    stopped = decided(case, stopped_rules=("act",))
+    assert (stopped.outcome, stopped.reason_code, stopped.proposals) == (Outcome.ESCALATE, "proposal-refused", ())
+    assert "rule-running: host.isolate host:ws-0042 of rule act" in stopped.reasons[-1]
+
+
+def test_without_a_stopped_rule_a_decision_is_the_one_of_before() -> None:
+    decision = decided(of("test"))
+    assert "stopped_rules" not in decision.inputs["context"]
+    assert "rules-running" not in {one.name for one in decision.checks}

@@ -9,6 +9,7 @@ from tests.acting import HOST, Edr, Helpdesk, World, declare
 from tests.journals import KINDS, open_journal
 
 from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
+from nightdesk.autonomy.admission import Dispatching
 from nightdesk.autonomy.engine import Engine, Limits
 from nightdesk.sdk.case import Check
 from nightdesk.sdk.errors import PolicyError, RejectedError, UnavailableError, UnsupportedError
@@ -201,7 +202,7 @@ def test_nothing_is_requested_after_the_kill_switch(world: World) -> None:
 
 
 def test_a_guard_that_cannot_answer_refuses(world: World) -> None:
-    def broken(_: Action) -> Check:
+    def broken(_: Dispatching) -> Check:
         raise UnavailableError("no answer from the list of protected assets")
 
     world.options["guards"] = [broken]

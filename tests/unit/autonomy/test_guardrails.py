@@ -87,22 +87,22 @@ def test_a_context_comes_back_from_its_record() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "planned", "context", "passes"),
+    ("name", "planned", "context", "passes"),
     [
-        (TargetKind.HOST, 1, {}, True),
-        (TargetKind.HOST, 2, {}, False),
-        (TargetKind.HOST, 1, {"hosts_last_hour": 1, "hosts_last_day": 1}, False),
-        (TargetKind.HOST, 2, {"fleet_size": 250}, True),
-        (TargetKind.HOST, 3, {"fleet_size": 250}, False),
-        (TargetKind.HOST, 1, {"fleet_size": 250, "hosts_last_day": 7}, False),
-        (TargetKind.ACCOUNT, 5, {}, True),
-        (TargetKind.ACCOUNT, 5, {"accounts_last_hour": 1}, False),
-        (TargetKind.URL, 50, {}, True),
-        (TargetKind.URL, 1, {"indicators_last_hour": 50}, False),
+        ("host.isolate", 1, {}, True),
+        ("host.isolate", 2, {}, False),
+        ("host.isolate", 1, {"hosts_last_hour": 1, "hosts_last_day": 1}, False),
+        ("host.isolate", 2, {"fleet_size": 250}, True),
+        ("host.isolate", 3, {"fleet_size": 250}, False),
+        ("host.isolate", 1, {"fleet_size": 250, "hosts_last_day": 7}, False),
+        ("account.disable", 5, {}, True),
+        ("account.disable", 5, {"accounts_last_hour": 1}, False),
+        ("url.block", 50, {}, True),
+        ("url.block", 1, {"indicators_last_hour": 50}, False),
     ],
 )
-def test_the_blast_radius_is_bounded(kind: TargetKind, planned: int, context: dict[str, Any], passes: bool) -> None:
-    checks = blast_radius(kind, planned, DecisionContext(**context), "what")
+def test_the_blast_radius_is_bounded(name: str, planned: int, context: dict[str, Any], passes: bool) -> None:
+    checks = blast_radius(name, planned, DecisionContext(**context), "what")
     assert all(check.passed for check in checks) is passes
 
 

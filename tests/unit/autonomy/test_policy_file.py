@@ -104,7 +104,28 @@ def test_a_rule_that_names_the_detection_may_close(when: str) -> None:
     ],
 )
 def test_what_an_attacker_can_write_or_worsen_may_not_close(then: str, condition: str, key: str) -> None:
-    assert set(faults(rule(f"{{rule_id: x, {condition}}}", then))) == {f"rules[0].when.{key}"}
+    found = set(faults(rule(f"{{rule_id: x, {condition}}}", then))) - {"rules[0].expires"}
+    assert found == {f"rules[0].when.{key}"}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "entities: [{kind: address, in: 192.0.2.17}]",
+        "all: [{entities: [{kind: address, in: 192.0.2.17}]}]",
+        "any: [{entities: [{kind: file, in: 'sha256:%s'}]}, {severity_at_most: low}]" % ("ab" * 32),
+    ],
+)
+def test_an_allow_list_ends(condition: str) -> None:
+    """Guardrail 11."""
+    when = f"{{rule_id: x, {condition}}}"
+    assert "allow-list" in faults(rule(when, CLOSE))["rules[0].expires"]
+    assert parse_policy(rule(when, CLOSE, "expires: 2027-06-30,").encode(), file="p").rules
+
+
+def test_a_rule_that_only_keeps_things_out_needs_no_end() -> None:
+    text = rule("{rule_id: x, not: {entities: [{kind: address, in: 192.0.2.17}]}}", CLOSE)
+    assert parse_policy(text.encode(), file="p")
 
 
 @pytest.mark.parametrize(

@@ -161,22 +161,3 @@ def test_blocking_an_internal_or_shared_address_is_refused() -> None:
 
 def test_a_selector_that_means_too_much_is_refused() -> None:
     assert failing("url:https:///path") == {"selector"}
-
-
-@pytest.mark.parametrize(
-    ("text", "hostname"),
-    [
-        ("membership:ceo@example.net/admins", ""),
-        ("credential:ceo/AKIA1", ""),
-        ("process:evil.exe", "line-7"),
-        (f"file:sha256:{'ab' * 32}", "line-7"),
-    ],
-)
-def test_what_belongs_to_something_protected_is_protected(text: str, hostname: str) -> None:
-    assert "never-touch" in failing(text, hostname=hostname)
-    assert failing(text.replace("ceo", "jdoe"), hostname=hostname.replace("line", "ws")) == set()
-
-
-def test_what_is_on_a_protected_host_or_of_a_service_account_is_protected() -> None:
-    assert "protected" in failing(f"file:sha256:{'ab' * 32}", hostname="dc01")
-    assert "protected" in failing("credential:svc_backup/AKIA1")

@@ -8,7 +8,11 @@ import pytest
 from tests.acting import HOST, Edr, Helpdesk, World, declare
 from tests.journals import KINDS, open_journal
 
-from nightdesk.autonomy.actions import ActionState
+from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.engine import Engine
+from nightdesk.autonomy.guards import in_time
+from nightdesk.autonomy.ledger import Ledger
+from nightdesk.autonomy.proposals import Proposals
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
 from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
 from nightdesk.sdk.targets import Target
@@ -330,6 +334,46 @@ def test_a_lease_ends_although_the_engine_was_down(world: World) -> None:
     world.run(60)
     assert world.now(action).state is ActionState.UNDONE
     assert not world.edr.isolated
+
+
+def _until(world: World, seconds: float) -> Action:
+    """Isolated until a moment, as a command with a stop time asks for it."""
+    ledger = Ledger(world.journal, world.clock)
+    return Proposals(ledger, default_lease=HOUR).propose(
+        "acme", "host.isolate", HOST, requested_by="ann", approval="direct", case_id="case-1",
+        stop_at=world.clock.now + timedelta(seconds=seconds),
+    )  # fmt: skip
+
+
+def test_a_moment_of_the_end_holds_however_late_the_effect_comes(world: World) -> None:
+    world.edr.faults.add("late_effect", options={"seconds": 200})
+    action = _until(world, 600)
+    world.run(580)
+    assert world.now(action).state is ActionState.LEASED
+    world.run(60)
+    assert world.states(action)[-2:] == ["expired", "undo_requested"]
+    world.run(300)
+    assert not world.edr.isolated
+
+
+def test_a_repeated_action_ends_when_its_lease_does_and_not_when_it_was_first_to_end(world: World) -> None:
+    action = _until(world, 600)
+    world.run()
+    renewed = world.engine.renew(world.now(action), world.clock.now + timedelta(hours=2), "bob")
+    again = world.engine.repeat(renewed, actor="bob", reason="another connector is bound")
+    assert again.result["stop_at"] == (renewed.lease_until or world.clock.now).isoformat()
+    world.run(1200, step=60)
+    assert world.edr.isolated
+
+
+def test_nothing_goes_out_after_the_moment_of_its_end(world: World) -> None:
+    world.engine = Engine(world.journal, world.router, world.clock, guards=(in_time,))
+    action = _until(world, 600)
+    world.clock.advance(601)
+    world.run()
+    assert world.now(action).state is ActionState.CANCELLED
+    assert "its time is over" in world.now(action).error
+    assert world.edr.commands == []
 
 
 def test_a_renewed_lease_ends_later(world: World) -> None:

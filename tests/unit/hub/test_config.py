@@ -10,6 +10,7 @@ from nightdesk.autonomy.guardrails import AssetFacts
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.hub.config import config_schema, load_config
+from nightdesk.hub.openc2.limits import OpenC2Config
 from nightdesk.sdk.errors import ConfigError
 
 
@@ -105,7 +106,51 @@ def test_a_slug_that_is_no_slug_is_refused(config: Path) -> None:
     assert "slug" in _said(config)
 
 
+def test_the_limits_of_openc2_are_read_and_checked(config: Path) -> None:
+    assert load_config(config, REGISTRY).openc2 == OpenC2Config()
+    document = yaml.safe_load(config.read_text(encoding="utf-8"))
+    config.write_text(yaml.safe_dump({**document, "openc2": {"wait_seconds": 2.5, "commands_per_minute": 7}}))
+    read = load_config(config, REGISTRY).openc2
+    assert (read.wait, read.commands_per_minute) == (timedelta(seconds=2.5), 7)
+    config.write_text(yaml.safe_dump({**document, "openc2": {"wait_seconds": 3600}}))
+    assert "openc2.wait_seconds" in _said(config)
+
+
 def test_the_schema_describes_what_is_accepted() -> None:
     schema = config_schema()
     assert schema["additionalProperties"] is False
-    assert {"store", "http", "network", "tenants"} == set(schema["properties"])
+    assert {"store", "http", "network", "openc2", "playbooks", "shared", "brakes", "tenants"} == set(
+        schema["properties"]
+    )
+
+
+def test_a_folder_of_playbooks_is_there_and_is_beside_the_file(config: Path) -> None:
+    document = yaml.safe_load(config.read_text(encoding="utf-8"))
+    config.write_text(yaml.safe_dump({**document, "playbooks": "books"}), encoding="utf-8")
+    assert "playbooks: books is no folder" in _said(config)
+    (config.parent / "books").mkdir()
+    assert load_config(config, REGISTRY).playbooks == config.parent.resolve() / "books"
+
+
+def test_how_second_sources_are_asked_is_the_tenants_own(config: Path) -> None:
+    witness = {"ask": ["main"], "looks_seconds": [30], "grace_seconds": {"host.isolate": 90}}
+    document = yaml.safe_load(_edit(config, witness=witness).read_text(encoding="utf-8"))
+    document["tenants"]["acme"]["connectors"]["main"]["management_peers"] = ["198.51.100.0/24", "edr.example.net"]
+    config.write_text(yaml.safe_dump(document), encoding="utf-8")
+    tenant = load_config(config, REGISTRY).tenants["acme"]
+    assert (tenant.witness.ask, tenant.witness.looks_seconds) == (["main"], [30])
+    assert tenant.witness.tolerated_skew_seconds == 120.0
+    assert tenant.instances["main"].management_peers == ("198.51.100.0/24", "edr.example.net")
+
+
+@pytest.mark.parametrize(
+    ("witness", "said"),
+    [
+        ({"ask": ["siem"]}, "no connector 'siem'; there are main"),
+        ({"grace_seconds": {"host.scan": 5}}, "no second source can see it; there are host.isolate"),
+        ({"looks_seconds": []}, "tenants.acme.witness.looks_seconds"),
+        ({"look": 1}, "no such key"),
+    ],
+)
+def test_what_is_wrong_with_them_is_said_with_its_key(config: Path, witness: dict[str, Any], said: str) -> None:
+    assert said in _said(_edit(config, witness=witness))

@@ -50,8 +50,8 @@ def run(vendor: str, tmp_path: Path, story: Callable[[Office], Coroutine[Any, An
     async def go() -> None:
         with serve(source) as one, serve(tickets) as other:
             bound = {"edr": (source, one.base_url), "desk": (tickets, other.base_url)}
-            with opened(bind(tmp_path, "acme", bound, roles={"edr": "edr", "ticketing": "desk"})) as made:
-                hub = Hub(made.settings, REGISTRY, made.store, clock=time.clock, sleep=time.sleep)
+            config = bind(tmp_path, "acme", bound, roles={"edr": "edr", "ticketing": "desk"})
+            with opened(config, time) as hub:
                 try:
                     await story(Office(hub, source, tickets, time))
                 finally:

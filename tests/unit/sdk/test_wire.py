@@ -155,6 +155,14 @@ def test_a_server_of_a_private_ca_is_trusted_once_it_is_configured(authority: Au
         assert ask(url, Network(ca_file=str(authority.ca_file))) == {"ok": 1}
 
 
+def test_a_private_ca_is_trusted_by_the_network_that_names_it_alone(authority: Authority) -> None:
+    with authority.serve() as found:
+        url = f"https://127.0.0.1:{found.port}"
+        assert ask(url, Network(ca_file=str(authority.ca_file))) == {"ok": 1}
+        with pytest.raises(UnavailableError, match="is not trusted"):
+            ask(url, Network())
+
+
 def test_a_certificate_for_another_name_is_not_blamed_on_the_ca(authority: Authority) -> None:
     with authority.serve("192.0.2.7") as found, pytest.raises(UnavailableError, match="correct the base URL") as caught:
         ask(f"https://127.0.0.1:{found.port}", Network(ca_file=str(authority.ca_file)))

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from re import _constants as op  # the grammar of a pattern is nowhere else
-from re import _parser as grammar  # see above
+from re import _constants as op  # type: ignore[attr-defined]  # the grammar of a pattern is nowhere else
+from re import _parser as grammar  # type: ignore[attr-defined]  # see above
 from typing import Any
 
 import pytest

@@ -5,10 +5,10 @@ import secrets
 from fastapi import FastAPI
 
 from nightdesk import __version__
-from nightdesk.hub.api import health, hec, ingest, metrics, problems
+from nightdesk.hub.api import approvals, health, hec, ingest, metrics, openc2, playbooks, problems, switches
 from nightdesk.hub.api.auth import Sessions
 from nightdesk.hub.api.view import HubView
-from nightdesk.hub.console import views
+from nightdesk.hub.console import approving, views
 
 __all__ = ["create_app"]
 
@@ -31,8 +31,14 @@ def create_app(hub: HubView, *, session_key: bytes | None = None, open_metrics: 
     problems.install(app)
     app.include_router(ingest.router(hub))
     app.include_router(hec.router(hub))
+    app.include_router(openc2.router(hub))
     app.include_router(health.router(hub))
+    app.include_router(switches.router(hub))
+    app.include_router(playbooks.router(hub))
     app.include_router(metrics.router(hub, open_to_all=open_metrics))
-    app.include_router(views.router(hub, Sessions(session_key or secrets.token_bytes(32))))
+    app.include_router(approvals.router(hub))
+    sessions = Sessions(session_key or secrets.token_bytes(32))
+    app.include_router(approving.router(hub, sessions))
+    app.include_router(views.router(hub, sessions))
     app.mount("/console/static", views.static_files())
     return app

@@ -80,6 +80,15 @@ class Sessions:
         found = hub.principal(tenant, name)
         return found if found is not None and found.role in CONSOLE_ROLES else None
 
+    def form(self, cookie: str, about: str) -> str:
+        """What a form of this session about that thing carries, so that no other site can send one in its place."""
+        signed = hmac.digest(self.key, b"nightdesk console form\0" + f"{about}\0{cookie}".encode(), hashlib.sha256)
+        return _text(signed)
+
+    def is_form(self, given: str, cookie: str, about: str) -> bool:
+        """Whether a form that came back is one of this session about that thing."""
+        return hmac.compare_digest(given.encode(), self.form(cookie, about).encode())
+
     def _sign(self, body: bytes) -> bytes:
         return hmac.digest(self.key, b"nightdesk console session\0" + body, hashlib.sha256)
 

@@ -3,16 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from nightdesk.autonomy.switches import Switch
+from nightdesk.hub.approvals.desk import Desk
+from nightdesk.hub.playbooks.service import Playbooks
 from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Clock
+
+if TYPE_CHECKING:
+    from nightdesk.hub.openc2.consumer import Consumer
 
 __all__ = ["HubView", "Principal", "Receiver", "Role"]
 
 
 class Role(StrEnum):
-    """What a credential may do; ``service`` only delivers alerts and reads metrics, the others look at the console."""
+    """What a credential may do; ``service`` delivers alerts, reads metrics and proposes, the others see the console."""
 
     VIEWER = "viewer"
     ANALYST = "analyst"
@@ -55,6 +61,21 @@ class HubView(Protocol):
         """The present in UTC."""
         ...
 
+    @property
+    def approvals(self) -> Desk:
+        """Where people's answers to what waits for them arrive."""
+        ...
+
+    @property
+    def playbooks(self) -> Playbooks:
+        """The runs of every tenant."""
+        ...
+
+    @property
+    def openc2(self) -> "Consumer":
+        """Who takes OpenC2 commands."""
+        ...
+
     def receiver(self, tenant: str, instance: str) -> tuple[object, str, str] | None:
         """``Receiver`` of that tenant's instance; None when the tenant has no such instance."""
         ...
@@ -65,6 +86,10 @@ class HubView(Protocol):
 
     def principal(self, tenant: str, name: str) -> Principal | None:
         """The principal of that name as of now, so that a revoked one loses its console session at once."""
+        ...
+
+    def missing(self, switch: Switch) -> str:
+        """Why nothing configured could be stopped by that switch; empty when something can."""
         ...
 
     def health(self) -> Mapping[str, Any]:

@@ -6,7 +6,22 @@ from typing import Annotated
 import typer
 
 from nightdesk import __version__
-from nightdesk.hub.cli import alerts, cases, coverage, estate, feeds, plugin, quality, running, simulate, swap
+from nightdesk.hub.cli import (
+    alerts,
+    approvals,
+    cases,
+    coverage,
+    estate,
+    feeds,
+    leases,
+    playbook,
+    plugin,
+    quality,
+    running,
+    simulate,
+    swap,
+    switches,
+)
 
 __all__ = ["app"]
 
@@ -59,7 +74,14 @@ app.command("coverage")(coverage.coverage)
 app.add_typer(alerts.quarantine_app, name="quarantine")
 app.command("ledger")(alerts.ledger)
 app.add_typer(cases.cases_app, name="cases")
+app.add_typer(playbook.playbook_app, name="playbook")
 app.command("act")(cases.act)
-app.command("approve")(cases.approve)
-app.command("reject")(cases.reject)
-app.command("undo")(cases.undo)
+app.command("approvals")(approvals.approvals)
+app.command("approve")(approvals.approve)
+app.command("reject")(approvals.reject)
+app.command("delegate")(approvals.delegate)
+app.command("undo")(leases.undo)
+app.command("renew")(leases.renew)
+app.command("stop")(switches.stop)
+app.command("start")(switches.start)
+app.command("switches")(switches.switches)

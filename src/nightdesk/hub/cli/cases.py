@@ -1,7 +1,7 @@
-"""Commands on cases and actions: see them, act, approve, undo."""
+"""Commands on cases and actions: see them, act, undo."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Work = Callable[[Hub], Coroutine[Any, Any, list[Action]]]
 
-__all__ = ["act", "approve", "cases_app", "reject", "undo"]
+__all__ = ["As", "Wait", "act", "cases_app", "one_action", "run_on_hub", "settled"]
 
 _DEFAULT = Path("nightdesk.yaml")
 _SETTLED = frozenset({"effective", "leased", "renewed", "undone", "failed", "rejected", "cancelled", "unverified"})
@@ -70,6 +70,7 @@ def _show(
     import orjson
 
     from nightdesk.autonomy.explain import explain
+    from nightdesk.autonomy.verification import verification_text, verified_level
     from nightdesk.hub.casefile import case_bundle
     from nightdesk.hub.cli.opening import opened
     from nightdesk.hub.rawevents import raw_events
@@ -92,7 +93,13 @@ def _show(
             typer.echo(bundle_bytes(scope, sent(objects, raw)).decode())
             return
     if as_json:
-        emit({"case": page.case, "decisions": page.decisions, "actions": page.actions, "journal": page.journal})
+        from nightdesk.autonomy.openc2.wishes import command_of
+
+        verified = {one.action_id: verified_level(one) for one in page.actions}
+        emit({
+            "case": page.case, "decisions": page.decisions, "actions": page.actions, "verified": verified,
+            "journal": page.journal, "openc2": {one.action_id: command_of(one).to_json() for one in page.actions},
+        })  # fmt: skip
         return
     case = page.case
     typer.echo(f"{case.case_id}  {case.status}  {visible(case.title)}")
@@ -102,13 +109,19 @@ def _show(
     table("alerts", ("time", "severity", "rule", "title"), [
         (alert.created.isoformat(), alert.severity_id, alert.rule_id, alert.title) for alert in case.alerts
     ])  # fmt: skip
-    table("actions", ("id", "verb", "target", "state", "at", "said"), [
-        (one.action_id, one.verb, one.target.key, one.state, one.instance, one.error) for one in page.actions
+    table("actions", ("id", "verb", "target", "state", "verified", "at", "said"), [
+        (one.action_id, one.verb, one.target.key, one.state, verification_text(one), one.instance, one.error)
+        for one in page.actions
     ])  # fmt: skip
 
 
-def _with_hub(
-    config: Path, tenant: str, as_json: bool, work: "Callable[[Hub], Coroutine[Any, Any, list[Action]]]"
+def run_on_hub(
+    config: Path,
+    tenant: str,
+    as_json: bool,
+    work: "Callable[[Hub], Coroutine[Any, Any, list[Action]]]",
+    *,
+    good: Collection[str] = _GOOD,
 ) -> None:
     """Runs work on a hub that pulls nothing, and prints the actions it returns."""
     from nightdesk.hub.cli.opening import opened
@@ -128,11 +141,11 @@ def _with_hub(
     else:
         rows = [(one.action_id, one.verb, one.target.key, one.state, one.instance, one.error) for one in actions]
         table("", ("action", "verb", "target", "state", "at", "said"), rows)
-    if not actions or any(one.state not in _GOOD for one in actions):
+    if not actions or any(one.state not in good for one in actions):
         raise typer.Exit(1)
 
 
-async def _settle(hub: "Hub", action: "Action", wait: float) -> "Action":
+async def settled(hub: "Hub", action: "Action", wait: float) -> "Action":
     """Moves the action on until it is settled or the time is over."""
     until = hub.clock() + timedelta(seconds=wait)
     action = await hub.engine.advance(action)
@@ -155,90 +168,57 @@ def act(
     case_id: Annotated[str, typer.Option("--case")] = "",
     source: Annotated[str, typer.Option("--connector", help="For alert.* verbs: where the alert came from.")] = "",
     parameters: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, may be repeated.")] = None,
+    lease: Annotated[float, typer.Option("--lease", min=0, help="Minutes after which it is taken back; 0: never.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; reach nobody.")] = False,
+    openc2: Annotated[bool, typer.Option("--openc2", help="Do nothing; print the OpenC2 command for it.")] = False,
     wait: Wait = 60.0,
     config: ConfigFile = _DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Commands one action and waits until it is read back. Exit 0: effective. 1: not."""
     from nightdesk.autonomy.proposals import Approval
+    from nightdesk.hub.cli.dryrun import plan_one
     from nightdesk.sdk.targets import Target
 
     given = dict(text.partition("=")[::2] for text in parameters or [])
+    if openc2:
+        from nightdesk.autonomy.openc2.wishes import Wish, to_command
+
+        with troubles(as_json):
+            wish = Wish(verb, Target.parse(target), given, case_id, reason, connector=source)
+            emit(to_command(wish).to_json())
+        return
+    if dry_run:
+        plan_one(
+            config,
+            tenant,
+            verb,
+            target,
+            who=who,
+            given=given,
+            source=source,
+            case_id=case_id,
+            lease=lease,
+            as_json=as_json,
+        )
+        return
 
     async def work(hub: "Hub") -> "list[Action]":
         action = hub.engine.propose(
             tenant, verb, Target.parse(target), requested_by=who, approval=Approval.DIRECT, case_id=case_id,
             parameters=given, reason=reason, source_instance=source,
+            lease=timedelta(minutes=lease) if lease else None,
         )  # fmt: skip
-        return [await _settle(hub, action, wait)]
+        return [await settled(hub, action, wait)]
 
-    _with_hub(config, tenant, as_json, work)
+    run_on_hub(config, tenant, as_json, work)
 
 
-def _one(hub: "Hub", tenant: str, action_id: str) -> "Action":
+def one_action(hub: "Hub", tenant: str, action_id: str) -> "Action":
+    """That action. Raises UnsupportedError when the tenant has none such."""
     from nightdesk.sdk.errors import UnsupportedError
 
     found = hub.journal.get(tenant, action_id)
     if found is None:
         raise UnsupportedError(f"{tenant}: no action {action_id}; `nightdesk cases show` lists a case's actions")
     return found
-
-
-def approve(
-    action_id: Annotated[str, typer.Argument()],
-    tenant: TenantName,
-    who: As,
-    wait: Wait = 60.0,
-    config: ConfigFile = _DEFAULT,
-    as_json: Json = False,
-) -> None:
-    """Lets a proposed action go, and waits until it is read back; who requested it cannot approve it."""
-
-    async def work(hub: "Hub") -> "list[Action]":
-        approved = hub.engine.approve(_one(hub, tenant, action_id), who)
-        return [await _settle(hub, approved, wait)]
-
-    _with_hub(config, tenant, as_json, work)
-
-
-def reject(
-    action_id: Annotated[str, typer.Argument()],
-    tenant: TenantName,
-    who: As,
-    reason: Annotated[str, typer.Option("--reason")] = "",
-    config: ConfigFile = _DEFAULT,
-    as_json: Json = False,
-) -> None:
-    """Says no to a proposed action."""
-
-    async def work(hub: "Hub") -> "list[Action]":
-        return [hub.engine.reject(_one(hub, tenant, action_id), who, reason)]
-
-    _with_hub(config, tenant, as_json, work)
-
-
-def undo(
-    tenant: TenantName,
-    who: As,
-    action_id: Annotated[str, typer.Argument(help="One action; or name a case.")] = "",
-    case_id: Annotated[str, typer.Option("--case", help="Everything done for this case.")] = "",
-    reason: Annotated[str, typer.Option("--reason")] = "",
-    wait: Wait = 60.0,
-    config: ConfigFile = _DEFAULT,
-    as_json: Json = False,
-) -> None:
-    """Takes actions back at the connector that carried them out, and waits until that is read back."""
-    if bool(action_id) == bool(case_id):
-        fail("name one action or one --case", code=2, as_json=as_json)
-
-    async def work(hub: "Hub") -> "list[Action]":
-        wanted = [_one(hub, tenant, action_id)] if action_id else list(reversed(hub.journal.of_case(tenant, case_id)))
-        done = []
-        for action in wanted:
-            if case_id and action.state not in {"effective", "leased", "renewed", "unverified", "contradicted"}:
-                continue
-            asked = await hub.engine.undo(action, actor=who, reason=reason)
-            done.append(await _settle(hub, asked, wait) if asked.state == "undo_requested" else asked)
-        return done
-
-    _with_hub(config, tenant, as_json, work)

@@ -10,6 +10,8 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from nightdesk.autonomy.actions import Action, ActionState, JournalEntry
+from nightdesk.autonomy.clocks import ends_at
+from nightdesk.autonomy.verification import verification_text, witness_of
 from nightdesk.hub.console.graph import draw
 from nightdesk.hub.console.life import Step, steps
 from nightdesk.hub.console.story import story
@@ -252,6 +254,9 @@ def _action(action: Action, journal: Sequence[JournalEntry], now: datetime) -> A
         ("Parameters", text_of(action.parameters) if action.parameters else ""),
         ("Changed something", {True: "yes", False: "no, it was already so: nothing to undo", None: ""}[action.changed]),
         ("Effective", moment(action.effective_at) if action.effective_at else ""),
+        ("Verified", verification_text(action)),
+        ("Second source", "; ".join(one["text"] for one in witness_of(action).get("by", {}).values())),
+        ("Ends at the vendor", _with_age(ends_at(action), now)),
         ("Must be effective by", _with_age(action.deadline, now)),
         ("Lease until", _with_age(action.lease_until, now)),
         ("Undo requested", moment(action.undo_requested_at) if action.undo_requested_at else ""),

@@ -18,6 +18,7 @@ from nightdesk.hub.api.view import HubView, Principal
 from nightdesk.hub.console.download import case_bundle
 from nightdesk.hub.console.pages import FOLDER, HEADERS, Pages
 from nightdesk.hub.console.presentation import PAGE, case_page_model, queue_model, version
+from nightdesk.hub.console.switchboard import Switchboard, stopped_for
 from nightdesk.hub.store.decisions import latest_decisions
 from nightdesk.hub.store.queries import CasePage, case_list, case_page, status_counts
 from nightdesk.sdk.case import CaseStatus
@@ -48,6 +49,7 @@ def router(hub: HubView, sessions: Sessions) -> APIRouter:
         ("/cases/{case_id}/bundle", console.case_bundle, "GET"),
     ):
         routes.add_api_route(path, view, methods=[method])
+    console.switchboard.add_to(routes, _to_sign_in)
     return routes
 
 
@@ -58,6 +60,7 @@ class _Console:
         self._hub = hub
         self._sessions = sessions
         self._pages = Pages()
+        self.switchboard = Switchboard(hub, sessions, self._page)
 
     async def login(self, request: Request) -> Response:
         """The form."""
@@ -151,7 +154,8 @@ class _Console:
         return self._sessions.read(cookie, self._hub) if cookie else None
 
     def _page(self, template: str, model: Mapping[str, Any], status: int = 200) -> Response:
-        return self._pages.page(template, model, now=self._hub.clock(), status=status)
+        stopped = stopped_for(self._hub, model["caller"])
+        return self._pages.page(template, {"stopped": stopped, **model}, now=self._hub.clock(), status=status)
 
     def _form(self, problem: str, following: str, status: int) -> Response:
         model = {"caller": None, "here": "", "hours": SESSION_HOURS, "problem": problem, "next": following}

@@ -1,6 +1,6 @@
 """The action journal on the database: each method its own transaction, on disk before it returns (law 4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -58,6 +58,7 @@ def move_in(
     at: datetime,
     actor: str,
     detail: Mapping[str, Any],
+    seen: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Action:
     """``Journal.move`` in the caller's transaction. ``changes`` go onto the stored action, not the caller's copy."""
@@ -76,7 +77,10 @@ def move_in(
         raise StaleActionError(
             f"action {action.action_id} of {action.tenant} is {row.state} by now, not {action.state}: read it again"
         )
-    moved = replace(decode_action(row.body), **changes, state=to, updated_at=at)
+    stored = decode_action(row.body)
+    if any(getattr(stored, name) != value for name, value in (seen or {}).items()):
+        raise StaleActionError(f"action {action.action_id} of {action.tenant} was added to meanwhile: read it again")
+    moved = replace(stored, **changes, state=to, updated_at=at)
     conn.execute(update(action_table).where(*where).values(moves=row.moves + 1, **_changing(moved)))
     _note(conn, moved, row.moves + 1, at=at, actor=actor, detail=detail)
     return moved
@@ -140,11 +144,19 @@ class SqlJournal:
         return found[0] if found else None
 
     def move(
-        self, action: Action, to: ActionState, *, at: datetime, actor: str, detail: Mapping[str, Any], **changes: Any
+        self,
+        action: Action,
+        to: ActionState,
+        *,
+        at: datetime,
+        actor: str,
+        detail: Mapping[str, Any],
+        seen: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> Action:
         """Appends to the journal and updates the action, if it is still in ``action.state``; else StaleActionError."""
         return self._store.transact(
-            lambda conn: move_in(conn, action, to, at=at, actor=actor, detail=detail, **changes)
+            lambda conn: move_in(conn, action, to, at=at, actor=actor, detail=detail, seen=seen, **changes)
         )
 
     def next_generation(self, tenant: str, target_key: str, family: str) -> int:
@@ -177,6 +189,14 @@ class SqlJournal:
             where.append(action_table.c.tenant == tenant)
         with self._store.read() as conn:
             return _actions(conn, *where)
+
+    def of_families(self, families: Collection[str], states: Collection[ActionState]) -> Sequence[Action]:
+        """Every tenant's actions of these verb families that are in one of these states, oldest first."""
+        table = action_table.c
+        with self._store.read() as conn:
+            return _actions(
+                conn, table.family.in_(sorted(families)), table.state.in_([str(state) for state in states]), LIVE
+            )
 
     def leases_due(self, now: datetime) -> Sequence[Action]:
         """Leased or renewed actions whose lease has run out."""

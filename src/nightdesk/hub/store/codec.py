@@ -152,7 +152,9 @@ def decode_decision(data: bytes) -> Decision:
     values["mode"] = Mode(values["mode"])
     values["reasons"] = tuple(values["reasons"])
     values["checks"] = tuple(Check(**check) for check in values["checks"])
-    values["proposals"] = tuple(Proposal(**proposal) for proposal in values["proposals"])
+    values["proposals"] = tuple(
+        Proposal(**{**proposal, "rules": tuple(proposal.get("rules", ()))}) for proposal in values["proposals"]
+    )
     return Decision(**values)
 
 

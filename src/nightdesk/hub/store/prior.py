@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, func, select
 
+from nightdesk.autonomy.radius import FAMILIES, Bucket
 from nightdesk.hub.store.codec import decode_alert, moment, stamp
 from nightdesk.hub.store.schema import action as action_table
 from nightdesk.hub.store.schema import alert as alert_table
@@ -19,11 +20,6 @@ from nightdesk.sdk.case import Alert, CaseStatus
 __all__ = ["Activity", "Header", "Joined", "Prior", "activity", "decision_counts", "headers", "prior"]
 
 _T = TypeVar("_T")
-_FAMILIES = {
-    "host": ("host.isolate", "host.restrict_execution", "process.terminate", "process.suspend"),
-    "account": ("account.disable", "account.revoke_sessions", "account.reset_password"),
-    "indicator": ("hash.block", "ip.block", "domain.block", "url.block", "sender.block"),
-}
 
 
 class Prior(NamedTuple):
@@ -102,23 +98,23 @@ def activity(conn: Connection, tenant: str, now: datetime) -> Activity:
     actions = select(action_table.c.family, action_table.c.created_at >= hour, func.count()).where(
         action_table.c.tenant == tenant,
         action_table.c.created_at >= day,
-        action_table.c.family.in_([name for names in _FAMILIES.values() for name in names]),
+        action_table.c.family.in_([name for names in FAMILIES.values() for name in names]),
     )
-    counts = {"host": [0, 0], "account": [0, 0], "indicator": [0, 0]}
+    counts = {kind: [0, 0] for kind in Bucket}
     for family, within, number in conn.execute(
         actions.group_by(action_table.c.family, action_table.c.created_at >= hour)
     ):
-        for kind, names in _FAMILIES.items():
+        for kind, names in FAMILIES.items():
             if family in names:
                 counts[kind][1] += number
                 counts[kind][0] += number if within else 0
     return Activity(
         int(conn.execute(opened).scalar_one()),
         int(conn.execute(closed).scalar_one()),
-        counts["host"][0],
-        counts["host"][1],
-        counts["account"][0],
-        counts["indicator"][0],
+        counts[Bucket.HOST][0],
+        counts[Bucket.HOST][1],
+        counts[Bucket.ACCOUNT][0],
+        counts[Bucket.INDICATOR][0],
     )
 
 

@@ -16,6 +16,7 @@ from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.hub.config import load_config
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.registry import Registry
+from nightdesk.hub.rehearsing import AGREEABLE, agreed
 from nightdesk.hub.setup import make_config, private_file
 from nightdesk.hub.store import Store, queries
 from nightdesk.hub.swap.recorded import RecordedAction, RecordedCase
@@ -121,11 +122,12 @@ def _configure(
             settings[name] = f"file:secrets/{name}"
     rows = [f"{device.hostname},{device.asset_type}," for case in cases for device in case.devices]
     private_file(folder / "assets.csv", "\n".join(["hostname,type,tags", *rows, ""]).encode())
-    more = {
+    more: dict[str, Any] = {
         "quiet_seconds": 0.0,
         "assets": "assets.csv",
         "connectors": {_INSTANCE: {"vendor": simulator.vendor, "settings": settings}},
         "roles": {role: _INSTANCE},
+        "approvals": AGREEABLE,
     }
     signers = ("first", "second")
     return make_config(folder, _TENANT, "Rehearsal", at=time.clock(), signers=signers, policy=policy, more=more)
@@ -193,9 +195,7 @@ async def _do(hub: Hub, simulator: Simulator, case: RecordedCase, action: Record
             reason="rehearsal",
             accept_losses=tuple(action.parameters),
         )
-        if asked.state is _S.AWAITING_APPROVAL:
-            asked = hub.engine.approve(asked, "rehearsal-second")
-        done = await _settle(hub, asked, _DONE, time)
+        done = await _settle(hub, agreed(hub, asked), _DONE, time)
         seconds = (time.clock() - begin).total_seconds()
         undone = await _undo(hub, done, time)
     except NightdeskError as error:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nightdesk.sdk.testing.estate import Device, Fleet
     from nightdesk.sdk.testing.faults import Fault, FaultPlan
     from nightdesk.sdk.testing.simulator import SeenRequest, Simulator
-    from nightdesk.sdk.testing.story import StoryAccount, StoryAlert, StoryDevice
+    from nightdesk.sdk.testing.story import StoryAccount, StoryAlert, StoryDevice, StorySighting
 
 __all__ = [
     "Device",
@@ -25,6 +25,7 @@ __all__ = [
     "StoryAccount",
     "StoryAlert",
     "StoryDevice",
+    "StorySighting",
     "serve",
 ]
 
@@ -40,6 +41,7 @@ _HOMES = {
     "StoryAccount": "story",
     "StoryAlert": "story",
     "StoryDevice": "story",
+    "StorySighting": "story",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.sdk.testing.checks import acting, apart, declared, failing, pulling, telling
+from nightdesk.sdk.testing.checks import acting, apart, declared, failing, pulling, telling, witnessing
 from nightdesk.sdk.testing.subject import Ground, Subject
 
 Check = Callable[[Ground, Subject], Coroutine[Any, Any, None]]
@@ -160,9 +160,34 @@ def test_a_message_arrives_once(ground: Ground, nightdesk_subject: Subject) -> N
     _prove(telling.messages, ground, nightdesk_subject, "acts")
 
 
+def test_an_answer_is_heard_only_from_the_vendor(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``telling.answers``."""
+    _prove(telling.answers, ground, nightdesk_subject, "hears_answers")
+
+
 def test_an_opinion_says_what_the_source_knows(ground: Ground, nightdesk_subject: Subject) -> None:
     """See ``telling.opinions``."""
     _prove(telling.opinions, ground, nightdesk_subject, "enriches")
+
+
+def test_what_telemetry_saw_is_told_as_it_was(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``witnessing.sightings``."""
+    _prove(witnessing.sightings, ground, nightdesk_subject, "witnesses")
+
+
+def test_a_value_never_widens_a_question_to_telemetry(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``witnessing.strange_values``."""
+    _prove(witnessing.strange_values, ground, nightdesk_subject, "witnesses")
+
+
+def test_telemetry_that_cannot_be_asked_is_an_error(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``witnessing.trouble``."""
+    _prove(witnessing.trouble, ground, nightdesk_subject, "witnesses")
+
+
+def test_two_tenants_telemetry_never_mixes(ground: Ground, nightdesk_subject: Subject) -> None:
+    """See ``witnessing.tenants``."""
+    _prove(witnessing.tenants, ground, nightdesk_subject, "witnesses")
 
 
 def test_two_tenants_share_nothing(ground: Ground, nightdesk_subject: Subject) -> None:

@@ -54,6 +54,13 @@ class Member:
     factors: int = 1
     keys: dict[str, bool] = field(default_factory=dict)
     asked: list[Change] = field(default_factory=list)
+    lied_about: bool = False
+    """The vendor says that it is disabled, and it is not so (fault ``lies``)."""
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether a sign-in really works."""
+        return self.enabled or self.lied_about
 
     @property
     def changes(self) -> int:
@@ -63,6 +70,7 @@ class Member:
 
 def _enable(member: Member, change: Change) -> None:
     member.enabled = change.kind == "enable"
+    member.lied_about = member.lied_about and not member.enabled
 
 
 def _revoke(member: Member, change: Change) -> None:
@@ -144,5 +152,7 @@ class Directory:
         for member in self.accounts.values():
             for change in member.asked:
                 if not (change.done or change.failed) and change.due <= now:
+                    if change.kind == "disable" and self._faults.standing("lies", account_id=member.account_id):
+                        member.lied_about = True
                     _EFFECTS[change.kind](member, change)
                     change.done = not change.failed

@@ -69,7 +69,7 @@ class StoredFile:
 
 @dataclass(slots=True)
 class Device:
-    """One device; ``isolated`` is what the network really does to it."""
+    """One device; ``isolated`` is what the vendor says of it, ``lied_about`` that it is not so (fault ``lies``)."""
 
     device_id: str
     hostname: str
@@ -78,10 +78,16 @@ class Device:
     platform: str = "Windows"
     online: bool = True
     isolated: bool = False
+    lied_about: bool = False
     restricted: bool = False
     processes: dict[int, RunningProcess] = field(default_factory=dict)
     files: dict[str, StoredFile] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
+
+    @property
+    def talks(self) -> bool:
+        """What the network really does: True while its packets still get through."""
+        return not self.isolated or self.lied_about
 
     @property
     def pending(self) -> Order | None:
@@ -180,4 +186,6 @@ class Fleet:
             waiting = [order for order in device.orders if not (order.done or order.failed) and order.due is not None]
             for order in sorted(waiting, key=lambda order: order.due or now):
                 if order.due is not None and order.due <= now:
+                    lie = self._faults.standing("lies", device_id=device.device_id) if order.isolate else None
+                    device.lied_about = lie is not None or (device.lied_about and order.kind != "release")
                     device.carry_out(order)

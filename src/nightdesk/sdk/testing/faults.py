@@ -37,6 +37,7 @@ FaultKind = Literal[
     "out_of_order",
     "drifted_field",
     "partial_answer",
+    "lies",
 ]
 
 

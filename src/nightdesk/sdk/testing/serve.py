@@ -24,13 +24,15 @@ def serve(app: Any, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[Serve
     """Serves until the block ends; port 0 takes a free one. Raises OSError when the port is taken."""
     import uvicorn  # noqa: PLC0415 (every run of pytest imports this module, see pytest_plugin)
 
+    from nightdesk.sdk.testing.prompt_server import PromptServer  # noqa: PLC0415 (the same)
+
     # With the protocol named, asyncio turns Nagle's algorithm off: 40 ms an answer otherwise.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
     bound = int(listener.getsockname()[1])
     config = uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False, date_header=False)
-    server = uvicorn.Server(config)
+    server = PromptServer(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -40,6 +42,6 @@ def serve(app: Any, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[Serve
             time.sleep(0.005)
         yield Served(f"http://{host}:{bound}", bound)
     finally:
-        server.should_exit = True
+        server.stop()
         thread.join(timeout=5)
         listener.close()

@@ -8,7 +8,7 @@ injected here; faults of meaning (offline host, late effect, drifted field) are 
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing.directory import Directory
 from nightdesk.sdk.testing.estate import Fleet
 from nightdesk.sdk.testing.faults import Fault, FaultKind, FaultPlan
-from nightdesk.sdk.testing.story import StoryAccount, StoryAlert, StoryDevice
+from nightdesk.sdk.testing.story import StoryAccount, StoryAlert, StoryDevice, StorySighting
 
 __all__ = ["SeenRequest", "Simulator"]
 
@@ -67,6 +67,7 @@ class Simulator:
         self.seen: list[SeenRequest] = []
         self.fleet = Fleet(self.now, self.faults)
         self.directory = Directory(self.now, self.faults)
+        self.telemetry: list[StorySighting] = []
         self._starlette: Starlette | None = None
 
     # What a vendor defines.
@@ -89,6 +90,10 @@ class Simulator:
 
     def alert_state(self, native_id: str) -> Mapping[str, Any]:
         """``{"status": "open" | "closed", "disposition": …, "comments": [...]}`` of an alert, in our words."""
+        raise NotImplementedError
+
+    def answer(self, option: int, *, account: str) -> tuple[dict[str, str], bytes]:
+        """What the vendor posts when somebody chooses an option of the last ``approval.request``: headers and body."""
         raise NotImplementedError
 
     def case_states(self) -> Mapping[str, Mapping[str, Any]]:
@@ -121,6 +126,13 @@ class Simulator:
     def add_accounts(self, accounts: Iterable[StoryAccount]) -> None:
         """Enrols accounts of a story."""
         self.directory.add(accounts)
+
+    def saw(self, seen: StorySighting) -> str:
+        """Adds to the telemetry, by this vendor's clock; vendors that witness render ``telemetry`` when asked."""
+        skew = self.now() - self._clock()
+        began = None if seen.began is None else seen.began + skew
+        self.telemetry.append(replace(seen, at=seen.at + skew, began=began))
+        return seen.uid
 
     def mutations(self) -> list[SeenRequest]:
         """The requests that could have changed something."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["TACTIC_NAMES", "StoryAccount", "StoryAlert", "StoryDevice", "StoryProcess"]
+from nightdesk.sdk.ports import SightingKind
+
+__all__ = ["TACTIC_NAMES", "StoryAccount", "StoryAlert", "StoryDevice", "StoryProcess", "StorySighting"]
 
 TACTIC_NAMES: Mapping[str, str] = {
     "TA0001": "Initial Access",
@@ -95,3 +97,26 @@ class StoryAlert:
     def told(self) -> datetime:
         """When the product raised it."""
         return self.raised_at or self.at
+
+
+@dataclass(frozen=True, slots=True)
+class StorySighting:
+    """One thing that telemetry saw; ``at`` is the true time, which a vendor with a wrong clock writes wrongly.
+
+    Of a flow ``device`` is our end and ``peer`` (or ``domain``, ``url``) the other; ``began`` is set for a session that
+    is written at its end.
+    """
+
+    uid: str
+    kind: SightingKind
+    at: datetime
+    device: StoryDevice | None = None
+    account: StoryAccount | None = None
+    peer: str = ""
+    port: int = 443
+    domain: str = ""
+    url: str = ""
+    process: StoryProcess | None = None
+    provider: str = ""
+    inbound: bool = False
+    began: datetime | None = None

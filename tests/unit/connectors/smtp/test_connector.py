@@ -32,6 +32,7 @@ from nightdesk.sdk.errors import (
 )
 from nightdesk.sdk.manifest import load_manifest, validate_settings
 from nightdesk.sdk.ports import Command, Health, Receipt
+from nightdesk.sdk.retry import urgent
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing.fake_time import FakeTime
@@ -186,8 +187,9 @@ def test_who_stops_waiting_stops_no_mail_and_asks_again_for_the_same(site: Site)
 
 def test_more_than_the_relay_should_get_in_a_minute_waits(site: Site) -> None:
     async def seven(connector: Connector) -> None:
-        for number in range(7):
-            await connector.act(notify(key=f"key-{number}"))
+        with urgent():  # as the hub calls it
+            for number in range(7):
+                await connector.act(notify(key=f"key-{number}"))
 
     site.run(seven)
     assert (len(site.time.slept), len(site.simulator.messages())) == (1, 7)

@@ -182,6 +182,33 @@ def test_a_host_is_isolated_and_released_at_the_vendor_itself(office: Office) ->
     assert office.isolated == []
 
 
+def test_the_openc2_command_of_an_action_is_shown_and_nothing_is_done(office: Office) -> None:
+    code, command = office.run(
+        "act", "host.isolate", "host:WS-0001", "--as", "ann", "--param", "mode=full", "--openc2"
+    )  # fmt: skip
+    assert code == 0
+    assert command == {
+        "action": "contain",
+        "target": {"device": {"hostname": "ws-0001"}},
+        "args": {"x-nightdesk": {"mode": "full"}},
+    }
+    assert office.isolated == []
+    code, problem = office.run("act", "host.melt", "host:WS-0001", "--as", "ann", "--openc2")
+    assert code == 1
+    assert "host.isolate" in problem["error"]
+
+
+def test_a_case_shows_the_openc2_command_of_each_action(office: Office) -> None:
+    _, cases = office.run("cases")
+    case_id = cases[0]["case_id"]
+    _, action = office.run("act", "host.scan", "host:WS-0001", "--as", "ann", "--case", case_id, "--wait", "0")
+    _, page = office.run("cases", "show", case_id)
+    assert set(page["openc2"]) == {one["action_id"] for one in page["actions"]}
+    command = page["openc2"][action["action_id"]]
+    assert (command["action"], command["target"]) == ("scan", {"device": {"hostname": "ws-0001"}})
+    assert command["args"]["x-nightdesk"]["case"] == case_id
+
+
 def test_what_cannot_be_done_is_an_exit_code_and_a_reason(office: Office) -> None:
     code, action = office.run("act", "host.isolate", "host:WS-9999", "--as", "ann")
     assert (code, action["state"]) == (1, "failed")

@@ -10,10 +10,15 @@ from typing import Any
 import httpx
 import orjson
 from fastapi import FastAPI
+from tests.stores import prepared
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.playbooks.library import bundled
+from nightdesk.autonomy.switches import Switch
 from nightdesk.hub.api.app import create_app
 from nightdesk.hub.api.view import Principal, Role
+from nightdesk.hub.config import HubSettings
+from nightdesk.hub.playbooks.service import Playbooks
 from nightdesk.hub.store import Store
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.alerts import put_alerts
@@ -31,6 +36,7 @@ from nightdesk.sdk.case import (
     Proposal,
     Verdict,
 )
+from nightdesk.sdk.context import Network
 from nightdesk.sdk.targets import Target
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
@@ -55,7 +61,14 @@ class StageHub:
     principals: dict[str, Principal] = dataclasses.field(default_factory=lambda: dict(PRINCIPALS))
     receivers: dict[tuple[str, str], tuple[object, str, str]] = dataclasses.field(default_factory=dict)
     feeds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    absent: frozenset[str] = frozenset()
     woken: int = 0
+    approvals: Any = None
+    openc2: Any = None  # nothing here is commanded
+
+    @property
+    def playbooks(self) -> Playbooks:
+        return Playbooks(HubSettings("", "", "", 0, Network(), {}), self.store, bundled(), self.clock)
 
     def clock(self) -> datetime:
         return self.now
@@ -69,6 +82,9 @@ class StageHub:
     def principal(self, tenant: str, name: str) -> Principal | None:
         found = [held for held in self.principals.values() if (held.tenant, held.name) == (tenant, name)]
         return found[0] if found else None
+
+    def missing(self, switch: Switch) -> str:
+        return f"there is no {switch.owner!r}" if switch.owner in self.absent else ""
 
     def health(self) -> Mapping[str, Any]:
         return {"feeds": self.feeds}
@@ -115,7 +131,7 @@ def _bearer(token: str, options: dict[str, Any]) -> dict[str, str]:
 
 def open_stage(folder: Path) -> StageHub:
     """A hub over a new database file."""
-    return StageHub(Store.open(f"sqlite:///{folder / 'hub.db'}", synchronous="NORMAL", clock=lambda: NOW))
+    return StageHub(Store.open(prepared(f"sqlite:///{folder / 'hub.db'}"), synchronous="NORMAL", clock=lambda: NOW))
 
 
 def site(hub: StageHub, **options: Any) -> Site:

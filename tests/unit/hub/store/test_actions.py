@@ -71,6 +71,20 @@ def test_the_same_idempotency_key_gives_the_action_that_is_there(journal: SqlJou
     assert len(journal.history("acme", "action-1")) == 2
 
 
+def test_what_two_may_add_to_at_once_is_taken_from_one_at_a_time(journal: SqlJournal) -> None:
+    """Two votes read the same state: the second is told that it must look again, and the first is not lost."""
+    waiting = walk(journal, journal.create(an_action(), actor="alice"), S.AWAITING_APPROVAL)
+    facts: dict[str, Any] = {"at": CASE_TIME, "detail": {}, "seen": {"result": waiting.result}}
+    first = journal.move(waiting, waiting.state, actor="bob", result={"votes": ["bob"]}, **facts)
+    with pytest.raises(StaleActionError, match="added to"):
+        journal.move(waiting, waiting.state, actor="carol", result={"votes": ["carol"]}, **facts)
+    kept = journal.get("acme", "action-1")
+    assert kept == first
+    both = {"votes": ["bob", "carol"]}
+    journal.move(first, S.APPROVED, **{**facts, "seen": {"result": first.result}}, actor="carol", result=both)
+    assert [line.actor for line in journal.history("acme", "action-1")] == ["alice", "engine", "bob", "carol"]
+
+
 def test_a_move_changes_the_action_and_adds_a_line(journal: SqlJournal) -> None:
     action = walk(journal, journal.create(an_action(), actor="alice"), S.APPROVED)
     at = CASE_TIME + HOUR

@@ -15,6 +15,7 @@ from nightdesk.hub.swap.handover import Handed, Leases, hand_over, open_leases, 
 from nightdesk.sdk.errors import ConfigError
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing import Simulator, StoryDevice, serve
+from nightdesk.sdk.testing.fake_time import FakeTime
 
 _OLD, _NEW = sorted(name for name, one in REGISTRY.manifests.items() if "edr" in one.roles)[:2]
 _HOST = Target.parse("host:ws-0042")
@@ -23,25 +24,27 @@ _DEVICE = StoryDevice("dev-1", "WS-0042", ("192.0.2.42",))
 
 @dataclass(frozen=True)
 class Estate:
-    """A tenant with two EDRs bound, of which the first has the role, and its hub."""
+    """A tenant with two EDRs bound, of which the first has the role, and its hub; all in one time."""
 
     config: Path
     old: Simulator
     new: Simulator
     hub: Hub
+    time: FakeTime
 
 
 @pytest.fixture
 def estate(tmp_path: Path) -> Iterator[Estate]:
-    old, new = REGISTRY.simulator(_OLD)(), REGISTRY.simulator(_NEW)()
+    time = FakeTime()
+    old, new = REGISTRY.simulator(_OLD)(clock=time.clock), REGISTRY.simulator(_NEW)(clock=time.clock)
     for simulator in (old, new):
         simulator.add_devices([_DEVICE])
     with serve(old) as one, serve(new) as other:
         config = bind(
             tmp_path, "acme", {"old": (old, one.base_url), "new": (new, other.base_url)}, roles={"edr": "old"}
         )
-        with opened(config) as hub:
-            yield Estate(config, old, new, hub)
+        with opened(config, time) as hub:
+            yield Estate(config, old, new, hub, time)
 
 
 def _isolate(hub: Hub) -> Action:
@@ -50,25 +53,32 @@ def _isolate(hub: Hub) -> Action:
     )
 
 
-async def _done(hub: Hub, action: Action) -> Action:
+async def _done(hub: Hub, action: Action, time: FakeTime) -> Action:
     for _ in range(200):
         await hub.engine.run_once()
         found = hub.journal.get("acme", action.action_id)
         assert found is not None
         if found.state in {"leased", "failed", "undone"}:
             return found
-        await asyncio.sleep(0.05)
+        await time.sleep(1)
     raise AssertionError(f"{action.action_id} does not settle")
+
+
+def _restarted(estate: Estate) -> Hub:
+    """A hub that has read the configuration anew."""
+    settings, time = load_config(estate.config, REGISTRY), estate.time
+    return Hub(settings, REGISTRY, estate.hub.store, clock=time.clock, sleep=time.sleep)
 
 
 async def _commit(estate: Estate, leases: Leases) -> tuple[Action, list[Handed], Hub]:
     hub = estate.hub
-    held = await _done(hub, _isolate(hub))
+    held = await _done(hub, _isolate(hub), estate.time)
     assert held.instance == "old"
     rebind(estate.config, hub.settings, "acme", "edr", "new")
-    after = Hub(load_config(estate.config, REGISTRY), REGISTRY, hub.store)
+    after = _restarted(estate)
     try:
-        handed = await hand_over(after, "acme", open_leases(after, "acme", "edr", "old"), leases, actor="ann")
+        held_there = open_leases(after, "acme", "edr", "old")
+        handed = await hand_over(after, "acme", held_there, leases, actor="ann", sleep=estate.time.sleep)
     finally:
         await after.bindings.aclose()
         await hub.bindings.aclose()
@@ -105,10 +115,10 @@ def test_what_is_kept_is_undone_later_at_the_vendor_that_acted(estate: Estate) -
         held, (handed,), _ = await _commit(estate, Leases.KEEP)
         assert handed.became == "kept"
         assert _isolated(estate.old)
-        hub = Hub(load_config(estate.config, REGISTRY), REGISTRY, estate.hub.store)
+        hub = _restarted(estate)
         try:
             await hub.engine.undo(held, actor="ann")
-            return await _done(hub, held)
+            return await _done(hub, held, estate.time)
         finally:
             await hub.bindings.aclose()
 

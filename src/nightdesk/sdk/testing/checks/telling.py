@@ -1,11 +1,20 @@
 """Tickets, messages, opinions: what a vendor does that is neither an alert nor an effect on a target."""
 
-from nightdesk.sdk.errors import NightdeskError, NotFoundError, UnsupportedError
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nightdesk.sdk.errors import AuthError, NightdeskError, NotFoundError, UnsupportedError
 from nightdesk.sdk.ports import CaseChange, Effect
 from nightdesk.sdk.records import Cursor
 from nightdesk.sdk.testing.subject import OBSERVABLES, Bench, Ground, Subject, plain_command
 
-__all__ = ["case_changes", "cases", "messages", "opinions"]
+__all__ = ["answers", "case_changes", "cases", "messages", "opinions"]
+
+
+_ABOUT = f"act-{'0a' * 16}.{'1b' * 32}"
+_ACCOUNT = "U0ANNA"
+_OLD = 3600.0  # seconds; no vendor's window for a request is as wide
 
 
 async def cases(ground: Ground, subject: Subject) -> None:
@@ -99,6 +108,39 @@ async def messages(ground: Ground, subject: Subject) -> None:
                 assert (await bench.connect().read_back(wish)).effect is Effect.IN_EFFECT, f"{name} is not read back"
                 await bench.connect().act(wish)
                 assert len(bench.simulator.messages()) == 1, f"{name}: the same command again was sent twice"
+
+
+async def answers(ground: Ground, subject: Subject) -> None:
+    """An answer says what was asked, what was chosen and by whom; forged, touched or old it is refused."""
+    async with ground.bench(subject) as bench:
+        asked = plain_command(bench, "approval.request")
+        options = asked.parameters["options"]
+        wish = replace(asked, parameters={**asked.parameters, "about": _ABOUT})
+        await bench.connect().act(wish)
+        connector = bench.connect()
+        for number, option in enumerate(options):
+            headers, body = bench.simulator.answer(number, account=_ACCOUNT)
+            (heard,) = connector.answers(headers, body)
+            assert (heard.about, heard.option, heard.account) == (_ABOUT, option, _ACCOUNT), f"heard {heard}"
+            assert heard.native_id, "an answer has an id, by which the same one is known"
+            assert list(connector.answers(headers, body)) == [heard], "told again it is another answer"
+            _unheard(connector, {}, body, "a request without a signature")
+            _unheard(connector, headers, body + b"&", "a touched body")
+            unsigned = {name: value[:-1] + ("0" if value[-1:] != "0" else "1") for name, value in headers.items()}
+            _unheard(connector, unsigned, body, "another signature")
+        headers, body = bench.simulator.answer(0, account=_ACCOUNT)
+        async with ground.bench(subject, secret=_ACCOUNT) as other:
+            _unheard(other.connect(), headers, body, "another account's request")
+        bench.time.advance(_OLD)
+        _unheard(connector, headers, body, "a request of an hour ago")
+
+
+def _unheard(connector: Any, headers: Mapping[str, str], body: bytes, what: str) -> None:
+    try:
+        heard = connector.answers(headers, body)
+    except AuthError:
+        return
+    raise AssertionError(f"{what} is heard: {heard}")
 
 
 async def opinions(ground: Ground, subject: Subject) -> None:

@@ -1,0 +1,123 @@
+"""Who may stop and who may start again: one person stops, two start, and neither is a program."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from nightdesk.autonomy.ledger import ENGINE
+from nightdesk.autonomy.signing import SignedPolicy
+from nightdesk.autonomy.switches import ANYWHERE, Position, Scope, Switch
+from nightdesk.hub.api.view import Principal, Role
+from nightdesk.hub.config import TenantSettings
+from nightdesk.hub.store import Store, switches
+from nightdesk.sdk.errors import PolicyError
+
+__all__ = ["STARTS", "STOPS", "Known", "Started", "missing", "person", "start", "stop"]
+
+STOPS = frozenset({Role.ANALYST, Role.APPROVER, Role.ADMIN})
+STARTS = frozenset({Role.APPROVER, Role.ADMIN})
+_NOBODY = frozenset({ENGINE, "policy", "autonomy", "tickets", "hub"})
+"""Names under which the machine itself acts."""
+
+Known = Callable[[str, str], Principal | None]
+"""The principal of that tenant and name as configured now."""
+
+
+class Started(NamedTuple):
+    """What a person's word to start did: it runs again, or it waits for a second one."""
+
+    position: Position
+    running: bool
+
+
+def person(tenants: Mapping[str, TenantSettings]) -> Known:
+    """``Known`` of a configuration, for a command without a hub."""
+
+    def find(tenant: str, name: str) -> Principal | None:
+        found = tenants[tenant].tokens.get(name) if tenant in tenants else None
+        return Principal(tenant, name, Role(found.role), found.instance) if found else None
+
+    return find
+
+
+def missing(switch: Switch, tenants: Mapping[str, TenantSettings]) -> str:
+    """What is wrong with a subject that nothing configured has, or nothing: a slip of the pen would stop nothing."""
+    whose = [one for slug, one in tenants.items() if switch.tenant in {ANYWHERE, slug}]
+    if switch.scope is Scope.RULE:
+        policies = [one.policy.policy if isinstance(one.policy, SignedPolicy) else one.policy for one in whose]
+        there = {rule.id for policy in policies for rule in policy.rules}
+    elif switch.scope is Scope.VENDOR_ACTION:
+        there = {instance.manifest.vendor for one in whose for instance in one.instances.values()}
+    else:
+        return ""
+    if switch.owner in there:
+        return ""
+    return f"{switch}: there is no {switch.owner!r} that it could stop; there are {', '.join(sorted(there)) or 'none'}"
+
+
+def stop(store: Store, switch: Switch, *, by: str, reason: str, missing: str = "") -> Position:
+    """Stops it, in every process from the next request on. Raises PolicyError without a person or a reason.
+
+    ``missing`` is what that function said, where the configuration is known.
+    """
+    if missing:
+        raise PolicyError(missing)
+    if not by.strip() or by in _NOBODY:
+        raise PolicyError(f"{switch}: {by or 'nobody'} is no person; say who stops it")
+    _explained(switch, reason)
+    return store.transact(lambda conn: switches.stop(conn, switch, by=by, reason=reason, at=store.clock()))
+
+
+def start(store: Store, switch: Switch, *, by: Principal, reason: str, known: Known) -> Started:
+    """The first person's word is noted, a second one's starts it. Raises PolicyError for who may not.
+
+    Who asked is looked up again when the second one confirms: a revoked credential's word no longer counts.
+    """
+    _explained(switch, reason)
+    _allowed(switch, by)
+    signed = by.name if switch.tenant != ANYWHERE else f"{by.tenant}/{by.name}"
+
+    def work(conn: Connection) -> Started:
+        before = switches.position(conn, switch, hold=True)
+        if before is None or not before.stopped:
+            raise PolicyError(f"{switch} is not stopped: there is nothing to start")
+        now = store.clock()
+        first = _asker(before, known)
+        if first is None:
+            return Started(switches.ask_to_start(conn, before, by=signed, reason=reason, at=now), running=False)
+        # One person may have a credential at several tenants: the name is who it is.
+        if first.name.casefold() == by.name.casefold():
+            raise PolicyError(f"{switch}: {by.name} asked for it already; another person has to confirm")
+        if Role.ADMIN not in {first.role, by.role}:
+            raise PolicyError(f"{switch}: one of the two has to be an admin; {first.name} and {by.name} are approvers")
+        return Started(switches.start(conn, before, by=signed, reason=reason, at=now), running=True)
+
+    return store.transact(work)
+
+
+def _asker(before: Position, known: Known) -> Principal | None:
+    if not before.asked_by:
+        return None
+    if before.switch.tenant != ANYWHERE:
+        found = known(before.switch.tenant, before.asked_by)
+    else:
+        tenant, _, name = before.asked_by.partition("/")
+        found = known(tenant, name)
+    return found if found is not None and found.role in STARTS else None
+
+
+def _allowed(switch: Switch, by: Principal) -> None:
+    if by.role not in STARTS:
+        raise PolicyError(f"{switch}: {by.name} has the role {by.role}; starting takes two of {_list(STARTS)}")
+    if switch.tenant not in {by.tenant, ANYWHERE}:
+        raise PolicyError(f"{switch}: {by.name} belongs to {by.tenant}")
+
+
+def _explained(switch: Switch, reason: str) -> None:
+    if not reason.strip():
+        raise PolicyError(f"{switch}: say why; it is what the next person reads")
+
+
+def _list(roles: frozenset[Role]) -> str:
+    return " or ".join(sorted(roles))
