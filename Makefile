@@ -7,7 +7,7 @@ COG := $(BIN)/cog -I docs
 UV := 0.13.9
 COMPILE := build/lock/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
-.PHONY: setup demo run test check fix bench fuzz docs lock clean
+.PHONY: setup demo run test check fix bench fuzz schedules docs lock clean
 
 setup: .venv/.set-up
 
@@ -44,6 +44,9 @@ bench: setup                      # NIGHTDESK_BENCH=short for a quick look
 
 fuzz: setup                       # mutated alerts of every product: make fuzz ARGS='--count 1000 okta'
 	$(BIN)/python -m tests.fuzzing $(ARGS)
+
+schedules: setup                  # the action engine on the simulators, killed anywhere: make schedules ARGS='--count 1000'
+	$(BIN)/python -m tests.schedules $(ARGS)
 
 docs: setup                       # writes the tables that are generated from manifests and code
 	$(COG) -r $(DOCS)

@@ -156,11 +156,11 @@ class Journal(Protocol):
         ...
 
     def next_generation(self, tenant: str, target_key: str, family: str) -> int:
-        """One more than the highest generation of that target and verb family."""
+        """One more than the highest generation of that slot (``ledger.slot``) and verb family."""
         ...
 
     def standing(self, tenant: str, target_key: str, family: str) -> Sequence[Action]:
-        """Actions of that target and family that are not over, oldest first."""
+        """Actions of that slot (``ledger.slot``) and family that are not over, oldest first."""
         ...
 
     def in_state(self, states: Sequence[ActionState], *, tenant: str | None = None) -> Sequence[Action]:

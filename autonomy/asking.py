@@ -59,12 +59,13 @@ class Requests:
             shown=dict(shown or {}),
         )
         request = replace(request, digest=digest_of(action, request))
-        waiting = self.record(action, _S.AWAITING_APPROVAL, request, because, approval="human", approved_by="")
         why = f": {because}" if because else ""
         if rules.hopeless:
             why += f"; nobody of {action.tenant} may give one: list people with the role approver"
+        # Called first: a crash between the two may call twice, never not.
+        waiting = replace(action, state=_S.AWAITING_APPROVAL)
         self._ledger.call_person(waiting, f"{action.verb} of {action.target.key} waits for an approval{why}")
-        return waiting
+        return self.record(action, _S.AWAITING_APPROVAL, request, because, approval="human", approved_by="")
 
     def vote(self, tenant: str, action_id: str, ballot: Ballot, delegations: Sequence[Delegation] = ()) -> Action:
         """Keeps the vote and does what it leads to. Raises VoteError when it does not count."""

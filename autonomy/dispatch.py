@@ -15,7 +15,7 @@ from nightdesk.autonomy.admission import Counsel, Dispatching, Guard, acts_alone
 from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.clocks import BEHIND, told_end
 from nightdesk.autonomy.leaving import KeptInError, bound_for, leave
-from nightdesk.autonomy.ledger import Ledger, lease_end, lost_requests
+from nightdesk.autonomy.ledger import Ledger, lease_end, lost_requests, same_wish
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import DEFINITE, Route, Router, after, answer, evidence_of, read, wish_of
 from nightdesk.autonomy.surroundings import Lookout, Surroundings
@@ -30,6 +30,7 @@ __all__ = ["Dispatch", "is_later"]
 _S = ActionState
 _TELLING = frozenset({"source", "ticketing", "chat", "siem"})
 """Roles whose verbs tell or ask, and that are many: what let one of them go is journalled only when nothing did."""
+_ON_ITS_WAY = "somebody else's order is on its way: what comes of it is not ours"
 
 
 class Dispatch:
@@ -107,11 +108,13 @@ class Dispatch:
             return self._not_reached(action, error)
         if said.word is not Word.GO:
             return self._held_back(action, said, route, lost)
+        theirs = before is not None and before.effect is Effect.PENDING and not self._asked_already(action)
         requested = self._ledger.move(
             action,
             _S.REQUESTED,
-            said.why,
+            _ON_ITS_WAY if theirs else said.why,
             result={"attempts": 1, "not_done": 0, "vendor": route.vendor, **kept},
+            changed=False if theirs else None,
             requested_at=now,
             deadline=now + timedelta(seconds=route.action_manifest.deadline),
             **facts,
@@ -153,7 +156,8 @@ class Dispatch:
     ) -> Action:
         """A read-back has shown it; what changed something and was asked for a time, or ends by itself, is leased."""
         # A repeated request may be answered with "already so" because the lost one worked: then it is ours.
-        changed = by_us and (action.changed is not False or lost_requests(action) > 1)
+        repeated = lost_requests(action) > 1 and not action.result.get("beside")
+        changed = by_us and (action.changed is not False or repeated)
         now = self._ledger.clock()
         until = lease_end(action, now) if changed else None
         end = told_end(action, reading.state, clock) if changed else ""
@@ -177,6 +181,10 @@ class Dispatch:
         if action.state is _S.EFFECTIVE and action.lease_until is not None:
             return self._ledger.move(action, _S.LEASED, f"until {action.lease_until.isoformat()}")
         return action
+
+    def _asked_already(self, action: Action) -> bool:
+        """Whether another wish of ours asked for the same and may be what is on its way."""
+        return any(other.requested_at and same_wish(other, action) for other in self._ledger.rivals(action))
 
     def _counsel(self, action: Action, route: Route, around: Surroundings, now: datetime) -> Counsel:
         return weigh(self._guards, Dispatching(action, route.instance, route.vendor, now, around))
@@ -210,14 +218,28 @@ class Dispatch:
             return self._ledger.move(action, _S.REQUESTED, str(error), result={"not_done": not_done + 1})
         except DEFINITE as error:
             if attempts == not_done + 1:
-                self._ours.discard(action.action_id)
-                return self._ledger.settle(action, _S.FAILED, str(error))
+                return await self._refused(action, route, str(error))
             # An earlier request got lost and may have worked: only a read-back can tell.
             return self._ledger.move(action, _S.REQUESTED, str(error), result={"stop": True})
         except NightdeskError as error:
             self._pace.pause(action)
             return self._ledger.move(action, _S.REQUESTED, f"the reply got lost: {error}")
         return await self._accepted(action, route, receipt)
+
+    async def _refused(self, action: Action, route: Route, why: str) -> Action:
+        """A connector may need several requests and have done it before one was refused: only a read-back can tell."""
+        if not route.action_manifest.accept_only:
+            try:
+                reading = await self._read(action, route)
+            except NightdeskError as error:
+                self._pace.pause(action, after(error))
+                return self._ledger.move(action, _S.REQUESTED, why, result={"stop": True}, error=why)
+            if is_later(reading, action) and reading.effect is Effect.IN_EFFECT:
+                return self.in_effect(action, reading)
+            if reading.effect is Effect.PENDING:
+                return self._ledger.move(action, _S.REQUESTED, why, result={"stop": True}, error=why)
+        self._ours.discard(action.action_id)
+        return self._ledger.settle(action, _S.FAILED, why)
 
     def _kept_in(self, action: Action, error: KeptInError, route: Route) -> Action:
         """This request did nothing: if none before it did either, there is nothing to wait for."""
@@ -248,17 +270,17 @@ class Dispatch:
         only = route.action_manifest.accept_only
         lost = tuple(sorted({*action.losses, *receipt.losses}))
         facts: dict[str, Any] = {"native_action_id": receipt.native_action_id, "evidence": dict(receipt.evidence)}
+        undeclared = set(lost) - set(action.result.get("accept_losses", ()))
+        if undeclared:
+            self._ledger.call_person(action, f"{route.instance} did it without {', '.join(sorted(undeclared))}")
         accepted = self._ledger.move(
             action,
             _S.ACCEPTED,
             result={**facts, "accept_only": only} if only else facts,
             accepted_at=self._ledger.clock(),
             losses=lost,
-            changed=receipt.changed,
+            changed=receipt.changed and action.changed is not False,
         )
-        undeclared = set(lost) - set(action.result.get("accept_losses", ()))
-        if undeclared:
-            self._ledger.call_person(accepted, f"{route.instance} did it without {', '.join(sorted(undeclared))}")
         return await self.follow(accepted)
 
     def _pending(self, action: Action, reading: Reading) -> Action:
@@ -300,7 +322,12 @@ class Dispatch:
             deadline = self._ledger.clock() + timedelta(seconds=route.action_manifest.deadline)
         attempts = int(action.result.get("attempts", 1)) + 1
         again = self._ledger.move(
-            action, _S.REQUESTED, "asked again, same key", result={"attempts": attempts}, deadline=deadline
+            action,
+            _S.REQUESTED,
+            "asked again, same key",
+            result={"attempts": attempts},
+            deadline=deadline,
+            changed=None,
         )
         return await self._send(again, route)
 

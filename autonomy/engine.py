@@ -18,7 +18,7 @@ from nightdesk.autonomy.asking import RulesOf, unlisted
 from nightdesk.autonomy.clocks import VendorClocks
 from nightdesk.autonomy.dispatch import Dispatch
 from nightdesk.autonomy.leases import Leases
-from nightdesk.autonomy.ledger import IN_FORCE, Attention, Ledger, age, family_of
+from nightdesk.autonomy.ledger import IN_FORCE, Attention, Ledger, age, family_of, slot_of
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.autonomy.reconcile import ACTIVE, WATCHED, Reconcile
@@ -173,7 +173,7 @@ class Engine:
 
     async def advance(self, action: Action) -> Action:
         """Moves the actions of this target on now; the action as it is afterwards."""
-        standing = self._journal.standing(action.tenant, action.target.key, family_of(action))
+        standing = self._journal.standing(action.tenant, slot_of(action), family_of(action))
         await self._work(_key(action), [one for one in standing if one.state in _WORKED])
         return self._ledger.fresh(action)
 
@@ -223,4 +223,4 @@ class Engine:
 
 
 def _key(action: Action) -> _Key:
-    return (action.tenant, action.target.key, family_of(action))
+    return (action.tenant, slot_of(action), family_of(action))

@@ -1,14 +1,28 @@
 """The journal as the engine sees it: moves stamped with the clock, and which actions stand in each other's way."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState, Journal
 from nightdesk.sdk.context import Clock
-from nightdesk.sdk.verbs import verb
+from nightdesk.sdk.targets import Target
+from nightdesk.sdk.verbs import TargetKind, verb
 
-__all__ = ["ENGINE", "IN_FORCE", "Attention", "Ledger", "age", "family_of", "lease_end", "lost_requests", "same_wish"]
+__all__ = [
+    "ENGINE",
+    "IN_FORCE",
+    "Attention",
+    "Ledger",
+    "age",
+    "family_of",
+    "lease_end",
+    "lost_requests",
+    "same_wish",
+    "slot",
+    "slot_of",
+]
 
 Attention = Callable[[Action, str], None]
 """Called when a person has to look: the action and a sentence."""
@@ -17,12 +31,30 @@ ENGINE = "engine"
 """The actor of moves that no person made."""
 
 _S = ActionState
+_FILES_ON_HOSTS = frozenset({"file.quarantine", "file.fetch"})
 IN_FORCE = frozenset({_S.EFFECTIVE, _S.LEASED, _S.RENEWED})
 
 
 def family_of(action: Action) -> str:
     """The verb family: an action and its opposite share it."""
     return verb(action.verb).family
+
+
+def slot(name: str, target: Target, source: str = "") -> str:
+    """What has one wanted state: the target, and for what others have too (a process, a file, a number) whose it is.
+
+    The same program on two hosts is two things to end; an alert's number means something at its ``source`` only.
+    """
+    wanted = verb(name)
+    named = [source] if wanted.role == "source" else []
+    if wanted.target is TargetKind.PROCESS or wanted.family in _FILES_ON_HOSTS:
+        named = [target.facts.get(fact, "").lower() for fact in ("hostname", "pid", "path")]
+    return "|".join([target.key, *filter(None, named)])
+
+
+def slot_of(action: Action) -> str:
+    """The slot that an action is about."""
+    return slot(action.verb, action.target, action.instance)
 
 
 def same_wish(one: Action, other: Action) -> bool:
@@ -85,10 +117,9 @@ class Ledger:
             self._on_attention(action, text)
 
     def settle(self, action: Action, to: ActionState, error: str, **changes: Any) -> Action:
-        """A move to a state that a person has to look at."""
-        moved = self.move(action, to, error, error=error, **changes)
-        self.call_person(moved, error)
-        return moved
+        """A move to a state that a person has to look at; called first, for a crash between may call twice, never not."""
+        self.call_person(replace(action, state=to, error=error), error)
+        return self.move(action, to, error, error=error, **changes)
 
     def fresh(self, action: Action) -> Action:
         """The action as the journal has it now."""
@@ -96,7 +127,7 @@ class Ledger:
 
     def rivals(self, action: Action) -> list[Action]:
         """The other actions of that target and family that are not over, oldest first."""
-        standing = self.journal.standing(action.tenant, action.target.key, family_of(action))
+        standing = self.journal.standing(action.tenant, slot_of(action), family_of(action))
         return sorted((other for other in standing if other.action_id != action.action_id), key=age)
 
     def in_flight(self, action: Action) -> bool:
@@ -104,5 +135,5 @@ class Ledger:
         if action.state is _S.ACCEPTED:
             return not action.result.get("accept_only")
         if action.state is _S.UNDO_REQUESTED:
-            return bool(action.result.get("undo_attempts"))
+            return bool(action.result.get("undo_attempts")) and not action.result.get("undo_shown")
         return action.state in {_S.REQUESTED, _S.PENDING}

@@ -4,7 +4,9 @@ Where the vendor names who or what made the last change (``changed_by``, ``chang
 reading), a change that came after ours is left alone; elsewhere a later equal change by somebody else looks like ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.clocks import BY_VENDOR, ended_by_vendor
@@ -12,9 +14,10 @@ from nightdesk.autonomy.ledger import IN_FORCE, age, lost_requests, same_wish
 from nightdesk.sdk.ports import Effect, Reading
 from nightdesk.sdk.verbs import verb
 
-__all__ = ["decider", "instead_of_undo", "nothing_to_do"]
+__all__ = ["decider", "differs", "instead_of_undo", "is_wanted_still", "nothing_to_do", "successor"]
 
 _S = ActionState
+_UNSEEN = frozenset({_S.UNVERIFIED, _S.UNDO_FAILED})
 _WANTED = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED}
 _MARKERS = ("changed_by", "changed_at", "order_id")
 
@@ -41,6 +44,40 @@ def _decides(wish: Action, action: Action) -> bool:
         and action.effective_at is not None
         and wish.effective_at > action.effective_at
     )
+
+
+def successor(action: Action, rivals: Sequence[Action]) -> Action | None:
+    """The wish that came into force next after this one, or may have; what it found was our doing."""
+    since = _since(action)
+    later = [
+        (when, age(other), other)
+        for other in rivals
+        if other.state in IN_FORCE | _UNSEEN and since and (when := _since(other)) and when > since
+    ]
+    return min(later)[-1] if later else None
+
+
+def is_wanted_still(action: Action, heir: Action, rivals: Sequence[Action]) -> bool:
+    """Whether another wish that the heir ended as well wants what the action wanted."""
+    return any(
+        other.state in IN_FORCE
+        and same_wish(other, action)
+        and (when := _since(other)) is not None
+        and (until := _since(heir)) is not None
+        and when < until
+        for other in rivals
+    )
+
+
+def _since(action: Action) -> datetime | None:
+    return action.effective_at or action.requested_at
+
+
+def differs(wish: Action, before: Mapping[str, Any]) -> bool:
+    """Whether the wish changes anything about a target that is as ``before``: the opposite of a verb is its before."""
+    if verb(wish.verb).inverse != wish.verb:
+        return False
+    return any(before.get(name) != value for name, value in wish.parameters.items() if name in before)
 
 
 def nothing_to_do(action: Action, now: Reading) -> str:

@@ -15,7 +15,8 @@ class Limits:
 
     ``attempts``: requests of one wish. ``answer``: for one call of a connector. ``unreachable``: for a vendor before
     the first request. ``takeover``: how long a request that another process made is left to it.
-    ``watch``: how long a late effect of an unverified action is looked for.
+    ``watch``: how long a late effect of an unverified action is looked for. ``late``: how long after its request an
+    effect that was never seen may still come, where the vendor shows no order outstanding.
     """
 
     attempts: int = 3
@@ -23,6 +24,7 @@ class Limits:
     unreachable: float = 300.0
     takeover: float = 30.0
     watch: float = 7 * 86400.0
+    late: float = 600.0
 
 
 class Pace:

@@ -10,7 +10,7 @@ from typing import Any
 from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
 from nightdesk.autonomy.approvals import Ballot, Choice, Request
 from nightdesk.autonomy.asking import Requests, RulesOf, unlisted
-from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age
+from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age, slot, slot_of
 from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared, fault
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
 from nightdesk.sdk.targets import Target
@@ -36,9 +36,9 @@ class Approval(StrEnum):
     """A person's own command at the console or command line: who commands it answers for it. R4 takes a second one."""
 
 
-def idempotency_key(tenant: str, name: str, target: Target, case_id: str, generation: int) -> str:
-    """One wish, one key, on every machine."""
-    parts = (tenant, name, target.key, case_id, str(generation))
+def idempotency_key(tenant: str, name: str, place: str, case_id: str, generation: int) -> str:
+    """One wish, one key, on every machine; ``place`` is the slot that it is about."""
+    parts = (tenant, name, place, case_id, str(generation))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -88,11 +88,12 @@ class Proposals:
         allowed = _allowed(Approval(approval), wanted)
         if allowed is Approval.POLICY and lease is None and _contains(wanted):
             lease = self._default_lease
-        standing = self._standing(tenant, wanted, target, case_id, decision_id, given)
+        place = slot(name, target, source_instance)
+        standing = self._standing(tenant, wanted, place, case_id, decision_id, given)
         if standing is not None:
             return self.start(standing)
-        generation = self._ledger.journal.next_generation(tenant, target.key, wanted.family)
-        key = idempotency_key(tenant, name, target, case_id, generation)
+        generation = self._ledger.journal.next_generation(tenant, place, wanted.family)
+        key = idempotency_key(tenant, name, place, case_id, generation)
         now = self._ledger.clock()
         result: dict[str, Any] = {}
         if lease is not None:
@@ -172,8 +173,8 @@ class Proposals:
         """
         wanted = verb(action.verb)
         journal, now = self._ledger.journal, self._ledger.clock()
-        generation = journal.next_generation(action.tenant, action.target.key, wanted.family)
-        key = idempotency_key(action.tenant, action.verb, action.target, action.case_id, generation)
+        generation = journal.next_generation(action.tenant, slot_of(action), wanted.family)
+        key = idempotency_key(action.tenant, action.verb, slot_of(action), action.case_id, generation)
         kept = {name: action.result[name] for name in _CARRIED if name in action.result}
         if action.lease_until is not None:
             kept["lease_seconds"] = max(0.0, (action.lease_until - now).total_seconds())
@@ -203,10 +204,10 @@ class Proposals:
         return self.start(journal.create(copy, actor=actor))
 
     def _standing(
-        self, tenant: str, wanted: Verb, target: Target, case_id: str, decision_id: str, given: Mapping[str, Any]
+        self, tenant: str, wanted: Verb, place: str, case_id: str, decision_id: str, given: Mapping[str, Any]
     ) -> Action | None:
         live = _UNDER_WAY | IN_FORCE | {_S.UNVERIFIED}
-        found = self._ledger.journal.standing(tenant, target.key, wanted.family)
+        found = self._ledger.journal.standing(tenant, place, wanted.family)
         for other in sorted((one for one in found if one.state in live), key=age, reverse=True):
             same = other.verb == wanted.name and dict(other.parameters) == dict(given)
             if not same and wanted.reversible:

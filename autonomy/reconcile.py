@@ -97,7 +97,7 @@ class Reconcile:
         if await self._reversal.recheck(action):
             await self._restore_newest(action)
             return self._reversal.finish_late(action)
-        if self._reversal.may_try_again(action):
+        if self._reversal.may_try_again(action) and not self._reversal.is_wanted(action):
             return self._reversal.request(action, actor=ENGINE, reason="tried again")
         return action
 
@@ -113,7 +113,8 @@ class Reconcile:
         if reading.effect is not Effect.IN_EFFECT:
             return action
         newer = [other for other in self._ledger.rivals(action) if age(other) > age(action)]
-        theirs = any(other.state in IN_FORCE and same_wish(other, action) for other in newer)
+        # A newer equal wish that found it so, or on its way, made no change of its own.
+        theirs = any(other.state in IN_FORCE and other.changed and same_wish(other, action) for other in newer)
         await self._restore_newest(action)
         clock = route.action_manifest.own_clock
         return self._dispatch.in_effect(action, reading, by_us=not theirs, clock=clock)

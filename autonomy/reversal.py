@@ -5,7 +5,14 @@ from datetime import timedelta
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, lease_end, same_wish
-from nightdesk.autonomy.ownership import decider, instead_of_undo, nothing_to_do
+from nightdesk.autonomy.ownership import (
+    decider,
+    differs,
+    instead_of_undo,
+    is_wanted_still,
+    nothing_to_do,
+    successor,
+)
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.routing import (
     DEFINITE,
@@ -28,7 +35,9 @@ __all__ = ["Reversal"]
 _S = ActionState
 _UNDOABLE = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED, _S.EXPIRED, _S.UNDO_FAILED}
 _BEFORE_ANOTHER_ROUND = 60.0
-_FRESH_ROUND = {"undo_attempts": 0, "undo_not_done": 0, "undo_accepted": False}
+_BETWEEN_LOOKS = 15.0
+_FRESH_ROUND = {"undo_attempts": 0, "undo_not_done": 0, "undo_accepted": False, "undo_shown": False}
+_NOT_YET = frozenset({_S.PROPOSED, _S.AWAITING_APPROVAL})
 
 
 class Reversal:
@@ -42,14 +51,21 @@ class Reversal:
         self._ours: set[str] = set()
 
     def request(self, action: Action, *, actor: str, reason: str) -> Action:
-        """Journals the undo. What is undone, being undone, or was so before us, stays as it is."""
-        if action.state in {_S.UNDONE, _S.UNDO_REQUESTED} or (action.state in _UNDOABLE and action.changed is False):
+        """Journals the undo; what is undone or being undone stays as it is.
+
+        A wish for what was so before us is over as well, or it would keep the target so when nobody wants it any more.
+        """
+        if action.state in {_S.UNDONE, _S.UNDO_REQUESTED}:
             return action
         wanted = verb(action.verb)
+        if not wanted.inverse and action.state in _UNDOABLE and action.changed is False:
+            return action
         if not wanted.inverse:
             raise UnsupportedError(f"{action.verb} cannot be undone: {wanted.no_inverse}")
         if action.state not in _UNDOABLE:
             raise PolicyError(f"{action.action_id} is {action.state}: {instead_of_undo(action)}")
+        for repeat in self._repeats(action):
+            self._end(repeat, actor=actor, reason=reason)
         now = self._ledger.clock()
         self._ours.add(action.action_id)
         self._pace.forget(action)
@@ -63,14 +79,27 @@ class Reversal:
             deadline=now + timedelta(seconds=self._limits.unreachable),
         )
 
+    def _repeats(self, action: Action) -> list[Action]:
+        """What carries on the wish of an action whose effect was ended by a late one."""
+        if action.state is not _S.CONTRADICTED:
+            return []
+        return [other for other in self._ledger.rivals(action) if other.result.get("repeats") == action.action_id]
+
+    def _end(self, repeat: Action, *, actor: str, reason: str) -> None:
+        if repeat.state in {_S.PROPOSED, _S.APPROVED}:
+            self._ledger.move(repeat, _S.CANCELLED, reason, actor=actor, error=reason)
+        else:
+            self.request(repeat, actor=actor, reason=reason)
+
     async def advance(self, action: Action) -> Action:
         """Undo requested: look, ask, read back."""
+        if action.changed is False:
+            return self._done(action, "it was so before us: left as it is")
         sent = int(action.result.get("undo_attempts", 0))
         if not sent:
-            # What another connector does to the target holds nothing up at this one: after a swap both may act.
-            rivals = [other for other in self._ledger.rivals(action) if other.instance in {"", action.instance}]
+            rivals = self._rivals(action)
             newer = [other for other in rivals if age(other) > age(action)]
-            if any(other.state in {_S.APPROVED, _S.UNDO_REQUESTED} for other in newer) or any(
+            if any(other.state in {_S.APPROVED, _S.EXPIRED, _S.UNDO_REQUESTED} for other in newer) or any(
                 self._ledger.in_flight(other) for other in rivals
             ):
                 return action  # the newer one settles first; this one then sees what it left
@@ -108,13 +137,56 @@ class Reversal:
         if not _is_news(reading, action):
             return self._wait(action, "")
         if reading.effect is Effect.IN_EFFECT:
-            return self._done(action, "undone and read back")
+            return await self._shown(action, route)
+        if action.result.get("undo_shown"):
+            return self._came_late(action)
         accepted = bool(action.result.get("undo_accepted"))
         if reading.effect is Effect.FAILED and accepted:
             return self._fail(action, f"{route.instance} accepted the undo and reports that it failed")
         if reading.effect in {Effect.NOT_IN_EFFECT, Effect.FAILED} and not accepted and self._may_repeat(action):
             return await self._send(action, route)
         return self._wait(action, "")
+
+    async def _shown(self, action: Action, route: Route) -> Action:
+        """Read back; but where the effect was never seen that proves nothing as long as it may still come."""
+        asked_at = action.requested_at
+        if action.effective_at is not None or asked_at is None or any(
+            age(other) > age(action) and same_wish(other, action) and other.state not in _NOT_YET
+            for other in self._rivals(action)
+        ):
+            return self._done(action, "undone and read back")
+        passed = (self._ledger.clock() - asked_at).total_seconds()
+        if passed >= self._limits.late and not await self._is_outstanding(action, route, passed):
+            return self._done(action, "undone and read back, and it did not come late")
+        self._pace.pause(action, max(_BETWEEN_LOOKS, min(900.0, passed / 10)))
+        if action.result.get("undo_shown"):
+            return action
+        note = f"read back; it was never seen in effect, so it is watched until {self._limits.late:g} s after it"
+        return self._ledger.move(action, _S.UNDO_REQUESTED, note, result={"undo_shown": True})
+
+    async def _is_outstanding(self, action: Action, route: Route, passed: float) -> bool:
+        """Whether the vendor still has our first order, say for a host that is switched off."""
+        if passed >= self._limits.watch or route.action_manifest.accept_only:
+            return False
+        try:
+            return (await self._look(action, route)).effect is Effect.PENDING
+        except NightdeskError:
+            return True
+
+    def _came_late(self, action: Action) -> Action:
+        """It took effect after its undo: what is there now is undone, in a round of its own."""
+        if any(self._ledger.in_flight(other) for other in self._rivals(action)):
+            return action
+        now = self._ledger.clock()
+        return self._ledger.move(
+            action,
+            _S.UNDO_REQUESTED,
+            "it took effect late",
+            result={"undo_round": int(action.result.get("undo_round", 0)) + 1, **_FRESH_ROUND},
+            effective_at=now,
+            undo_requested_at=now,
+            deadline=now + timedelta(seconds=self._limits.unreachable),
+        )
 
     async def recheck(self, action: Action) -> bool:
         """True when an undo that was given up has taken effect after all."""
@@ -129,6 +201,10 @@ class Reversal:
     def may_try_again(self, action: Action) -> bool:
         """A failed undo is tried again by the engine a few times before only a person can."""
         return int(action.result.get("undo_round", 0)) < self._limits.attempts
+
+    def is_wanted(self, action: Action) -> bool:
+        """Whether another wish keeps the state by now; then the undo that was sent is only watched: it may come late."""
+        return decider(action, self._rivals(action)) is not None
 
     async def route_back(self, action: Action) -> Route:
         """The connector that acted, for the inverse."""
@@ -191,23 +267,55 @@ class Reversal:
         return action.action_id in self._ours or waited
 
     def _hand_over(self, action: Action, wish: Action) -> Action:
-        """Another wish keeps the state; if it wants the same, it takes over what we owe: lease and undo."""
-        if same_wish(wish, action) and wish.state is _S.EFFECTIVE and not wish.changed:
-            until = lease_end(wish, wish.effective_at or self._ledger.clock())
-            self._ledger.move(
-                wish,
-                _S.LEASED if until else _S.EFFECTIVE,
-                f"takes over from {action.action_id}",
-                result={name: action.result.get(name, empty) for name, empty in (("state", {}), ("ends_at", ""))},
-                changed=True,
-                pre_state=action.pre_state,
-                instance=action.instance,
-                native_id=action.native_id,
-                lease_until=until,
-            )
+        """Another wish keeps the state."""
+        if same_wish(wish, action) and wish.state in IN_FORCE and wish.changed is False:
+            self._take_over(wish, action)
         return self._done(action, f"left as it is: {wish.action_id}, generation {wish.generation}, decides now")
 
+    def _settle_heir(self, action: Action) -> None:
+        """Who came next owes what this one owed, so that no later undo brings back an effect that nobody wants.
+
+        Its move comes before the end of this one: after a crash between them this one finds it made.
+        """
+        rivals = self._rivals(action)
+        heir = successor(action, rivals)
+        if heir is None or action.changed is False:
+            return
+        if same_wish(heir, action):
+            if heir.state in IN_FORCE and heir.changed is False:
+                self._take_over(heir, action)
+        elif heir.changed is not False and not is_wanted_still(action, heir, rivals):
+            # Without us the target had been as we found it: that is what its undo gives back.
+            self._ledger.move(
+                heir,
+                heir.state,
+                f"what it ended, {action.action_id}, is undone",
+                result={"beside": action.action_id},
+                changed=differs(heir, action.pre_state),
+                pre_state=action.pre_state,
+            )
+
+    def _rivals(self, action: Action) -> list[Action]:
+        """What another connector does to the target holds nothing up at this one: after a swap both may act."""
+        return [other for other in self._ledger.rivals(action) if other.instance in {"", action.instance}]
+
+    def _take_over(self, wish: Action, action: Action) -> None:
+        """It wants the same: our lease and undo are its own now, for as long as it was asked for."""
+        until = wish.lease_until or lease_end(wish, wish.effective_at or self._ledger.clock())
+        self._ledger.move(
+            wish,
+            _S.LEASED if until and wish.state is _S.EFFECTIVE else wish.state,
+            f"takes over from {action.action_id}",
+            result={name: action.result.get(name, empty) for name, empty in (("state", {}), ("ends_at", ""))},
+            changed=True,
+            pre_state=action.pre_state,
+            instance=action.instance,
+            native_id=action.native_id,
+            lease_until=until,
+        )
+
     def _done(self, action: Action, note: str) -> Action:
+        self._settle_heir(action)
         self._ours.discard(action.action_id)
         self._pace.forget(action)
         return self._ledger.move(

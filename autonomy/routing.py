@@ -6,7 +6,7 @@ action. A read-back must say *pending* while the vendor still has an order outst
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -145,7 +145,8 @@ def wish_of(action: Action, route: Route, at: datetime) -> Command:
 def inverse_of(action: Action, route: Route, at: datetime, key: str) -> Command:
     """The command that undoes the action, with the values the target had before."""
     inverse = verb(action.verb).inverse
-    return _command(action, inverse, previous_values(action, route), route, action.undo_requested_at or at, key)
+    asked_at = action.undo_requested_at or at
+    return replace(_command(action, inverse, previous_values(action, route), route, asked_at, key), undoes=True)
 
 
 def previous_values(action: Action, route: Route) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from tests.stores import prepared
 
 from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState, Journal, JournalEntry, StaleActionError
+from nightdesk.autonomy.ledger import slot_of
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.store import Store
 from nightdesk.sdk.verbs import verb
@@ -90,7 +91,7 @@ class MemoryJournal:
 
     def _of(self, tenant: str, target_key: str, family: str) -> list[Action]:
         wanted = (tenant, target_key, family)
-        return [one for one in self._actions.values() if (one.tenant, one.target.key, verb(one.verb).family) == wanted]
+        return [one for one in self._actions.values() if (one.tenant, slot_of(one), verb(one.verb).family) == wanted]
 
     def _note(self, action: Action, at: datetime, actor: str, detail: Mapping[str, Any]) -> None:
         lines = self._lines.setdefault((action.tenant, action.action_id), [])

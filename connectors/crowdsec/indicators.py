@@ -104,7 +104,7 @@ class Decisions:
         network = _network(command.target.value)
         bans = await self._bans(network, "unblock address")
         ours = [ban for ban in bans if ban.origin == self._origin and ban.network == network]
-        others = [] if _stood_before(command) else [ban for ban in bans if ban not in ours]
+        others = [] if command.undoes else [ban for ban in bans if ban not in ours]
         said = tuple(f"{ban} stays: end it in CrowdSec" for ban in others)
         if others and not ours:
             message = f"{command.target.value} is not banned by nightdesk's own decision; {'; '.join(said)}"
@@ -130,7 +130,8 @@ class Decisions:
             "until": until,
             "ends_at": until,
         }
-        lifted = not bans or (not ours and _stood_before(command))
+        # What others ban beside us, before or since, is not ours to lift.
+        lifted = not bans or (not ours and command.undoes)
         done = lifted if command.verb == "ip.unblock" else as_wanted
         return (Effect.IN_EFFECT if done else Effect.NOT_IN_EFFECT), state, "ban" if bans else ""
 
@@ -197,11 +198,6 @@ def _message(command: Command) -> str:
     mark = marker(command)
     said = " ".join(filter(None, (command.reason, command.case_id)))[: _MESSAGE - len(mark) - 1]
     return f"{said} {mark}".strip()
-
-
-def _stood_before(command: Command) -> bool:
-    """An undo's pre-state: somebody else's ban was there before ours, and is none of what we take back."""
-    return command.pre_state.get("blocked") is True and command.pre_state.get("ours") is False
 
 
 def _duration(command: Command) -> float | None:

@@ -107,8 +107,9 @@ class Alerts:
         """Whether nothing of the command is missing, the state in our words, and Falcon's word for the status."""
         wish = Wish.of(command)
         alert, _ = await self._one(command.native_id)
+        state = triage.state(alert)
         effect = Effect.NOT_IN_EFFECT if triage.changes(alert, wish) else Effect.IN_EFFECT
-        return effect, triage.state(alert), str(alert.get("status", ""))
+        return effect, state, str(alert.get("status", ""))
 
     async def _page(self, sweep: str, floor: str, size: int, after: str) -> Answer:
         terms = [f"{sweep}:>='{floor}'"]

@@ -6,6 +6,8 @@ An alert has no verdict field; people and automations tag it ``true_positive``, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nightdesk.connectors.crowdstrike_falcon.client import VENDOR
+from nightdesk.sdk.errors import ResponseError
 from nightdesk.sdk.ports import Command
 from nightdesk.sdk.triage import Verdicts, Wish
 
@@ -29,7 +31,9 @@ VERDICTS = Verdicts(
 
 
 def state(alert: Mapping[str, Any]) -> dict[str, str]:
-    """The alert's status and disposition in our words."""
+    """The alert's status and disposition in our words. Raises ResponseError where it says none, which is not *open*."""
+    if not isinstance(alert.get("status"), str):
+        raise ResponseError("the alert has no status; the API has changed", vendor=VENDOR, operation="read alert")
     tag = next((tag for tag in VERDICTS.to_ours if tag in _tags(alert)), "")
     return {"status": "closed" if alert.get("status") == "closed" else "open", "disposition": VERDICTS.ours(tag)}
 

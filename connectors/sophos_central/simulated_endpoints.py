@@ -115,7 +115,8 @@ class EndpointsApi:
         for kind, name in (("isolate", "lastEnabledAt"), ("release", "lastDisabledAt")):
             asked = [order.asked_at for order in orders if order.kind == kind]
             shown |= {name: stamp(asked[-1])} if asked else {}
-        return {**shown, **({"comment": self._comments[device.device_id]} if orders else {})}
+        comment = self._comments.get(device.device_id, "") if orders else None
+        return shown if comment is None else {**shown, "comment": comment}
 
     def _device(self, request: Request) -> Device:
         found = self._fleet.devices.get(str(request.path_params["endpoint"]).lower())

@@ -75,6 +75,8 @@ class Command:
     reason: str = ""
     case_id: str = ""
     pre_state: Mapping[str, Any] = field(default_factory=dict)
+    undoes: bool = False
+    """It takes back an earlier command of ours, and ``pre_state`` is what was so before that one."""
     renewal: int = 0
     """How often the vendor's own clock was to be set anew by then; above 0 what stands already is to last again."""
 

@@ -12,7 +12,7 @@ from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
 from nightdesk.autonomy.admission import Dispatching
 from nightdesk.autonomy.engine import Engine, Limits
 from nightdesk.sdk.case import Check
-from nightdesk.sdk.errors import PolicyError, UnavailableError, UnsupportedError
+from nightdesk.sdk.errors import PolicyError, RejectedError, UnavailableError, UnsupportedError
 from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
 from nightdesk.sdk.targets import Target
 
@@ -114,6 +114,7 @@ def test_a_message_is_sent_once_by_one_decision_and_again_by_the_next(world: Wor
             case_id="case-1",
             decision_id=decision_id,
             parameters={"comment": "seen"},
+            source_instance="first",
         )
 
     one = say("decision-1")
@@ -661,3 +662,122 @@ def test_an_idle_engine_says_so(world: World) -> None:
     world.isolate()
     assert asyncio.run(world.engine.run_once()) > 0
     assert asyncio.run(world.engine.run_once()) == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "target"),
+    [("process.terminate", "process:evil.exe"), ("file.quarantine", f"file:sha256:{'ab' * 32}")],
+)
+def test_the_same_program_on_two_hosts_is_two_wishes(world: World, verb: str, target: str) -> None:
+    plain = Target.parse(target)
+    made = [
+        world.engine.propose(
+            "acme", verb, Target(plain.kind, plain.value, {"hostname": host}), requested_by="ann", case_id="case-1"
+        )
+        for host in ("WS-0042", "WS-0043", "ws-0042")
+    ]
+    assert len({action.action_id for action in made}) == 2
+    assert [action.generation for action in made] == [1, 1, 1]
+
+
+def test_one_hash_is_blocked_once_wherever_it_was_seen(world: World) -> None:
+    digest = Target.parse(f"file:sha256:{'ab' * 32}")
+    made = [
+        world.engine.propose(
+            "acme", "hash.block", Target(digest.kind, digest.value, {"hostname": host}), requested_by="ann"
+        )
+        for host in ("WS-0042", "WS-0043")
+    ]
+    assert made[0].action_id == made[1].action_id
+
+
+def test_an_alerts_number_means_something_at_its_source_only(world: World) -> None:
+    alert = Target.parse("alert:12345")
+    made = [
+        world.engine.propose(
+            "acme",
+            "alert.set_disposition",
+            alert,
+            requested_by="ann",
+            parameters={"status": "closed"},
+            source_instance=source,
+        )
+        for source in ("edr", "siem")
+    ]
+    assert made[0].action_id != made[1].action_id
+
+
+def test_what_somebody_else_has_on_its_way_is_theirs(world: World) -> None:
+    """Their order waits for an offline host when we ask for the same."""
+    world.edr.remembers = False
+    world.edr.faults.add("offline_host", options={"device_id": "dev-1"})
+    world.edr.by_hand(isolate=True)
+    action = world.isolate(lease=timedelta(hours=1))
+    world.run(100)
+    assert world.now(action).state is ActionState.PENDING
+    world.edr.faults.clear()
+    world.run(4000, step=60)
+    assert world.now(action).state is ActionState.EFFECTIVE
+    assert world.now(action).changed is False
+    assert world.edr.isolated
+
+
+def test_what_another_case_has_on_its_way_is_undone_once_by_who_asked(world: World) -> None:
+    world.edr.faults.add("offline_host", options={"device_id": "dev-1"})
+    first = world.isolate("case-1", lease=timedelta(hours=1))
+    world.run(700)
+    assert world.now(first).state is ActionState.UNVERIFIED
+    second = world.isolate("case-2", lease=timedelta(hours=2))
+    world.run(100)
+    world.edr.faults.clear()
+    world.run(3 * 3600, step=60)
+    assert world.now(first).state is ActionState.UNDONE
+    assert world.now(second).state is ActionState.UNDONE
+    assert not world.edr.isolated
+
+
+def test_what_was_done_before_it_was_refused_is_ours(world: World) -> None:
+    """A connector that needs two requests: the first changes the host, the second is refused."""
+
+    class TwoRequests(Edr):
+        async def act(self, command: Command) -> Receipt:
+            await super().act(command)
+            raise RejectedError("a redirect was refused", vendor="edr", operation="act")
+
+    world.router.ports["first"] = world.edr = TwoRequests(world.clock)
+    action = world.isolate(lease=timedelta(hours=1))
+    world.run()
+    assert world.now(action).state is ActionState.LEASED
+    assert world.now(action).changed is True
+
+
+def test_what_was_refused_and_cannot_be_read_is_not_called_failed(world: World) -> None:
+    class Refusing(Edr):
+        async def act(self, command: Command) -> Receipt:
+            await super().act(command)
+            self.faults.add("server_error", path="/device")
+            raise RejectedError("a redirect was refused", vendor="edr", operation="act")
+
+    world.router.ports["first"] = world.edr = Refusing(world.clock)
+    action = world.isolate()
+    world.run(60)
+    assert world.now(action).state is ActionState.REQUESTED
+    world.edr.faults.clear()
+    world.run(60)
+    assert world.now(action).state is ActionState.EFFECTIVE
+    assert len(world.edr.commands) == 1
+
+
+def test_a_person_is_called_before_the_journal_says_that_one_was(tmp_path: Path) -> None:
+    journal, close = open_journal("memory", tmp_path)
+    told: list[tuple[ActionState, ActionState]] = []
+    world = World(journal)
+    listening = Engine(
+        journal,
+        world.router,
+        world.clock,
+        on_attention=lambda action, _: told.append((action.state, world.now(action).state)),
+    )
+    listening.propose("acme", "host.isolate", HOST, requested_by="ann")
+    assert told == [(ActionState.AWAITING_APPROVAL, ActionState.PROPOSED)]
+    close()

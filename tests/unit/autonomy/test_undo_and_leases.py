@@ -14,7 +14,7 @@ from nightdesk.autonomy.guards import in_time
 from nightdesk.autonomy.ledger import Ledger
 from nightdesk.autonomy.proposals import Proposals
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
-from nightdesk.sdk.ports import Command, Effect, Reading
+from nightdesk.sdk.ports import Command, Effect, Reading, Receipt
 from nightdesk.sdk.targets import Target
 
 HOUR = timedelta(hours=1)
@@ -52,7 +52,9 @@ def test_what_was_so_before_us_is_not_undone(world: World) -> None:
     world.edr.by_hand(isolate=True)
     action = world.isolate()
     world.run()
-    assert world.undo(action).state is ActionState.EFFECTIVE
+    undone = world.undo(action)
+    assert undone.state is ActionState.UNDONE
+    assert "so before us" in undone.result["undo"]
     world.run()
     assert world.edr.isolated
     assert world.edr.commands == []
@@ -195,8 +197,43 @@ def test_an_unverified_action_is_undone_although_nothing_is_seen_of_it(world: Wo
     assert world.edr.commands[-1].verb == "host.release"
     world.edr.faults.clear()
     world.run(60)
+    assert not world.edr.isolated
+    world.run(600)
     assert world.now(action).state is ActionState.UNDONE
     assert not world.edr.isolated
+
+
+def test_an_effect_that_comes_after_its_undo_is_undone(world: World) -> None:
+    """The vendor shows no order outstanding, says of a host that is free that it is, and isolates it afterwards."""
+    world.edr.tells_pending = False
+    world.edr.faults.add("late_effect", options={"seconds": 500})
+    action = world.isolate()
+    world.run(400)
+    assert world.now(action).state is ActionState.UNVERIFIED
+    world.edr.faults.clear()
+    world.undo(action)
+    world.run(30)
+    assert world.now(action).state is ActionState.UNDO_REQUESTED
+    world.run(300)
+    assert world.now(action).state is ActionState.UNDONE
+    assert not world.edr.isolated
+    assert [command.verb for command in world.edr.commands] == ["host.isolate", "host.release", "host.release"]
+
+
+def test_an_undo_that_is_only_watched_holds_no_other_wish_up(world: World) -> None:
+    world.edr.tells_pending = False
+    world.edr.faults.add("late_effect", options={"seconds": 500})
+    action = world.isolate()
+    world.run(400)
+    world.edr.faults.clear()
+    world.undo(action)
+    world.run(30)
+    again = world.isolate("case-2")
+    world.run(5)
+    assert world.now(again).state is ActionState.EFFECTIVE
+    world.run(600)
+    assert world.now(action).state is ActionState.UNDONE
+    assert world.edr.isolated
 
 
 @pytest.mark.parametrize("approval", ["human", "direct"])
@@ -415,6 +452,172 @@ def test_a_case_without_lease_takes_over_the_duty_to_undo(world: World) -> None:
     world.undo(world.now(second))
     world.run()
     assert not world.edr.isolated
+
+
+def test_what_a_case_wants_no_more_takes_nothing_over(world: World) -> None:
+    first, second = world.isolate("case-1", lease=HOUR), world.isolate("case-2")
+    world.run()
+    world.undo(second)
+    assert world.now(second).state is ActionState.UNDONE
+    assert world.edr.isolated
+    world.run(3700, step=60)
+    assert world.now(first).state is ActionState.UNDONE
+    assert not world.edr.isolated
+
+
+def test_an_undo_brings_back_no_effect_that_is_undone_itself(world: World) -> None:
+    first = world.isolate("case-1", lease=HOUR)
+    world.run()
+    second = world.isolate("case-2", verb="host.release")
+    world.run()
+    world.undo(first)
+    assert world.now(second).changed is False
+    world.undo(second)
+    world.run(60)
+    assert world.now(second).state is ActionState.UNDONE
+    assert not world.edr.isolated
+    assert world.edr.order_count == 2
+
+
+def test_an_undo_brings_back_what_an_older_case_still_wants(world: World) -> None:
+    world.isolate("case-1")
+    world.run()
+    world.edr.by_hand(isolate=False)
+    second = world.isolate("case-2")
+    world.run()
+    third = world.isolate("case-3", verb="host.release")
+    world.run()
+    world.undo(second)
+    assert world.now(third).changed is True
+    world.undo(third)
+    world.run(60)
+    assert world.edr.isolated
+
+
+def test_who_came_next_owes_the_undo_although_a_third_decides(world: World) -> None:
+    first = world.isolate("case-1")
+    world.run()
+    second = world.isolate("case-2", verb="host.release")
+    world.run()
+    third = world.isolate("case-3")
+    world.run()
+    for action in (first, third, second):
+        world.undo(action)
+        world.run(60)
+    assert not world.edr.isolated
+
+
+def test_a_leased_wish_that_owes_nothing_any_more_ends_quietly(world: World) -> None:
+    first = world.isolate("case-1")
+    world.run()
+    second = world.isolate("case-2", verb="host.release", lease=HOUR)
+    world.run()
+    world.undo(first)
+    world.run(3700, step=60)
+    assert world.now(second).state is ActionState.UNDONE
+    assert not world.edr.isolated
+
+
+def test_an_undo_is_not_done_while_the_order_still_waits_for_the_host(world: World) -> None:
+    """The release of a host that is free is read back at once; the isolation that nobody saw comes an hour later."""
+    world.edr.tells_pending = False
+
+    class TellsItsOwn(Edr):
+        async def read_back(self, command: Command) -> Reading:
+            reading = await super().read_back(command)
+            waits = command.verb == "host.isolate" and self.fleet.devices["dev-1"].pending is not None
+            return Reading(Effect.PENDING, reading.observed_at, reading.state) if waits else reading
+
+        async def act(self, command: Command) -> Receipt:
+            if command.verb == "host.release" and not self.isolated:
+                return Receipt(changed=False)
+            return await super().act(command)
+
+    world.router.ports["first"] = world.edr = TellsItsOwn(world.clock, tells_pending=False)
+    world.edr.faults.add("offline_host", options={"device_id": "dev-1"})
+    action = world.isolate()
+    world.run(1200)
+    world.undo(action)
+    world.run(2400, step=30)
+    assert world.now(action).state is ActionState.UNDO_REQUESTED
+    world.edr.faults.clear()
+    world.run(2400, step=30)
+    assert world.now(action).state is ActionState.UNDONE
+    assert not world.edr.isolated
+
+
+def test_a_wish_that_an_undo_fulfilled_claims_no_effect(world: World) -> None:
+    """The release failed at a vendor that does not say so; the undo of the isolation then made it so."""
+
+    class Silent(Edr):
+        async def read_back(self, command: Command) -> Reading:
+            reading = await super().read_back(command)
+            effect = Effect.NOT_IN_EFFECT if reading.effect is Effect.FAILED else reading.effect
+            return Reading(effect, reading.observed_at, reading.state)
+
+    world.router.ports["first"] = world.edr = Silent(world.clock)
+    first = world.isolate("case-1")
+    world.run()
+    world.edr.faults.add("accepted_then_failed", options={"device_id": "dev-1"})
+    second = world.isolate("case-2", verb="host.release", lease=HOUR)
+    world.run(400)
+    assert world.now(second).state is ActionState.UNVERIFIED
+    world.edr.faults.clear()
+    world.undo(first)
+    world.run(1800, step=60)
+    assert world.now(second).state is ActionState.EFFECTIVE
+    assert world.now(second).changed is False
+    world.run(2 * 3600, step=60)
+    assert not world.edr.isolated
+
+
+def test_who_undoes_a_wish_undoes_its_repeat(world: World) -> None:
+    """A late undo ended the newer wish, and the engine asked for that once more."""
+    world.edr.tells_pending = False
+    first = world.isolate("case-1")
+    world.run()
+    world.edr.faults.add("offline_host", options={"device_id": "dev-1"})
+    world.undo(first)
+    world.run(10)
+    second = world.isolate("case-2")
+    world.run(1500)
+    world.edr.faults.clear()
+    world.run(2000, step=60)
+    assert world.now(second).state is ActionState.CONTRADICTED
+    assert world.edr.isolated
+    world.undo(second)
+    world.run(60)
+    assert not world.edr.isolated
+    (repeat,) = [one for one in world.journal.of_case("acme", "case-2") if one.result.get("repeats")]
+    assert repeat.state is ActionState.UNDONE
+
+
+def test_leases_that_ran_out_together_end_newest_first(world: World) -> None:
+    world.isolate("case-1", lease=2 * HOUR)
+    world.run()
+    world.isolate("case-2", verb="host.release", lease=HOUR)
+    world.run()
+    world.clock.advance(3 * 3600)
+    world.restart()
+    world.run(60)
+    assert not world.edr.isolated
+
+
+def test_an_undo_that_comes_late_does_not_end_a_newer_wish(world: World) -> None:
+    """The vendor shows no order outstanding: the release of an offline host comes when another case wants it isolated."""
+    world.edr.tells_pending = False
+    first = world.isolate("case-1")
+    world.run()
+    world.edr.faults.add("offline_host", options={"device_id": "dev-1"})
+    world.undo(first)
+    world.run(10)
+    second = world.isolate("case-2")
+    world.run(1500)
+    assert world.now(second).state is ActionState.EFFECTIVE
+    world.edr.faults.clear()
+    world.run(2000, step=60)
+    assert world.edr.isolated
+    assert world.now(first).state is ActionState.UNDONE
 
 
 def test_an_undo_waits_for_a_newer_wish_that_is_under_way(world: World) -> None:

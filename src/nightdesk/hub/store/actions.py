@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy import insert as plain_insert
 
 from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState, JournalEntry, StaleActionError
+from nightdesk.autonomy.ledger import slot_of
 from nightdesk.hub.store.codec import decode_action, dump, load, maybe_stamp, moment, safe_key, safe_text, stamp
 from nightdesk.hub.store.schema import LEASED, LIVE, OVER, action_journal
 from nightdesk.hub.store.schema import action as action_table
@@ -31,7 +32,7 @@ def create_in(conn: Connection, action: Action, *, actor: str) -> Action:
         "seq": take(conn, action.tenant, "action"),
         "decision_id": action.decision_id,
         "idempotency_key": safe_key(action.idempotency_key),
-        "target_key": safe_key(action.target.key),
+        "target_key": safe_key(slot_of(action)),
         "family": verb(action.verb).family,
         "generation": action.generation,
         "created_at": stamp(action.created_at),

@@ -472,11 +472,31 @@ def test_an_unblock_never_ends_what_somebody_else_bans(site: Site) -> None:
         site.act(unblock())
 
 
+def test_an_undo_does_not_mind_a_ban_that_somebody_made_since(site: Site) -> None:
+    before = dict(site.read(block()).state)
+    site.act(block(pre_state=before))
+    site.simulator.ban(BAD, duration="10m")
+    undo = unblock(pre_state=before, undoes=True)
+    assert site.effect(undo) is Effect.NOT_IN_EFFECT
+    site.act(undo)
+    assert site.effect(undo) is Effect.IN_EFFECT
+    assert site.simulator.banned(BAD)
+
+
+def test_what_only_somebody_else_bans_is_not_called_unblocked(site: Site) -> None:
+    site.simulator.ban(BAD)
+    before = dict(site.read(unblock()).state)
+    wish = unblock(pre_state=before)
+    with pytest.raises(RejectedError, match="not banned by nightdesk"):
+        site.act(wish)
+    assert site.effect(wish) is Effect.NOT_IN_EFFECT
+
+
 def test_an_undo_does_not_mind_a_ban_that_stood_before(site: Site) -> None:
     site.simulator.ban(BAD, duration="10m")
     before = dict(site.read(block()).state)
     site.act(block(pre_state=before))
-    undo = unblock(pre_state=before)
+    undo = unblock(pre_state=before, undoes=True)
     assert site.effect(undo) is Effect.NOT_IN_EFFECT
     assert site.act(undo).losses == ()
     assert site.effect(undo) is Effect.IN_EFFECT

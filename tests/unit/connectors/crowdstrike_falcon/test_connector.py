@@ -348,6 +348,13 @@ def test_an_alert_whose_field_was_renamed_is_still_delivered_once(site: Site, na
     assert keys(site.pull(first[-1].cursor)) == []
 
 
+def test_an_alert_without_status_is_not_called_open(site: Site) -> None:
+    native_id = site.add("a1")
+    site.simulator.faults.add("drifted_field", options={"field": "status", "to": "moved"})
+    with pytest.raises(ResponseError, match="no status"):
+        site.read(dispose(native_id, status="open"))
+
+
 def test_a_partial_answer_keeps_what_came_moves_nothing_and_ends_the_pull(site: Site) -> None:
     for number in range(8):
         site.add(f"a{number}", after=number)

@@ -1,0 +1,98 @@
+"""`kill -9` in one process: at a boundary of a transaction or of a request, and nothing of ours runs afterwards."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.hub.store.actions import SqlJournal
+from nightdesk.hub.store.store import Store
+
+__all__ = ["Fuse", "FusedJournal", "Killed"]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of ours may catch it."""
+
+
+class Fuse:
+    """Counts boundaries; kills at the one it is told, and everything that still runs at its next boundary."""
+
+    def __init__(self) -> None:
+        self.crossed = 0
+        self.blows_at = 0
+        self.dead = False
+        self.kills: Counter[str] = Counter()
+        self.points: list[str] = []
+        """What lies at each boundary so far, in order."""
+
+    def arm(self, after: int) -> None:
+        """It blows at the ``after``-th boundary from now."""
+        self.blows_at = self.crossed + max(after, 1)
+
+    def cross(self, point: str) -> None:
+        """One boundary; ``point`` says what lies there. Raises Killed."""
+        if self.dead:
+            raise Killed(point)
+        self.crossed += 1
+        self.points.append(point)
+        if self.crossed == self.blows_at:
+            self.dead = True
+            self.kills[point] += 1
+            raise Killed(point)
+
+    def restart(self) -> None:
+        """A new process."""
+        self.dead = False
+
+
+class _FusedStore:
+    """A store that dies right before a commit, which is then rolled back, or right after it."""
+
+    def __init__(self, store: Store, fuse: Fuse) -> None:
+        self._store = store
+        self._fuse = fuse
+        self.doing = ""
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        with self._store.begin() as conn:
+            yield conn
+            self._fuse.cross(f"before {self.doing}")
+        self._fuse.cross(f"after {self.doing}")
+
+    def transact(self, work: Any) -> Any:
+        with self.begin() as conn:
+            return work(conn)
+
+    def read(self) -> Any:
+        if self._fuse.dead:
+            raise Killed("read")
+        return self._store.read()
+
+
+class FusedJournal(SqlJournal):
+    """The hub's own journal on such a store; ``on_move`` sees every move that is on disk."""
+
+    def __init__(self, store: Store, fuse: Fuse, on_move: Any) -> None:
+        self._fused = _FusedStore(store, fuse)
+        super().__init__(self._fused)  # type: ignore[arg-type]  # the part of a store that a journal uses
+        self._on_move = on_move
+
+    def create(self, action: Action, *, actor: str) -> Action:
+        """One boundary before its commit, one after."""
+        self._fused.doing = "create"
+        return super().create(action, actor=actor)
+
+    def move(
+        self, action: Action, to: ActionState, *, at: datetime, actor: str, detail: Mapping[str, Any], **changes: Any
+    ) -> Action:
+        """One boundary before its commit, one after; between them it is seen."""
+        self._fused.doing = str(to) if to is not action.state else f"progress of {to}"
+        moved = super().move(action, to, at=at, actor=actor, detail=detail, **changes)
+        self._on_move(action, moved, actor)
+        return moved
