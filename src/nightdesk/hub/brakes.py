@@ -65,15 +65,23 @@ class Brakes:
         return self._pull(Switch(ANYWHERE, Scope.VENDOR_ACTION, f"{vendor}/{name}"), reason)
 
     def after(self, action: Action) -> Position | None:
-        """Called when an action ended badly: demotes its vendor action when too many of its last uses did."""
+        """Called when an action ends badly: demotes its vendor action when too many of its last uses did.
+
+        The journal may not say so yet: people are called before it does.
+        """
         vendor = str(action.result.get("vendor", ""))
         if action.state not in _FAILED or action.approval != Approval.POLICY or not vendor:
             return None
         switch = Switch(ANYWHERE, Scope.VENDOR_ACTION, f"{vendor}/{action.verb}")
+        this = (action.tenant, action.action_id)
         with self._store.read() as conn:
             since = self._since(conn, switch, _MEMORY)
             uses = let_go(conn, self._tenants, {family_of(action)}, since)
-            same = [one for one in uses if (one.vendor, one.verb) == (vendor, action.verb)]
+            same = [
+                one._replace(state=action.state) if (one.tenant, one.action_id) == this else one
+                for one in uses
+                if (one.vendor, one.verb) == (vendor, action.verb)
+            ]
         mine = [one for one in same if one.state not in _OPEN and not one.held]
         last = sorted(mine, key=lambda one: one.created_at, reverse=True)[: self._bounds.verified_of]
         failed = sum(one.state in _FAILED for one in last)

@@ -22,6 +22,7 @@ class LetGo(NamedTuple):
     """One action that no person approved, as far as a brake looks at it."""
 
     tenant: str
+    action_id: str
     verb: str
     vendor: str
     rules: tuple[str, ...]
@@ -41,7 +42,7 @@ def let_go(
     """
     for part in chunks(tenants):
         statement = (
-            select(table.c.tenant, table.c.state, table.c.created_at, table.c.body)
+            select(table.c.tenant, table.c.action_id, table.c.state, table.c.created_at, table.c.body)
             .where(
                 table.c.tenant.in_(part),
                 table.c.family.in_(sorted(families)),
@@ -58,6 +59,7 @@ def let_go(
                 rules = tuple(said.get("rules", ()))
                 yield LetGo(
                     row.tenant,
+                    row.action_id,
                     body["verb"],
                     said.get("vendor", ""),
                     rules,
