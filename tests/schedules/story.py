@@ -1,4 +1,4 @@
-"""A schedule as plain data, made from one seed: who is bound, what people want, what goes wrong and when it is killed."""
+"""A schedule as plain data, made from one seed: who is bound, what people want, what goes wrong, when it is killed."""
 
 import random
 from collections.abc import Sequence

@@ -15,7 +15,19 @@ from nightdesk.sdk.testing import Simulator, StoryAccount, StoryAlert, StoryDevi
 from nightdesk.sdk.testing.story import StoryProcess
 from nightdesk.sdk.verbs import TargetKind
 
-__all__ = ["ACCOUNTS", "DEVICES", "FAMILIES", "PROTECTED", "VENDORS", "Family", "Thing", "Truth", "enrol", "place_of", "things"]
+__all__ = [
+    "ACCOUNTS",
+    "DEVICES",
+    "FAMILIES",
+    "PROTECTED",
+    "VENDORS",
+    "Family",
+    "Thing",
+    "Truth",
+    "enrol",
+    "place_of",
+    "things",
+]
 
 _HASH = "5f" * 32
 PROTECTED = "crown-01"
@@ -83,7 +95,11 @@ def place_of(target: Target) -> tuple[str, str]:
 VENDORS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "edr": {
         "crowdstrike_falcon": (
-            "host.isolate", "hash.block", "file.quarantine", "process.terminate", "alert.set_disposition",
+            "host.isolate",
+            "hash.block",
+            "file.quarantine",
+            "process.terminate",
+            "alert.set_disposition",
         ),
         "sentinelone": ("host.isolate", "hash.block", "file.quarantine", "process.terminate", "alert.set_disposition"),
         "microsoft_defender_xdr": ("host.isolate", "host.restrict_execution", "host.collect_evidence", "hash.block"),
@@ -113,9 +129,7 @@ def _things(family: str, alerts: Iterable[str]) -> list[Thing]:
         found = [(address, address == "198.51.100.7") for address in ("203.0.113.77", "203.0.113.78", "198.51.100.7")]
         return [Thing(family, Target(TargetKind.ADDRESS, address), address, kept) for address, kept in found]
     if family == "hash.block":
-        return [
-            Thing(family, Target(TargetKind.FILE, f"sha256:{part * 32}"), part * 32) for part in ("c0", "c1")
-        ]
+        return [Thing(family, Target(TargetKind.FILE, f"sha256:{part * 32}"), part * 32) for part in ("c0", "c1")]
     if kind == "account":
         made = []
         for account in ACCOUNTS:
@@ -294,7 +308,7 @@ _LISTS: Mapping[tuple[str, str], Callable[[Any, str], bool]] = {
         row["value"] == name for row in simulator.blocklist.entries.values()
     ),
     ("microsoft_defender_xdr", "hash.block"): lambda simulator, name: any(
-        name in {str(row.get("indicatorValue", "")).lower()} and "Block" in str(row.get("action"))
+        name == str(row.get("indicatorValue", "")).lower() and "Block" in str(row.get("action"))
         for row in simulator.indicators.values()
     ),
     ("crowdsec", "ip.block"): lambda simulator, name: bool(simulator.banned(name)),

@@ -93,7 +93,7 @@ class CountingPlan(FaultPlan):
 
 @dataclass
 class Wish:
-    """What a person (or policy) asked for, and what people said about it since; written by the story, not the engine."""
+    """What a person (or policy) asked for, and what people said of it since; written by the story, not the engine."""
 
     step: Step
     action_id: str
@@ -223,7 +223,7 @@ class World:
             case "foreign":
                 self._foreign(step)
             case "fault":
-                given = {name: value for name, value in step.data.items() if name not in {"instance"}}
+                given = {name: value for name, value in step.data.items() if name != "instance"}
                 self.plans[step.tenant, step.data["instance"]].add(given.pop("what"), **given)
             case "heal":
                 self.plans[step.tenant, step.data["instance"]].clear()
@@ -422,9 +422,10 @@ class World:
         """The slot that an action is about."""
         for slot in self.slots:
             thing = slot.truth.thing
-            if (slot.tenant, slot.instance, place_of(thing.target)) == (tenant, instance, place_of(action.target)):
-                if action.verb in {FAMILIES[thing.family].verb, FAMILIES[thing.family].inverse}:
-                    return slot
+            about = action.verb in {FAMILIES[thing.family].verb, FAMILIES[thing.family].inverse}
+            where = (slot.tenant, slot.instance, place_of(thing.target))
+            if about and where == (tenant, instance, place_of(action.target)):
+                return slot
         return None
 
     def _read(self, asked: Asked, reading: Reading) -> None:
@@ -512,5 +513,3 @@ def _family(action: Action) -> str:
     return next(
         (family.verb for family in FAMILIES.values() if action.verb in {family.verb, family.inverse}), action.verb
     )
-
-
