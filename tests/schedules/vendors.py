@@ -196,8 +196,8 @@ class Truth:
     def native_id(self) -> str:
         """The vendor's id of the target."""
         if self._on_device:
-            return self._device.device_id
-        return self._member.account_id if FAMILIES[self.thing.family].role == "identity" else self.thing.name
+            return str(self._device.device_id)
+        return str(self._member.account_id) if FAMILIES[self.thing.family].role == "identity" else self.thing.name
 
     def orders(self) -> list[Any]:
         """What the device or account was asked about this."""
@@ -219,11 +219,11 @@ class Truth:
         """What is so now, after ``settle``."""
         match self.thing.family:
             case "host.isolate":
-                return self._device.isolated
+                return bool(self._device.isolated)
             case "host.restrict_execution":
-                return self._device.restricted
+                return bool(self._device.restricted)
             case "file.quarantine":
-                return self._device.files[PROCESS.path].quarantined
+                return bool(self._device.files[PROCESS.path].quarantined)
             case "process.terminate":
                 return PROCESS.pid not in self._device.processes
             case "account.disable":

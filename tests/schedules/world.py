@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from tests.schedules.fuse import Fuse, FusedJournal, Killed
@@ -191,7 +191,7 @@ class World:
     async def settle_again(self) -> None:
         """A person helps where the engine called one, and every lease runs out."""
         for action in self.journal.in_state([_S.UNDO_FAILED]):
-            await self._command(lambda action=action: self._undo(action.action_id, action.tenant, "dora"))
+            await self._command(partial(self._undo, action.action_id, action.tenant, "dora"))
         for _ in self.told.wishes:  # what takes another's effect over takes it for its own time
             leases = [action.lease_until for action in self.journal.in_state([_S.LEASED, _S.RENEWED])]
             last = max(filter(None, leases), default=None)
@@ -215,9 +215,7 @@ class World:
             case "undo-case":
                 for action in reversed(self.journal.of_case(step.tenant, step.data["case"])):
                     if action.state in {*_IN_FORCE, _S.UNVERIFIED, _S.CONTRADICTED}:
-                        await self._command(
-                            lambda action=action: self._undo(action.action_id, step.tenant, step.data["by"])
-                        )
+                        await self._command(partial(self._undo, action.action_id, step.tenant, step.data["by"]))
             case "approve" | "reject" | "cancel" | "renew":
                 await self._about(step, lambda action_id: self._say(step, action_id))
             case "foreign":
