@@ -117,7 +117,7 @@ class Ledger:
             self._on_attention(action, text)
 
     def settle(self, action: Action, to: ActionState, error: str, **changes: Any) -> Action:
-        """A move to a state that a person has to look at; called first, for a crash between may call twice, never not."""
+        """A move to a state that a person has to look at; told first: a crash between may tell twice, never not."""
         self.call_person(replace(action, state=to, error=error), error)
         return self.move(action, to, error, error=error, **changes)
 

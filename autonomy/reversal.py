@@ -148,11 +148,15 @@ class Reversal:
         return self._wait(action, "")
 
     async def _shown(self, action: Action, route: Route) -> Action:
-        """Read back; but where the effect was never seen that proves nothing as long as it may still come."""
+        """Read back; where the effect was never seen that proves nothing as long as it may still come."""
         asked_at = action.requested_at
-        if action.effective_at is not None or asked_at is None or any(
-            age(other) > age(action) and same_wish(other, action) and other.state not in _NOT_YET
-            for other in self._rivals(action)
+        if (
+            action.effective_at is not None
+            or asked_at is None
+            or any(
+                age(other) > age(action) and same_wish(other, action) and other.state not in _NOT_YET
+                for other in self._rivals(action)
+            )
         ):
             return self._done(action, "undone and read back")
         passed = (self._ledger.clock() - asked_at).total_seconds()
@@ -203,7 +207,7 @@ class Reversal:
         return int(action.result.get("undo_round", 0)) < self._limits.attempts
 
     def is_wanted(self, action: Action) -> bool:
-        """Whether another wish keeps the state by now; then the undo that was sent is only watched: it may come late."""
+        """Whether another wish keeps the state by now; then an undo that was sent is only watched, for it may come."""
         return decider(action, self._rivals(action)) is not None
 
     async def route_back(self, action: Action) -> Route:

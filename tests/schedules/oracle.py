@@ -7,6 +7,7 @@ is the newest wish that stands; without one it is as it was before us, or as som
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from tests.schedules.slots import Event, Slot
 from tests.schedules.vendors import place_of
@@ -83,7 +84,7 @@ def _words(world: World, action: Action, *, last: bool) -> Iterator[str]:
     lines = world.journal.history(action.tenant, action.action_id)
     if not lines or lines[0].state is not _S.PROPOSED:
         yield f"{_name(action)}: its journal begins with {lines[0].state if lines else 'nothing'}"
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in pairwise(lines):
         if after.state is not before.state and after.state not in FOLLOWS[before.state]:
             yield f"{_name(action)}: {after.state} follows {before.state}"
     if [line.seq for line in lines] != list(range(1, len(lines) + 1)):
@@ -234,9 +235,7 @@ def _others_between(events: Sequence[Event], position: int, event: Event) -> boo
     return False
 
 
-def _undone_rightly(
-    world: World, slot: Slot, position: int, event: Event, action: Action, found: Verdict
-) -> None:
+def _undone_rightly(world: World, slot: Slot, position: int, event: Event, action: Action, found: Verdict) -> None:
     wish = world.told.wishes.get(world.root(action).action_id)
     if wish is not None and not _over(world, wish, action, event.at):
         found.wrong.append(f"{_name(action)} was undone at {event.at} and nobody wanted that yet")
@@ -331,4 +330,3 @@ def _established(slot: Slot, action: Action) -> datetime | None:
     flips = [event.at for event in slot.events if event.by == action.action_id and event.key == action.idempotency_key
              and event.flip]  # fmt: skip
     return max(flips, default=None) or action.effective_at
-

@@ -25,7 +25,7 @@ from nightdesk.hub.store.store import Store
 __all__ = ["Failure", "Totals", "emptied", "every_point", "random_ones", "replay", "shortened"]
 
 _TRIES = 120
-_SHM = Path("/dev/shm")  # noqa: S108  # where there is memory for files, a commit costs no disk
+_SHM = Path("/dev/shm")  # where there is memory for files, a commit costs no disk
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What really happened to each thing at each vendor, seen from the simulators: every order, every change, and by whom."""
+"""What really happened to each thing at each vendor, seen from the simulators: orders, changes, and by whom."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -114,7 +114,9 @@ class Slot:
         wants = None
         if by and asked is not None and asked.command is not None:
             command = asked.command
-            wants = command.parameters.get("status") == "closed" if "alert" in command.verb else "un" not in command.verb
+            wants = (
+                command.parameters.get("status") == "closed" if "alert" in command.verb else "un" not in command.verb
+            )
             if self._last.get(wants, ("", "", now))[1] != key:
                 self._last[wants] = (by, key, now)
         on = self.truth.is_on()

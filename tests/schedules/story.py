@@ -1,4 +1,4 @@
-"""A schedule as plain data, made from one seed: who is bound, what people want, what goes wrong and when it is killed."""
+"""A schedule as plain data, made from one seed: who is bound, what people want, what goes wrong, when it is killed."""
 
 import random
 from collections.abc import Sequence
@@ -84,9 +84,9 @@ def _tenant(dice: random.Random, slug: str) -> TenantPlan:
     weights = [4 if name in {"host.isolate", "account.disable", "ip.block"} else 1 for name in families]
     wanted = []
     for family in dice.choices(families, weights, k=dice.choice((1, 1, 1, 2, 3))):
-        there = things([family], ("0", "1"))
-        risky = [index for index, thing in enumerate(there) if thing.protected]
-        plain = [index for index, thing in enumerate(there) if not thing.protected]
+        known = list(enumerate(things([family], ("0", "1"))))
+        risky = [index for index, thing in known if thing.protected]
+        plain = [index for index, thing in known if not thing.protected]
         index = dice.choice(risky) if risky and dice.random() < 0.08 else dice.choice(plain)
         wanted.append((family, index))
     return TenantPlan(slug, vendors, tuple(dict.fromkeys(wanted)))

@@ -15,7 +15,19 @@ from nightdesk.sdk.testing import Simulator, StoryAccount, StoryAlert, StoryDevi
 from nightdesk.sdk.testing.story import StoryProcess
 from nightdesk.sdk.verbs import TargetKind
 
-__all__ = ["ACCOUNTS", "DEVICES", "FAMILIES", "PROTECTED", "VENDORS", "Family", "Thing", "Truth", "enrol", "place_of", "things"]
+__all__ = [
+    "ACCOUNTS",
+    "DEVICES",
+    "FAMILIES",
+    "PROTECTED",
+    "VENDORS",
+    "Family",
+    "Thing",
+    "Truth",
+    "enrol",
+    "place_of",
+    "things",
+]
 
 _HASH = "5f" * 32
 PROTECTED = "crown-01"
@@ -83,7 +95,11 @@ def place_of(target: Target) -> tuple[str, str]:
 VENDORS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "edr": {
         "crowdstrike_falcon": (
-            "host.isolate", "hash.block", "file.quarantine", "process.terminate", "alert.set_disposition",
+            "host.isolate",
+            "hash.block",
+            "file.quarantine",
+            "process.terminate",
+            "alert.set_disposition",
         ),
         "sentinelone": ("host.isolate", "hash.block", "file.quarantine", "process.terminate", "alert.set_disposition"),
         "microsoft_defender_xdr": ("host.isolate", "host.restrict_execution", "host.collect_evidence", "hash.block"),
@@ -113,9 +129,7 @@ def _things(family: str, alerts: Iterable[str]) -> list[Thing]:
         found = [(address, address == "198.51.100.7") for address in ("203.0.113.77", "203.0.113.78", "198.51.100.7")]
         return [Thing(family, Target(TargetKind.ADDRESS, address), address, kept) for address, kept in found]
     if family == "hash.block":
-        return [
-            Thing(family, Target(TargetKind.FILE, f"sha256:{part * 32}"), part * 32) for part in ("c0", "c1")
-        ]
+        return [Thing(family, Target(TargetKind.FILE, f"sha256:{part * 32}"), part * 32) for part in ("c0", "c1")]
     if kind == "account":
         made = []
         for account in ACCOUNTS:
@@ -182,8 +196,8 @@ class Truth:
     def native_id(self) -> str:
         """The vendor's id of the target."""
         if self._on_device:
-            return self._device.device_id
-        return self._member.account_id if FAMILIES[self.thing.family].role == "identity" else self.thing.name
+            return str(self._device.device_id)
+        return str(self._member.account_id) if FAMILIES[self.thing.family].role == "identity" else self.thing.name
 
     def orders(self) -> list[Any]:
         """What the device or account was asked about this."""
@@ -205,11 +219,11 @@ class Truth:
         """What is so now, after ``settle``."""
         match self.thing.family:
             case "host.isolate":
-                return self._device.isolated
+                return bool(self._device.isolated)
             case "host.restrict_execution":
-                return self._device.restricted
+                return bool(self._device.restricted)
             case "file.quarantine":
-                return self._device.files[PROCESS.path].quarantined
+                return bool(self._device.files[PROCESS.path].quarantined)
             case "process.terminate":
                 return PROCESS.pid not in self._device.processes
             case "account.disable":
@@ -294,7 +308,7 @@ _LISTS: Mapping[tuple[str, str], Callable[[Any, str], bool]] = {
         row["value"] == name for row in simulator.blocklist.entries.values()
     ),
     ("microsoft_defender_xdr", "hash.block"): lambda simulator, name: any(
-        name in {str(row.get("indicatorValue", "")).lower()} and "Block" in str(row.get("action"))
+        name == str(row.get("indicatorValue", "")).lower() and "Block" in str(row.get("action"))
         for row in simulator.indicators.values()
     ),
     ("crowdsec", "ip.block"): lambda simulator, name: bool(simulator.banned(name)),

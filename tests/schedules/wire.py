@@ -1,4 +1,4 @@
-"""The way from connectors to simulators: each request takes a while, may be where the process dies, and is written down."""
+"""The way from connectors to simulators: a request takes a while, may be where the process dies, and is noted."""
 
 import asyncio
 import random

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from tests.schedules.fuse import Fuse, FusedJournal, Killed
@@ -93,7 +93,7 @@ class CountingPlan(FaultPlan):
 
 @dataclass
 class Wish:
-    """What a person (or policy) asked for, and what people said about it since; written by the story, not the engine."""
+    """What a person (or policy) asked for, and what people said of it since; written by the story, not the engine."""
 
     step: Step
     action_id: str
@@ -191,7 +191,7 @@ class World:
     async def settle_again(self) -> None:
         """A person helps where the engine called one, and every lease runs out."""
         for action in self.journal.in_state([_S.UNDO_FAILED]):
-            await self._command(lambda action=action: self._undo(action.action_id, action.tenant, "dora"))
+            await self._command(partial(self._undo, action.action_id, action.tenant, "dora"))
         for _ in self.told.wishes:  # what takes another's effect over takes it for its own time
             leases = [action.lease_until for action in self.journal.in_state([_S.LEASED, _S.RENEWED])]
             last = max(filter(None, leases), default=None)
@@ -215,15 +215,13 @@ class World:
             case "undo-case":
                 for action in reversed(self.journal.of_case(step.tenant, step.data["case"])):
                     if action.state in {*_IN_FORCE, _S.UNVERIFIED, _S.CONTRADICTED}:
-                        await self._command(
-                            lambda action=action: self._undo(action.action_id, step.tenant, step.data["by"])
-                        )
+                        await self._command(partial(self._undo, action.action_id, step.tenant, step.data["by"]))
             case "approve" | "reject" | "cancel" | "renew":
                 await self._about(step, lambda action_id: self._say(step, action_id))
             case "foreign":
                 self._foreign(step)
             case "fault":
-                given = {name: value for name, value in step.data.items() if name not in {"instance"}}
+                given = {name: value for name, value in step.data.items() if name != "instance"}
                 self.plans[step.tenant, step.data["instance"]].add(given.pop("what"), **given)
             case "heal":
                 self.plans[step.tenant, step.data["instance"]].clear()
@@ -422,9 +420,10 @@ class World:
         """The slot that an action is about."""
         for slot in self.slots:
             thing = slot.truth.thing
-            if (slot.tenant, slot.instance, place_of(thing.target)) == (tenant, instance, place_of(action.target)):
-                if action.verb in {FAMILIES[thing.family].verb, FAMILIES[thing.family].inverse}:
-                    return slot
+            about = action.verb in {FAMILIES[thing.family].verb, FAMILIES[thing.family].inverse}
+            where = (slot.tenant, slot.instance, place_of(thing.target))
+            if about and where == (tenant, instance, place_of(action.target)):
+                return slot
         return None
 
     def _read(self, asked: Asked, reading: Reading) -> None:
@@ -512,5 +511,3 @@ def _family(action: Action) -> str:
     return next(
         (family.verb for family in FAMILIES.values() if action.verb in {family.verb, family.inverse}), action.verb
     )
-
-

@@ -604,7 +604,7 @@ def test_leases_that_ran_out_together_end_newest_first(world: World) -> None:
 
 
 def test_an_undo_that_comes_late_does_not_end_a_newer_wish(world: World) -> None:
-    """The vendor shows no order outstanding: the release of an offline host comes when another case wants it isolated."""
+    """No order is shown outstanding: the release of an offline host comes when another case wants it isolated."""
     world.edr.tells_pending = False
     first = world.isolate("case-1")
     world.run()
