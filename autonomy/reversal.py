@@ -4,6 +4,7 @@ import hashlib
 from datetime import timedelta
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.clocks import BEHIND, ends_at
 from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, lease_end, same_wish
 from nightdesk.autonomy.ownership import (
     decider,
@@ -306,6 +307,9 @@ class Reversal:
     def _take_over(self, wish: Action, action: Action) -> None:
         """It wants the same: our lease and undo are its own now, for as long as it was asked for."""
         until = wish.lease_until or lease_end(wish, wish.effective_at or self._ledger.clock())
+        end = ends_at(action)
+        if until is None and end is not None:
+            until = end + BEHIND  # the vendor's clock runs for whoever wants it
         self._ledger.move(
             wish,
             _S.LEASED if until and wish.state is _S.EFFECTIVE else wish.state,

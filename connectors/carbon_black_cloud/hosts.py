@@ -60,14 +60,15 @@ class Hosts:
         native = f"quarantined {now}, last contact {device.get('last_contact_time')}"
         if not isinstance(now, bool):
             return Effect.UNKNOWN, state, native
+        heard = instant(device.get("last_contact_time")) or 0
+        asked = int(command.requested_at.timestamp()) * SECOND
+        late = command.began_otherwise("isolated", wanted) and heard < asked
         if now is wanted:
-            heard = instant(device.get("last_contact_time")) or 0
-            asked = int(command.requested_at.timestamp()) * SECOND
-            late = command.began_otherwise("isolated", wanted) and heard < asked
             if not late:
                 self._asked.forget(command.idempotency_key)
             return (Effect.PENDING if late else Effect.IN_EFFECT), state, native
-        pending = self._asked.get(command.idempotency_key) is not None
+        # A device that has not spoken since may still do it, also after a restart that forgot who asked.
+        pending = late or self._asked.get(command.idempotency_key) is not None
         return (Effect.PENDING if pending else Effect.NOT_IN_EFFECT), state, native
 
     async def scan(self, command: Command) -> Receipt:

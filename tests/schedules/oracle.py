@@ -62,7 +62,8 @@ def judge(world: World, *, last: bool) -> Verdict:
         history = world.journal.history(action.tenant, action.action_id)
         found.undos += any(line.state is _S.UNDONE for line in history)
         found.expired += any(line.state is _S.EXPIRED for line in history)
-        if last and action.state in {_S.LEASED, _S.RENEWED, _S.EXPIRED}:
+        due = action.lease_until is not None and action.lease_until <= world.time.now
+        if last and due and action.state in {_S.LEASED, _S.RENEWED, _S.EXPIRED}:
             found.lost_leases += 1
             found.wrong.append(f"{_name(action)}: its lease to {action.lease_until} is over, and it is {action.state}")
     for slot in world.slots:

@@ -47,6 +47,7 @@ __all__ = ["Told", "Wish", "World"]
 _S = ActionState
 _ROUNDS = 400  # of the engine without time passing: more is a loop that gets nowhere
 _PATIENCE = 60  # looks while everything settles, each up to 15 minutes after the last
+_AWAITED = timedelta(days=10)  # a vendor's own clock may run for a year: that is not waited for
 _IN_FORCE = frozenset({_S.EFFECTIVE, _S.LEASED, _S.RENEWED})
 _SAID = {"approve": _S.APPROVED, "reject": _S.REJECTED, "cancel": _S.CANCELLED}
 _POLICY = b"""
@@ -194,7 +195,8 @@ class World:
             await self._command(partial(self._undo, action.action_id, action.tenant, "dora"))
         for _ in self.told.wishes:  # what takes another's effect over takes it for its own time
             leases = [action.lease_until for action in self.journal.in_state([_S.LEASED, _S.RENEWED])]
-            last = max(filter(None, leases), default=None)
+            soon = self.time.now + _AWAITED
+            last = max((one for one in leases if one is not None and one <= soon), default=None)
             if last is None:
                 break
             await self._work((last - self.time.now).total_seconds() + 1, step=900.0)

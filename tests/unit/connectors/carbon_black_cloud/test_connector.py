@@ -310,6 +310,17 @@ def test_an_offline_device_is_pending_and_what_fails_in_silence_never_reads_in_e
     assert site.read(release).effect is Effect.PENDING
 
 
+def test_who_was_restarted_still_knows_that_a_silent_device_may_do_it_yet(site: Site, time: FakeTime) -> None:
+    time.now = NOON - timedelta(minutes=1)
+    number = site.device()
+    site.app.faults.add("offline_host")
+    time.now = NOON
+    asked = wish("host.isolate", number, pre_state={"isolated": False})  # by a process that is gone
+    assert site.read(asked).effect is Effect.PENDING
+    site.app.faults.clear()
+    assert site.read(asked).effect is Effect.NOT_IN_EFFECT
+
+
 def test_quarantined_without_a_contact_since_the_request_is_no_effect_yet(site: Site, time: FakeTime) -> None:
     time.now = NOON - timedelta(minutes=1)
     number = site.device()
