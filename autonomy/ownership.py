@@ -10,11 +10,20 @@ from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.clocks import BY_VENDOR, ended_by_vendor
-from nightdesk.autonomy.ledger import IN_FORCE, age, lost_requests, same_wish
+from nightdesk.autonomy.ledger import IN_FORCE, age, lease_end, lost_requests, same_wish
 from nightdesk.sdk.ports import Effect, Reading
 from nightdesk.sdk.verbs import verb
 
-__all__ = ["decider", "differs", "instead_of_undo", "is_wanted_still", "nothing_to_do", "successor"]
+__all__ = [
+    "decider",
+    "differs",
+    "has_passed",
+    "instead_of_undo",
+    "is_wanted_still",
+    "nothing_to_do",
+    "since",
+    "successor",
+]
 
 _S = ActionState
 _UNSEEN = frozenset({_S.UNVERIFIED, _S.UNDO_FAILED})
@@ -48,13 +57,23 @@ def _decides(wish: Action, action: Action) -> bool:
 
 def successor(action: Action, rivals: Sequence[Action]) -> Action | None:
     """The wish that came into force next after this one, or may have; what it found was our doing."""
-    since = _since(action)
+    begun = since(action)
     later = [
         (when, age(other), other)
         for other in rivals
-        if other.state in IN_FORCE | _UNSEEN and since and (when := _since(other)) and when > since
+        if (other.state in IN_FORCE | _UNSEEN or _is_about_to_end(other))
+        and begun
+        and (when := since(other))
+        and when > begun
     ]
     return min(later)[-1] if later else None
+
+
+def _is_about_to_end(action: Action) -> bool:
+    """Its undo is journalled and not asked of the vendor yet."""
+    return action.state is _S.EXPIRED or (
+        action.state is _S.UNDO_REQUESTED and not int(action.result.get("undo_attempts", 0))
+    )
 
 
 def is_wanted_still(action: Action, heir: Action, rivals: Sequence[Action]) -> bool:
@@ -62,15 +81,25 @@ def is_wanted_still(action: Action, heir: Action, rivals: Sequence[Action]) -> b
     return any(
         other.state in IN_FORCE
         and same_wish(other, action)
-        and (when := _since(other)) is not None
-        and (until := _since(heir)) is not None
+        and (when := since(other)) is not None
+        and (until := since(heir)) is not None
         and when < until
         for other in rivals
     )
 
 
-def _since(action: Action) -> datetime | None:
-    return action.effective_at or action.requested_at
+def since(action: Action) -> datetime | None:
+    """Since when the effect that it holds is there, or may be; one that was taken over is older than the wish."""
+    taken = action.result.get("since")
+    return datetime.fromisoformat(str(taken)) if taken else action.effective_at or action.requested_at
+
+
+def has_passed(wish: Action, now: datetime) -> bool:
+    """Whether a wish that found it so was asked for a time that is over: then it keeps nothing any more."""
+    if wish.state is not _S.EFFECTIVE or wish.changed is not False or wish.effective_at is None:
+        return False
+    end = lease_end(wish, wish.effective_at)
+    return end is not None and end <= now
 
 
 def differs(wish: Action, before: Mapping[str, Any]) -> bool:

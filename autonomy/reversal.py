@@ -5,13 +5,15 @@ from datetime import timedelta
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.clocks import BEHIND, ends_at
-from nightdesk.autonomy.ledger import IN_FORCE, Ledger, age, lease_end, same_wish
+from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age, lease_end, same_wish
 from nightdesk.autonomy.ownership import (
     decider,
     differs,
+    has_passed,
     instead_of_undo,
     is_wanted_still,
     nothing_to_do,
+    since,
     successor,
 )
 from nightdesk.autonomy.pacing import Limits, Pace
@@ -282,6 +284,9 @@ class Reversal:
 
         Its move comes before the end of this one: after a crash between them this one finds it made.
         """
+        for other in self._ledger.rivals(action):
+            if has_passed(other, self._ledger.clock()):
+                self.request(other, actor=ENGINE, reason="its time is over, and it found it so")
         rivals = self._rivals(action)
         heir = successor(action, rivals)
         if heir is None or action.changed is False:
@@ -302,11 +307,15 @@ class Reversal:
 
     def _rivals(self, action: Action) -> list[Action]:
         """What another connector does to the target holds nothing up at this one: after a swap both may act."""
-        return [other for other in self._ledger.rivals(action) if other.instance in {"", action.instance}]
+        now = self._ledger.clock()
+        there = [other for other in self._ledger.rivals(action) if other.instance in {"", action.instance}]
+        return [other for other in there if not has_passed(other, now)]
 
     def _take_over(self, wish: Action, action: Action) -> None:
         """It wants the same: our lease and undo are its own now, for as long as it was asked for."""
-        until = wish.lease_until or lease_end(wish, wish.effective_at or self._ledger.clock())
+        now = self._ledger.clock()
+        start = since(action) or now
+        until = wish.lease_until or lease_end(wish, wish.effective_at or now)
         end = ends_at(action)
         if until is None and end is not None:
             until = end + BEHIND  # the vendor's clock runs for whoever wants it
@@ -314,7 +323,10 @@ class Reversal:
             wish,
             _S.LEASED if until and wish.state is _S.EFFECTIVE else wish.state,
             f"takes over from {action.action_id}",
-            result={name: action.result.get(name, empty) for name, empty in (("state", {}), ("ends_at", ""))},
+            result={
+                **{name: action.result.get(name, empty) for name, empty in (("state", {}), ("ends_at", ""))},
+                "since": start.isoformat(),
+            },
             changed=True,
             pre_state=action.pre_state,
             instance=action.instance,

@@ -169,8 +169,7 @@ def _outcome(threat: Threat, verb: str, asked: int = 0) -> tuple[Effect, str]:
     words = {"kill"} if verb == "process.terminate" else {"quarantine", "unquarantine"}
     told = [row for row in rows if isinstance(row, dict) and _word(row) in words] if isinstance(rows, list) else []
     if not told:
-        effect = Effect.IN_EFFECT if verb == "file.restore" else Effect.NOT_IN_EFFECT
-        return effect, "nothing was done"
+        return _held(told, verb), "nothing was done"
     newest = max(told, key=lambda row: instant(row.get("lastUpdate")) or 0)
     word, status = _word(newest), str(newest.get("status") or "")
     native = f"{word}: {status}"
@@ -181,8 +180,19 @@ def _outcome(threat: Threat, verb: str, asked: int = 0) -> tuple[Effect, str]:
         return (Effect.PENDING if same else Effect.NOT_IN_EFFECT), native
     if status in _FAILED:
         recent = (instant(newest.get("lastUpdate")) or 0) >= asked
-        return (Effect.FAILED if same and recent else Effect.NOT_IN_EFFECT), native
+        if same and recent:
+            return Effect.FAILED, native
+        return (Effect.UNKNOWN if status == "partial" else _held(told, verb)), native
     return Effect.UNKNOWN, native
+
+
+def _held(told: Sequence[Mapping[str, Any]], verb: str) -> Effect:
+    """What the last one that succeeded left: a failed one changes nothing, so a failed restore leaves a quarantine."""
+    done = [row for row in told if row.get("status") == "success"]
+    if not done:
+        return Effect.IN_EFFECT if verb == "file.restore" else Effect.NOT_IN_EFFECT
+    last = max(done, key=lambda row: instant(row.get("lastUpdate")) or 0)
+    return Effect.IN_EFFECT if _word(last) == MITIGATIONS[verb].replace("-", "") else Effect.NOT_IN_EFFECT
 
 
 def _word(row: Mapping[str, Any]) -> str:

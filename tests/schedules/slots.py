@@ -10,6 +10,9 @@ from tests.schedules.wire import Asked, current
 __all__ = ["Event", "Slot"]
 
 
+_SOMEBODY = "somebody else"
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One order that took effect. ``flip``: it changed something; ``asked_at`` may be long before ``at``.
@@ -122,14 +125,15 @@ class Slot:
         on = self.truth.is_on()
         if by_hand:
             self._note(Event(now, now, on, on != self.on))
+            self._last = {True: ("", _SOMEBODY, now), False: ("", _SOMEBODY, now), **self._last}
         elif on != self.on:
             flipped = self.last_flip
             theirs = not flipped.by if flipped else self.on
             by, key, asked_at = self._last.get(on, ("", "", now))
-            if not by:
+            if not key:
                 self.unexplained.append(f"{self.truth.thing.target.key} at {self.instance} became {on} by nobody")
-            self.asked += 1
-            self._note(Event(now, asked_at, on, True, by, key, theirs))
+            self.asked += bool(by)
+            self._note(Event(now, asked_at, on, True, by, key if by else "", theirs))
 
     def _note(self, event: Event) -> None:
         if self.truth.one_way and event.flip is False and event.by:

@@ -287,6 +287,9 @@ class World:
     async def _say(self, step: Step, action_id: str) -> None:
         action, wish = self._now(step.tenant, action_id), self.told.wishes[action_id]
         by = step.data["by"]
+        if step.kind == "renew" and action.state is _S.RENEWED and action.result.get("renewed_by") == by:
+            wish.renewed_until = action.lease_until  # a kill took the answer, not the word
+            return
         if any(line.actor == by and line.state == _SAID.get(step.kind) for line in self._lines(action)):
             self._said(wish, step.kind)  # a kill took the answer, not the word
             return

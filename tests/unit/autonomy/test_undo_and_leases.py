@@ -592,6 +592,20 @@ def test_who_undoes_a_wish_undoes_its_repeat(world: World) -> None:
     assert repeat.state is ActionState.UNDONE
 
 
+def test_a_wish_whose_time_is_over_keeps_nothing(world: World) -> None:
+    """It found the host free an hour ago; the isolation and the release after it end together."""
+    world.isolate("case-1", verb="host.release", lease=timedelta(minutes=10))
+    world.run()
+    world.clock.advance(400)
+    world.isolate("case-2", lease=timedelta(minutes=10))
+    world.run()
+    world.isolate("case-3", verb="host.release", lease=timedelta(minutes=10))
+    world.run()
+    world.clock.advance(1200)
+    world.run(60)
+    assert not world.edr.isolated
+
+
 def test_leases_that_ran_out_together_end_newest_first(world: World) -> None:
     world.isolate("case-1", lease=2 * HOUR)
     world.run()

@@ -1,7 +1,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -627,6 +627,19 @@ def test_a_failure_counts_only_if_it_is_of_this_request(site: Site) -> None:
     wish = on_file("file.quarantine")
     later = Command(**{**{n: getattr(wish, n) for n in wish.__slots__}, "requested_at": NOON + timedelta(minutes=5)})
     assert site.read(later).effect is Effect.NOT_IN_EFFECT
+
+
+def test_a_restore_that_failed_leaves_the_file_quarantined(site: Site) -> None:
+    site.detect()
+    site.act(on_file("file.quarantine"))
+    assert site.read(on_file("file.quarantine")).effect is Effect.IN_EFFECT
+    site.simulator.faults.add("accepted_then_failed")
+    site.time.advance(1)
+    back = replace(on_file("file.restore"), idempotency_key="key-2", requested_at=site.time.clock())
+    site.act(back)
+    assert site.read(back).effect is Effect.FAILED
+    assert site.read(on_file("file.quarantine")).effect is Effect.IN_EFFECT
+    assert site.read(replace(back, requested_at=NOON + timedelta(minutes=5))).effect is Effect.NOT_IN_EFFECT
 
 
 @pytest.mark.parametrize(
