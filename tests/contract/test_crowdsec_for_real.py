@@ -319,7 +319,7 @@ def test_a_ban_of_somebody_else_is_never_lifted(site: Site) -> None:
     (left,) = site.told(address)
     assert left["origin"] == "crowdsec"
     assert site.read(undo).effect is Effect.NOT_IN_EFFECT
-    given_back = command("ip.unblock", address, "key-2", pre_state=before.state)
+    given_back = command("ip.unblock", address, "key-2", pre_state=before.state, undoes=True)
     assert site.read(given_back).effect is Effect.IN_EFFECT
     with pytest.raises(RejectedError, match="not banned by nightdesk"):
         site.act(undo)
