@@ -35,11 +35,17 @@ class PromptServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes no more connections, closes the idle ones and waits for the others."""
+        loop = asyncio.get_running_loop()
+        for listener in [*(each for server in self.servers for each in server.sockets), *(sockets or [])]:
+            loop.remove_reader(listener)
+        await asyncio.sleep(0)  # a connection that was just taken finds its server open, or nobody would close it
         for server in self.servers:
             server.close()
         for sock in sockets or []:
             sock.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 (uvicorn tells nobody)
+        told: set[object] = set()
+        while len(asyncio.all_tasks()) > 1 or self.server_state.connections:  # uvicorn tells nobody
+            for connection in self.server_state.connections - told:
+                told.add(connection)
+                connection.shutdown()
             await asyncio.sleep(_LOOK)
