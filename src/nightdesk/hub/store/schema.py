@@ -24,25 +24,34 @@ __all__ = [
     "action_journal",
     "alert",
     "alert_bundle",
+    "alert_group",
     "audit",
+    "canary",
     "case_entity",
     "case_file",
+    "case_link",
     "chain_head",
     "counter",
     "cursor",
     "decision",
+    "enrichment",
     "inbox",
     "inbox_payload",
+    "learned_model",
     "ledger",
     "metadata",
     "openc2_command",
     "playbook_run",
+    "qa_item",
     "quarantine",
     "stix_object",
+    "suppression",
     "switch",
+    "unit_level",
+    "verdict_label",
 ]
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest step under migrations/, here so that an up-to-date database is opened without loading Alembic."""
 
 metadata = MetaData()
@@ -252,3 +261,95 @@ openc2_command = _table(
     *_blobs("body"),
 )
 """Commands as received, and the action each became: the same command again is answered, not done again."""
+
+alert_group = _table(
+    "alert_group",
+    ("tenant", "group_id"),
+    *_words("tenant", "group_id", "entity_key", "rule_key", "opened_at", "last_seen", "case_id"),
+    *_numbers("alerts"),
+    *_blobs("body"),
+    Index("alert_group_entity", "tenant", "entity_key", "last_seen"),
+    Index("alert_group_rule", "tenant", "rule_key", "last_seen"),
+    Index("alert_group_case", "tenant", "case_id"),
+)
+"""Alerts of one rule on one entity within a window: the unit that is scored. ``rule_key`` is rule and version."""
+
+case_link = _table(
+    "case_link",
+    ("tenant", "case_id", "other_case", "relation"),
+    *_words("tenant", "case_id", "other_case", "relation", "at", "actor", "reason"),
+    Index("case_link_other", "tenant", "other_case"),
+)
+"""What was merged into what, and split from what; the alerts themselves are never lost."""
+
+suppression = _table(
+    "suppression",
+    ("tenant", "suppression_id"),
+    *_words("tenant", "suppression_id", "state", "owner", "created_at", "expires_at"),
+    *_blobs("body"),
+    Index("suppression_state", "tenant", "state", "expires_at"),
+)
+"""Alerts that somebody answers for being quiet about, until a day; they are kept and counted."""
+
+enrichment = _table(
+    "enrichment",
+    ("tenant", "source", "key"),
+    *_words("tenant", "source", "key", "status", "fetched_at", "expires_at"),
+    *_blobs("body"),
+    Index("enrichment_expires", "tenant", "expires_at"),
+)
+"""What a source said of an entity, and until when that counts; ``status`` says too when it said nothing."""
+
+verdict_label = _table(
+    "verdict_label",
+    ("tenant", "seq"),
+    *_words("tenant"),
+    *_numbers("seq"),
+    *_words("label_id", "unit", "case_id", "analyst", "state", "at"),
+    *_blobs("body"),
+    Index("verdict_label_id", "tenant", "label_id", unique=True),
+    Index("verdict_label_unit", "tenant", "unit", "seq"),
+    Index("verdict_label_analyst", "tenant", "analyst", "at"),
+    Index("verdict_label_case", "tenant", "case_id"),
+)
+"""What a person judged of a case's unit: who, how, blind or not. A label is withdrawn by its state, never removed."""
+
+unit_level = _table(
+    "unit_level",
+    ("tenant", "unit", "decision_class"),
+    *_words("tenant", "unit", "decision_class"),
+    *_numbers("level", "moves"),
+    *_words("updated_at"),
+    *_blobs("body"),
+    Index("unit_level_level", "tenant", "decision_class", "level"),
+)
+"""How far the machine may go with one rule in one tenant; ``body`` is the evidence. The audit has the history."""
+
+qa_item = _table(
+    "qa_item",
+    ("tenant", "item_id"),
+    *_words("tenant", "item_id", "decision_id", "case_id", "unit", "state", "drawn_at"),
+    *_blobs("body"),
+    Index("qa_item_state", "tenant", "state", "drawn_at"),
+    Index("qa_item_unit", "tenant", "unit", "drawn_at"),
+)
+"""Closures drawn for a person to judge blind, with the probability of the draw."""
+
+canary = _table(
+    "canary",
+    ("tenant", "canary_id"),
+    *_words("tenant", "canary_id", "family", "state", "planted_at"),
+    *_blobs("body"),
+    Index("canary_state", "tenant", "state", "planted_at"),
+    Index("canary_family", "tenant", "family", "planted_at"),
+)
+"""Known attacks planted to see whether they are closed. The flag stands here alone, out of the decision's sight."""
+
+learned_model = _table(
+    "learned_model",
+    ("tenant", "model_id"),
+    *_words("tenant", "model_id", "role", "trained_at"),
+    *_blobs("body"),
+    Index("learned_model_role", "tenant", "role"),
+)
+"""Every model that was ever trained, as its tables: champion, challenger, or retired. The tenant ``*`` is the fleet."""
