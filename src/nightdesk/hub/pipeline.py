@@ -24,6 +24,7 @@ from nightdesk.autonomy.switches import everything_stopped, stopped_rules
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.rates import HourlyRate
+from nightdesk.hub.regrouping import title_of, unite
 from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake, switches
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
@@ -185,8 +186,8 @@ class Pipeline:
             if known.case_id and _means_more(known.alert, alert):
                 touched.add(known.case_id)
         joined = self._assign(conn, page.tenant, list(fresh.values()), now)
-        found_cases = cases.cases(conn, slug, sorted(touched | joined))
-        return self._decide(conn, page.tenant, list(found_cases.values()), now, joined)
+        found_cases = [case for case in cases.cases(conn, slug, sorted(touched | joined)).values() if case.alerts]
+        return self._decide(conn, page.tenant, found_cases, now, joined)
 
     def _assign(self, conn: Connection, tenant: TenantSettings, fresh: Sequence[Alert], now: datetime) -> set[str]:
         """Puts new alerts into cases; returns the cases that changed."""
@@ -197,13 +198,15 @@ class Pipeline:
         since = min(alert.first_seen for alert in fresh) - tenant.window
         known = cases.cases_touching(conn, slug, keys, since)
         assignments = correlate(fresh, known, window=tenant.window)
+        merged = unite(conn, slug, assignments, now) if any(one.joins for one in assignments) else {}
         by_id = {alert.alert_id: alert for alert in fresh}
         members: dict[str, list[Alert]] = defaultdict(list)
         opened: dict[str, None] = {}
         for assignment in assignments:
-            members[assignment.case_id].append(by_id[assignment.alert_id])
+            case_id = merged.get(assignment.case_id, assignment.case_id)
+            members[case_id].append(by_id[assignment.alert_id])
             if assignment.is_new:
-                opened[assignment.case_id] = None
+                opened[case_id] = None
         numbers = dict(zip(opened, cases.new_case_ids(conn, slug, [now] * len(opened)), strict=True))
         existing = headers(conn, slug, [ref for ref in members if ref not in opened])
         writes = []
@@ -216,7 +219,7 @@ class Pipeline:
                 cases.CaseWrite(
                     tenant=slug,
                     case_id=numbers.get(ref, ref),
-                    title=header.title if header else _title(group),
+                    title=header.title if header else title_of(group),
                     status=header.status if header else CaseStatus.NEW,
                     severity_id=severity,
                     opened_at=header.opened_at if header else now,
@@ -302,13 +305,6 @@ class Pipeline:
         audit.append(
             conn, tenant=alert.tenant, at=now, actor=alert.source, event="alert.status_at_source", detail=detail
         )
-
-
-def _title(group: Sequence[Alert]) -> str:
-    """A case is called after its gravest alert and the host it happened on."""
-    gravest = max(group, key=lambda alert: (alert.severity_id if alert.severity_id <= 6 else 0, alert.alert_id))
-    host = next((entity.value for entity in gravest.entities if entity.kind == "host"), "")
-    return f"{gravest.title} on {host}" if host and host not in gravest.title.lower() else gravest.title
 
 
 def _means_more(before: Alert, after: Alert) -> bool:

@@ -17,6 +17,7 @@ from nightdesk.hub.cli import (
     playbook,
     plugin,
     quality,
+    regroup,
     running,
     simulate,
     swap,
@@ -74,6 +75,8 @@ app.command("coverage")(coverage.coverage)
 app.add_typer(alerts.quarantine_app, name="quarantine")
 app.command("ledger")(alerts.ledger)
 app.add_typer(cases.cases_app, name="cases")
+cases.cases_app.command("merge")(regroup.merge)
+cases.cases_app.command("split")(regroup.split)
 app.add_typer(playbook.playbook_app, name="playbook")
 app.command("act")(cases.act)
 app.command("approvals")(approvals.approvals)
