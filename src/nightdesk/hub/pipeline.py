@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from nightdesk.autonomy.correlate import correlate, raised
 from nightdesk.autonomy.decide import DecisionContext, decide
+from nightdesk.autonomy.grouping import entity_of, grouped
 from nightdesk.autonomy.ledger import Ledger
 from nightdesk.autonomy.proposals import Proposals
 from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared
@@ -25,7 +26,7 @@ from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.regrouping import title_of, unite
-from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake, switches
+from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake, switches
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
@@ -230,7 +231,17 @@ class Pipeline:
                 )
             )
         cases.put_cases(conn, writes)
+        self._group(conn, slug, fresh, {one: write.case_id for write in writes for one in write.new_alert_ids})
         return {write.case_id for write in writes}
+
+    @staticmethod
+    def _group(conn: Connection, tenant: str, fresh: Sequence[Alert], case_of: Mapping[str, str]) -> None:
+        """Counts new alerts in groups: the unit that is scored and judged."""
+        first = min(alert.first_seen for alert in fresh).timestamp()
+        last = max(alert.first_seen for alert in fresh).timestamp()
+        near = groups.groups_near(conn, tenant, {entity_of(alert) for alert in fresh}, first, last)
+        made = grouped(fresh, near)
+        groups.put_groups(conn, tenant, made.groups, {name: case_of[one] for one, name in made.of_alert.items()})
 
     def _decide(
         self, conn: Connection, tenant: TenantSettings, found: Sequence[Case], now: datetime, due: Collection[str]

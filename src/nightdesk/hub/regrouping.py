@@ -10,8 +10,10 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from nightdesk.autonomy.correlate import Assignment
+from nightdesk.autonomy.grouping import entity_of, rule_of
 from nightdesk.autonomy.matching import severity_rank
 from nightdesk.hub.store import Store, audit, cases
+from nightdesk.hub.store.groups import move_groups
 from nightdesk.hub.store.links import CaseLink, Relation, parted, put_link, standing
 from nightdesk.hub.store.regroup import ask_again, hand_over, move_alerts, settle
 from nightdesk.sdk.case import Alert, Case, CaseStatus
@@ -147,6 +149,7 @@ def split_case(store: Store, tenant: str, case_id: str, alert_ids: Collection[st
             ],
         )
         move_alerts(conn, tenant, before.case_id, new, [alert.alert_id for alert in leaving], _keys(staying))
+        move_groups(conn, tenant, before.case_id, new, _units(leaving) - _units(staying))
         for name in (before.case_id, new):
             settle(
                 conn,
@@ -168,6 +171,10 @@ def split_case(store: Store, tenant: str, case_id: str, alert_ids: Collection[st
 
 def _keys(alerts: Sequence[Alert]) -> list[str]:
     return list(dict.fromkeys(entity.key for alert in alerts for entity in alert.entities))
+
+
+def _units(alerts: Sequence[Alert]) -> set[tuple[str, str]]:
+    return {(entity_of(alert), rule_of(alert)) for alert in alerts}
 
 
 def _case(conn: Connection, tenant: str, case_id: str) -> Case:

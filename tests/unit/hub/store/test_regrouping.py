@@ -72,7 +72,7 @@ def test_what_was_merged_into_a_case_that_is_merged_leads_to_the_last(store: Sto
     merge_cases(store, "acme", "c3", ["c1"], by="ann", reason="c1 stands in c2")
     with store.read() as conn:
         assert [links.standing(conn, "acme", name) for name in ("c1", "c2", "c3")] == ["c3"] * 3
-        assert sorted(conn.execute(links.absorbed("acme", "c3")).scalars()) == ["c1", "c2"]
+        assert {str(one) for one in conn.execute(links.absorbed("acme", "c3")).scalars()} == {"c1", "c2"}
         assert links.standing(conn, "zeta", "c1") == "c1"
     assert set(_where(store).values()) == {"c3"}
 
