@@ -5,7 +5,7 @@ hard policy can widen what it allows. The same arguments give the same decision 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from nightdesk.autonomy.containment import Containment, resolve
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
 from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge, names_things
 from nightdesk.autonomy.signing import SignedPolicy
+from nightdesk.autonomy.suppression import rules_of, suppressing
 from nightdesk.autonomy.switches import CLOSES, rule_stopped
 from nightdesk.sdk.case import Case, CaseStatus, Check, Decision, Mode, Outcome, Verdict
 
@@ -82,7 +83,8 @@ def decide(
     surroundings = context or DecisionContext()
     plain = policy.policy if isinstance(policy, SignedPolicy) else policy
     signers = policy.signers if isinstance(policy, SignedPolicy) else ()
-    ruling = judge(plain, case, now)
+    standing = replace(plain, rules=(*plain.rules, *rules_of(surroundings.suppressions)))
+    ruling = judge(standing, case, now)
     asked = (
         *_policy_checks(ruling, signers, case),
         *abstain_checks(case, surroundings, now),
@@ -190,7 +192,10 @@ def _closed(rules: list[Rule], *, now: datetime, hold_until: datetime) -> _Answe
     if now < hold_until and not all(rule.then.close and rule.then.close.at_once for rule in distinct):
         told += ("It is closed when no further alert has joined it until then.",)
         return _Answer(Outcome.HOLD, verdict, "waiting-for-quiet", told, hold_until)
-    code = "allow-list" if any(names_things(rule.when) for rule in distinct) else "signed-rule"
+    if suppressing(distinct):
+        code = "suppressed"
+    else:
+        code = "allow-list" if any(names_things(rule.when) for rule in distinct) else "signed-rule"
     return _Answer(Outcome.CLOSE, verdict, code, told)
 
 

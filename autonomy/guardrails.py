@@ -76,6 +76,7 @@ class DecisionContext:
 
     ``missing`` names enrichments that were asked and did not answer. ``with_person``: somebody took the case.
     ``maintenance`` names the announced work that the case's hosts or rules are in.
+    ``suppressions`` are those that hold, as their ``to_json`` gives them.
     ``kill_switch``: the machine's work is stopped for this tenant; ``stopped_rules`` are as ``switches`` gives them.
     """
 
@@ -95,6 +96,7 @@ class DecisionContext:
     maintenance: tuple[str, ...] = ()
     kill_switch: bool = False
     stopped_rules: tuple[str, ...] = ()
+    suppressions: tuple[Mapping[str, Any], ...] = ()
     with_person: bool = False
     limits: Limits = field(default_factory=Limits)
 
@@ -102,7 +104,7 @@ class DecisionContext:
         """As JSON values, for the record."""
         dumped: dict[str, Any] = _adapter().dump_python(self, mode="json")
         # What came later is left out while it says nothing: a record made before it replays to the same bytes.
-        _forget(dumped, {"maintenance": [], "stopped_rules": []})
+        _forget(dumped, {"maintenance": [], "stopped_rules": [], "suppressions": []})
         _forget(dumped["limits"], _LATER_LIMITS)
         for facts in dumped["assets"].values():
             _forget(facts, _LATER_FACTS)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from nightdesk.autonomy.policy import Policy, PolicyFile, Rule, canonical_bytes
 from nightdesk.autonomy.policy_faults import faults
+from nightdesk.autonomy.suppression import PREFIX
 from nightdesk.sdk.errors import ConfigError, Problem
 
 __all__ = ["MAX_BYTES", "parse_policy", "read_policy"]
@@ -73,6 +74,10 @@ def parse_policy(data: bytes, *, file: str) -> Policy:
             problems += _told(error, file, f"rules[{index}]")
         else:
             problems += [Problem(file, f"rules[{index}]{key}", text) for key, text in faults(kept[-1])]
+            if kept[-1].id.startswith(PREFIX):
+                problems.append(
+                    Problem(file, f"rules[{index}].id", f"{PREFIX}… is how suppressions are called: rename it")
+                )
             if kept[-1].id in {rule.id for rule in kept[:-1]}:
                 problems.append(Problem(file, f"rules[{index}].id", f"{kept[-1].id!r} is there twice: rename one"))
     if problems or head is None:

@@ -26,7 +26,7 @@ from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.regrouping import title_of, unite
-from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake, switches
+from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake, suppressions, switches
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
@@ -257,6 +257,7 @@ class Pipeline:
         counts = decision_counts(conn, slug, ids)
         happened = activity(conn, slug, now)
         positions = switches.positions(conn, slug)
+        quiet = tuple(one.to_json() for one in suppressions.active(conn, slug, now))
         rate = self._rates.setdefault(slug, HourlyRate())
         made: list[Decision] = []
         for case in found:
@@ -277,6 +278,7 @@ class Pipeline:
                 },
                 kill_switch=everything_stopped(positions),
                 stopped_rules=stopped_rules(positions),
+                suppressions=quiet,
                 maintenance=tuple(work.window.name for work in tenant.maintenance if work.covers(case, now)),
                 limits=tenant.limits,
             )

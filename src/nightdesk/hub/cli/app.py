@@ -20,6 +20,7 @@ from nightdesk.hub.cli import (
     regroup,
     running,
     simulate,
+    suppress,
     swap,
     switches,
 )
@@ -77,6 +78,7 @@ app.command("ledger")(alerts.ledger)
 app.add_typer(cases.cases_app, name="cases")
 cases.cases_app.command("merge")(regroup.merge)
 cases.cases_app.command("split")(regroup.split)
+app.add_typer(suppress.suppress_app, name="suppress")
 app.add_typer(playbook.playbook_app, name="playbook")
 app.command("act")(cases.act)
 app.command("approvals")(approvals.approvals)
