@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from nightdesk.autonomy.adviser.advice import Advice
 from nightdesk.autonomy.canonical import fingerprint
 from nightdesk.autonomy.containment import Containment, resolve
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
@@ -92,7 +93,7 @@ def decide(
     )
     contained = resolve(ruling, plain, len(signers), surroundings, asked)
     arrived = surroundings.last_arrival or case.updated_at
-    answer = _answer(ruling, asked, contained, now=now, hold_until=arrived + quiet)
+    answer = _advised(_answer(ruling, asked, contained, now=now, hold_until=arrived + quiet), surroundings)
     if case.status is CaseStatus.CLOSED and CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
         reopened = ("The case was closed, and with what is known now it would not be.", *answer.reasons)
         answer = _Answer(Outcome.REOPEN, _graver(answer.verdict, Verdict.UNDETERMINED), answer.code, reopened)
@@ -181,6 +182,18 @@ def _raised(ruling: Ruling, contained: Containment) -> _Answer | None:
         return _Answer(Outcome.ESCALATE, verdict, "proposal-refused", told)
     code = "escalate-rule" if ruling.escalating else "rule-unsure"
     return _Answer(Outcome.ESCALATE, verdict, code, told)
+
+
+def _advised(answer: _Answer, context: DecisionContext) -> _Answer:
+    """The more cautious of what is decided and what the adviser thinks (law 7); its words are no reason."""
+    if context.advice is None or CAUTION[answer.outcome] >= CAUTION[Outcome.ESCALATE]:
+        return answer
+    advice = Advice.from_json(context.advice)
+    if not advice.raises:
+        return answer
+    verdict = _graver(answer.verdict, Verdict(advice.verdict))
+    told = f"The adviser takes the case for an attack ({advice.verdict}), so a person looks."
+    return _Answer(Outcome.ESCALATE, verdict, "adviser-raised", (told, *answer.reasons))
 
 
 def _closed(rules: list[Rule], *, now: datetime, hold_until: datetime) -> _Answer:
