@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.autonomy.adviser.advice import Advice
+from nightdesk.autonomy.bars import NEVER_CLOSE, Bars, bars
 from nightdesk.autonomy.canonical import fingerprint
 from nightdesk.autonomy.containment import Containment, resolve
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
@@ -55,6 +56,7 @@ _SENTENCES = {
     "maintenance": "Work was announced there, and what it breaks or hides a machine cannot tell",
     "kill-switch": "The kill switch is on",
     "rules-running": "A rule that would close the case is stopped",
+    NEVER_CLOSE: "A rule forbids a machine to close this",
     "with-person": "A person has this case, and a machine does not close it under their hands",
 }
 
@@ -86,14 +88,17 @@ def decide(
     signers = policy.signers if isinstance(policy, SignedPolicy) else ()
     standing = replace(plain, rules=(*plain.rules, *rules_of(surroundings.suppressions)))
     ruling = judge(standing, case, now)
+    held = bars(plain, case)
     asked = (
         *_policy_checks(ruling, signers, case),
         *abstain_checks(case, surroundings, now),
         *_stopped(ruling, surroundings.stopped_rules),
+        *held.checks(),
     )
-    contained = resolve(ruling, plain, len(signers), surroundings, asked)
+    contained = held.on(resolve(ruling, plain, len(signers), surroundings, asked))
     arrived = surroundings.last_arrival or case.updated_at
-    answer = _advised(_answer(ruling, asked, contained, now=now, hold_until=arrived + quiet), surroundings)
+    answer = _approved(_answer(ruling, asked, contained, now=now, hold_until=arrived + quiet), held)
+    answer = _advised(answer, surroundings)
     if case.status is CaseStatus.CLOSED and CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
         reopened = ("The case was closed, and with what is known now it would not be.", *answer.reasons)
         answer = _Answer(Outcome.REOPEN, _graver(answer.verdict, Verdict.UNDETERMINED), answer.code, reopened)
@@ -182,6 +187,14 @@ def _raised(ruling: Ruling, contained: Containment) -> _Answer | None:
         return _Answer(Outcome.ESCALATE, verdict, "proposal-refused", told)
     code = "escalate-rule" if ruling.escalating else "rule-unsure"
     return _Answer(Outcome.ESCALATE, verdict, code, told)
+
+
+def _approved(answer: _Answer, held: Bars) -> _Answer:
+    """A close that a rule leaves to a person is a recommendation."""
+    if not held.approve_close or CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
+        return answer
+    told = f"A person has to agree: {', '.join(held.approve_close)}."
+    return _Answer(Outcome.RECOMMEND, answer.verdict, "approval-required", (*answer.reasons, told))
 
 
 def _advised(answer: _Answer, context: DecisionContext) -> _Answer:
