@@ -16,6 +16,7 @@ from nightdesk.hub.cli import (
     leases,
     playbook,
     plugin,
+    policies,
     quality,
     regroup,
     running,
@@ -64,7 +65,7 @@ app.command("demo")(running.demo)
 app.command("run")(running.run)
 app.command("init")(running.init)
 app.add_typer(running.config_app, name="config")
-app.add_typer(running.policy_app, name="policy")
+app.add_typer(policies.policy_app, name="policy")
 app.add_typer(estate.vendors_app, name="vendors")
 app.add_typer(swap.swap_app, name="swap")
 app.add_typer(plugin.plugin_app, name="plugin")
