@@ -19,8 +19,10 @@ from nightdesk.autonomy.correlate import correlate, raised
 from nightdesk.autonomy.decide import DecisionContext, decide
 from nightdesk.autonomy.grouping import entity_of, grouped
 from nightdesk.autonomy.ledger import Ledger
+from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.proposals import Proposals
 from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared
+from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.autonomy.switches import everything_stopped, stopped_rules
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
@@ -80,12 +82,14 @@ class Pipeline:
         clock: Clock,
         on_drift: Callable[[str, str, str], None] | None = None,
         shared: Shared = NOTHING_SHARED,
+        policy: Callable[[Connection, TenantSettings], SignedPolicy | Policy] = lambda _, tenant: tenant.policy,
     ) -> None:
         self._store = store
         self._normalizer = normalizer
         self._tenants = tenants
         self._clock = clock
         self._shared = shared
+        self._policy = policy
         self._rates: dict[str, HourlyRate] = {}
         self._drift: dict[tuple[str, str, str], DriftMonitor] = {}
         self._on_drift = on_drift or (lambda *_: None)
@@ -259,6 +263,7 @@ class Pipeline:
         positions = switches.positions(conn, slug)
         quiet = tuple(one.to_json() for one in suppressions.active(conn, slug, now))
         rate = self._rates.setdefault(slug, HourlyRate())
+        policy = self._policy(conn, tenant)
         made: list[Decision] = []
         for case in found:
             closed = happened.closed + sum(one.outcome is Outcome.CLOSE for one in made)
@@ -285,7 +290,7 @@ class Pipeline:
             previous = latest.get(case.case_id)
             decision = decide(
                 case,
-                tenant.policy,
+                policy,
                 now=now,
                 quiet=tenant.quiet,
                 context=context,

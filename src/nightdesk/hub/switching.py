@@ -1,6 +1,6 @@
 """Who may stop and who may start again: one person stops, two start, and neither is a program."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -14,11 +14,11 @@ from nightdesk.hub.store import Store, switches
 from nightdesk.hub.two_persons import MAY, Known, allowed, confirms
 from nightdesk.sdk.errors import PolicyError
 
-__all__ = ["STARTS", "STOPS", "Known", "Started", "missing", "person", "start", "stop"]
+__all__ = ["MACHINES", "STARTS", "STOPS", "Known", "Started", "missing", "person", "start", "stop"]
 
 STOPS = frozenset({Role.ANALYST, Role.APPROVER, Role.ADMIN})
 STARTS = MAY
-_NOBODY = frozenset({ENGINE, "policy", "autonomy", "tickets", "hub"})
+MACHINES = frozenset({ENGINE, "policy", "autonomy", "tickets", "hub"})
 """Names under which the machine itself acts."""
 
 
@@ -39,12 +39,15 @@ def person(tenants: Mapping[str, TenantSettings]) -> Known:
     return find
 
 
-def missing(switch: Switch, tenants: Mapping[str, TenantSettings]) -> str:
-    """What is wrong with a subject that nothing configured has, or nothing: a slip of the pen would stop nothing."""
+def missing(switch: Switch, tenants: Mapping[str, TenantSettings], rolled: Collection[str] = ()) -> str:
+    """What is wrong with a subject that nothing configured has, or nothing: a slip of the pen would stop nothing.
+
+    ``rolled`` are rules of a policy that is being rolled out.
+    """
     whose = [one for slug, one in tenants.items() if switch.tenant in {ANYWHERE, slug}]
     if switch.scope is Scope.RULE:
         policies = [one.policy.policy if isinstance(one.policy, SignedPolicy) else one.policy for one in whose]
-        there = {rule.id for policy in policies for rule in policy.rules}
+        there = {rule.id for policy in policies for rule in policy.rules} | set(rolled)
     elif switch.scope is Scope.VENDOR_ACTION:
         there = {instance.manifest.vendor for one in whose for instance in one.instances.values()}
     else:
@@ -61,7 +64,7 @@ def stop(store: Store, switch: Switch, *, by: str, reason: str, missing: str = "
     """
     if missing:
         raise PolicyError(missing)
-    if not by.strip() or by in _NOBODY:
+    if not by.strip() or by in MACHINES:
         raise PolicyError(f"{switch}: {by or 'nobody'} is no person; say who stops it")
     _explained(switch, reason)
     return store.transact(lambda conn: switches.stop(conn, switch, by=by, reason=reason, at=store.clock()))

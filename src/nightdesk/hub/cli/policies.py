@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightdesk.hub.cli.output import ConfigFile, Json, emit, fail, troubles, visible
+from nightdesk.hub.cli.rollout import rollout_app
 from nightdesk.hub.cli.running import policy_app
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["policy_app"]
 
 _DEFAULT = Path("nightdesk.yaml")
+policy_app.add_typer(rollout_app, name="rollout")
 PolicyFile = Annotated[Path, typer.Argument(help="The policy's file.")]
 
 

@@ -194,8 +194,10 @@ def _weigh(  # the one place where everything of a decision meets
     closes = _closes(found, store, one, case, new, after)
     if closes:
         found.closes += 1
+        # What people asked to be quiet about closes as well, and is no rule of the policy.
         for name in dict.fromkeys(after.inputs["rules"]):
-            found.rules[name].closes += 1
+            if name in found.rules:
+                found.rules[name].closes += 1
     if _same(before, after) and not closes:
         return
     change = _change(then, before, after, rules)

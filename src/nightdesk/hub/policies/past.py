@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from nightdesk.autonomy.record import as_it_stood
 from nightdesk.hub.store import Store, cases, decisions
+from nightdesk.hub.store.alerts import alert as stored
 from nightdesk.hub.store.codec import decode_decision, moment, stamp
 from nightdesk.hub.store.schema import alert as alert_table
 from nightdesk.hub.store.schema import decision as table
@@ -123,10 +124,12 @@ def _as_of(conn: Connection, scope: Scope, told: Decision, case: Case, normalize
     try:
         as_it_stood(told, case)
     except PolicyError:
-        # An alert has a later version by now: its earlier ones are read from their stored bytes again.
-        wanted = {row["alert_id"] for row in told.inputs["alerts"]}
-        earlier = [one for alert_id in sorted(wanted) for one in _versions(conn, scope, alert_id, normalizer())]
-        case = replace(case, alerts=(*case.alerts, *earlier))
+        # An alert has a later version by now, whose earlier ones are read from their stored bytes again; or it is in
+        # another case, because cases were merged or split.
+        wanted = sorted({row["alert_id"] for row in told.inputs["alerts"]})
+        elsewhere = [one for alert_id in wanted if (one := stored(conn, scope.slug, alert_id)) is not None]
+        earlier = [one for alert_id in wanted for one in _versions(conn, scope, alert_id, normalizer())]
+        case = replace(case, alerts=(*case.alerts, *elsewhere, *earlier))
         as_it_stood(told, case)
     return case
 
