@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from nightdesk.hub.store import Store, audit, cases, decisions, queries, rollout
 from nightdesk.hub.store.codec import dump, stamp
 from nightdesk.hub.store.schema import canary, verdict_label
 from nightdesk.sdk.case import CaseStatus, Decision, Mode, Outcome, Verdict
+from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.errors import ConfigError, PolicyError
 
 WIDER = RULES_THEN.replace(b"rule_name: [quiet, Quiet]", b"rule_name: [quiet, Quiet, odd, Odd]").replace(
@@ -401,6 +403,7 @@ def test_a_policy_that_would_have_closed_a_known_attack_does_not_begin(estate: E
 
 
 def test_the_commands_roll_it_out_and_back(estate: Estate) -> None:
+    estate.time.now = utc_now() - timedelta(hours=2)  # commands live in our time
     estate.live({"acme": ["odd"] * 2, "beta": ["odd"]})
     file = estate.signed(WIDER)
 
@@ -414,7 +417,8 @@ def test_the_commands_roll_it_out_and_back(estate: Estate) -> None:
     assert "nobody is called" in command(*go, "--as", "acme/nobody", code=1)["error"]
     begun = command(*go, "--as", "acme/abe")
     assert (begun["state"], begun["entered"], begun["expected"]["acme"]) == ("running", ["acme"], 1.0)
-    estate.live({"acme": ["odd"]})
+    estate.time.now = utc_now()
+    estate.live({"acme": ["odd"]}, between=1.0)
     mine = command("status", "--tenant", "acme")
     assert (mine["state"], mine["seen"]["acme"]["closes"]) == ("running", 1)
     other = command("status", "--tenant", "beta")
@@ -427,7 +431,7 @@ def test_the_commands_roll_it_out_and_back(estate: Estate) -> None:
     assert command("stop", "--as", "engine", "--reason", "x", code=1)["error"].startswith("engine is no person")
     assert command("stop", "--as", "ann", "--reason", "drill")["state"] == "stopped"
     assert command("status", "--all")["closures_reviewed"] is False
-    estate.live({"acme": ["odd"]})
+    estate.live({"acme": ["odd"]}, between=1.0)
     assert command("status", "--all")["closures_reviewed"] is True
     assert run_cli("policy", "rollout", "status", "--config", estate.config).exit_code == 2
 
