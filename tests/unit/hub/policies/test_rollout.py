@@ -136,7 +136,7 @@ def test_it_decides_in_the_canary_and_nowhere_else(estate: Estate) -> None:
 def test_the_next_ring_takes_two_persons_one_of_them_an_admin(estate: Estate) -> None:
     begun(estate)
     with estate.hub() as hub:
-        with pytest.raises(PolicyError, match="takes admin or approver"):
+        with pytest.raises(PolicyError, match="takes two of admin or approver"):
             rolling.advance(hub.store, by=ANN, reason="fine", known=known)
         with pytest.raises(PolicyError, match="say why"):
             rolling.advance(hub.store, by=ABE, reason=" ", known=known)
@@ -209,6 +209,7 @@ def test_the_review_goes_on_where_a_killed_hub_left_it(estate: Estate, monkeypat
     while current(estate).reviewed["acme"] != -1:
         with estate.hub() as hub:
             hub.rollouts.once()
+            hub.pipeline.tick()
     assert Counter(one.outcome for one in made(estate, "acme")) == {"close": 5, "reopen": 5}
 
 
@@ -222,9 +223,11 @@ def test_a_page_of_the_review_that_breaks_leaves_no_half(estate: Estate, monkeyp
             patch.setattr("nightdesk.hub.store.rollouts.keep", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 hub.rollouts.once()
+        assert not hub.pipeline.tick()
     assert made(estate, "acme") == before
     with estate.hub() as hub:
         assert hub.rollouts.once() == 2
+        assert [one.outcome for one in hub.pipeline.tick().decided] == [Outcome.REOPEN, Outcome.REOPEN]
 
 
 def stopped_because(estate: Estate, words: str) -> None:
@@ -382,7 +385,7 @@ def test_only_signed_policies_and_known_tenants_go(estate: Estate) -> None:
 
 
 def test_one_at_a_time_by_who_may(estate: Estate) -> None:
-    with pytest.raises(PolicyError, match="takes admin or approver"):
+    with pytest.raises(PolicyError, match="takes two of admin or approver"):
         begun(estate, by=ANN)
     begun(estate)
     with pytest.raises(PolicyError, match="is being rolled out since"):
