@@ -26,12 +26,12 @@ class RolloutState(StrEnum):
 class Margins:
     """How far a canary tenant may be from what the backtest said.
 
-    Of n decisions at most ``expected * n * (1 + closes) + slack`` may be closes. Actions may end badly
+    Of n decisions at most ``expected * n * (1 + closes) + spare`` may be closes. Actions may end badly
     ``failures`` times, and more often only while their share stays under twice the usual and five in a hundred.
     """
 
     closes: float = 0.25
-    slack: int = 3
+    spare: int = 3
     failures: int = 3
 
 
@@ -122,7 +122,7 @@ class Watched:
 def allowed_closes(rollout: Rollout, tenant: str, decisions: int) -> int:
     """How many of that many decisions may be closes."""
     expected = rollout.expected.get(tenant, 0.0)
-    return ceil(expected * decisions * (1.0 + rollout.margins.closes)) + rollout.margins.slack
+    return ceil(expected * decisions * (1.0 + rollout.margins.closes)) + rollout.margins.spare
 
 
 def breach(rollout: Rollout, tenant: str, seen: Watched) -> str:

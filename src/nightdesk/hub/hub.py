@@ -31,6 +31,7 @@ from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.playbooks.service import Playbooks, library_of
 from nightdesk.hub.policies.ringwatch import RolloutWatch
 from nightdesk.hub.policies.standing import Standing
+from nightdesk.hub.policies.telling import Telling
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
@@ -79,7 +80,6 @@ class Hub:
             shared=settings.shared,
             policy=self.policies.of,
         )
-        self.rollouts = RolloutWatch(store, settings.tenants, self.policies, clock, tell=self.notices.tell)
         self.journal = SqlJournal(store)
         self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
         self.guards = standing_guards(self.policies)
@@ -111,6 +111,8 @@ class Hub:
             for instance in tenant.instances.values()
             for stream in instance.pulls
         ]
+        told = Telling(settings.tenants, self.notices, self.engine)
+        self.rollouts = RolloutWatch(store, settings.tenants, self.policies, clock, tell=told)
         self.notes = Notes(settings, self.journal, self.engine, store, clock)
         self.approvals = Desk(
             settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock

@@ -23,7 +23,7 @@ PLAN = Rollout(
     before={"acme": "old", "beta": "old", "gamma": "old"},
     expected={"acme": 0.5},
     failing={"acme": 0.1},
-    margins=Margins(closes=0.2, slack=2, failures=3),
+    margins=Margins(closes=0.2, spare=2, failures=3),
 )
 
 
@@ -49,7 +49,7 @@ def test_what_stops_it(seen: dict[str, Any], words: str) -> None:
     assert (found == "") if not words else (words in found)
 
 
-def test_where_nothing_was_ever_recorded_only_the_slack_is_allowed() -> None:
+def test_where_nothing_was_ever_recorded_only_the_spare_is_allowed() -> None:
     assert allowed_closes(PLAN, "beta", 1000) == 2
 
 

@@ -182,7 +182,7 @@ def _replayed(
     from functools import cache
 
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from nightdesk.hub.config import load_config
     from nightdesk.hub.dryrun import dry
@@ -205,6 +205,10 @@ def _replayed(
         with dry(settings), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
             for slug in chosen:
                 work = progress.add_task(f"replaying {slug}", total=count(store, slug, until - span, until))
+
+                def shown(done: int, work: TaskID = work) -> None:
+                    progress.update(work, completed=done)
+
                 yield backtest(
                     store,
                     settings.tenants[slug].scope,
@@ -213,7 +217,7 @@ def _replayed(
                     since=until - span,
                     until=until,
                     normalizer=cache(registry.normalizer),
-                    progress=lambda done, work=work: progress.update(work, completed=done),
+                    progress=shown,
                 )
     finally:
         store.close()

@@ -32,7 +32,7 @@ def _start(
     reason: Reason,
     last: Annotated[str, typer.Option("--last", help="How far back the backtest looks.")] = "30d",
     margin: Annotated[float, typer.Option("--margin", min=0, help="How many more closes are allowed: 0.25.")] = 0.25,
-    slack: Annotated[int, typer.Option("--slack", min=0, help="And so many on top.")] = 3,
+    spare: Annotated[int, typer.Option("--spare", min=0, help="And so many on top.")] = 3,
     config: ConfigFile = _DEFAULT,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +60,7 @@ def _start(
                 reason=reason,
                 backtests=backtests,
                 failing=failing,
-                margins=Margins(closes=margin, slack=slack),
+                margins=Margins(closes=margin, spare=spare),
             )
         finally:
             store.close()
@@ -73,7 +73,7 @@ def _replayed(
     from functools import cache
 
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from nightdesk.hub.dryrun import dry
     from nightdesk.hub.policies.backtest import backtest, candidate
@@ -87,6 +87,10 @@ def _replayed(
     with dry(settings), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
         for slug in prepared.before:
             work = progress.add_task(f"replaying {slug}", total=count(store, slug, until - span, until))
+
+            def shown(done: int, work: TaskID = work) -> None:
+                progress.update(work, completed=done)
+
             found[slug] = backtest(
                 store,
                 settings.tenants[slug].scope,
@@ -94,7 +98,7 @@ def _replayed(
                 since=until - span,
                 until=until,
                 normalizer=cache(registry.normalizer),
-                progress=lambda done, work=work: progress.update(work, completed=done),
+                progress=shown,
             )
             with store.read() as conn:
                 failing[slug] = failing_share(conn, slug, until - span, until)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from nightdesk.autonomy.record import as_it_stood
 from nightdesk.hub.store import Store, cases, decisions
@@ -96,7 +96,7 @@ def next_decided(store: Store, tenant: str, case_id: str, seq: int) -> datetime 
     return None if found is None else moment(found)
 
 
-def _within(tenant: str, since: datetime, until: datetime) -> tuple[object, ...]:
+def _within(tenant: str, since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:
     return (table.c.tenant == tenant, table.c.decided_at >= stamp(since), table.c.decided_at < stamp(until))
 
 

@@ -30,8 +30,8 @@ from nightdesk.sdk.errors import PolicyError
 
 __all__ = ["RolloutWatch", "failing_share", "look"]
 
-Tell = Callable[[str, str, str, str], None]
-"""Says to the people of a tenant: (tenant, kind, about, text)."""
+Tell = Callable[[str, str, str], None]
+"""Says to the people of a tenant: (tenant, about, text)."""
 
 _log = structlog.get_logger(__name__)
 _PAGE = 500
@@ -113,7 +113,7 @@ class RolloutWatch:
             # Another tenant's trouble is its own: the others hear that it is over.
             text = why if tenant == slug else "stopped because of what happened elsewhere"
             said = f"the policy {over.policy_id} {over.version} no longer decides: {text}"
-            self._tell(tenant, "rollout", over.policy_id, said)
+            self._tell(tenant, over.rollout_id, said)
 
     def _look_again(self, rollout: Rollout) -> int:
         """Has the policies of before decide again what the stopped one closed; a page a time."""

@@ -79,7 +79,7 @@ def begun(
             reason="fewer odd tools",
             backtests={slug: found[slug] for slug in prepared.before},
             failing={},
-            margins=margins or Margins(closes=9.0, slack=99),
+            margins=margins or Margins(closes=9.0, spare=99),
         )
 
 
@@ -232,7 +232,7 @@ def test_a_page_of_the_review_that_breaks_leaves_no_half(estate: Estate, monkeyp
 
 def stopped_because(estate: Estate, words: str) -> None:
     with estate.hub() as hub:
-        hub.rollouts.once()
+        assert hub.rollouts.once() == 0
         rollout = current(estate)
         assert rollout.state is RolloutState.STOPPED, rollout
         assert rollout.changed_by == "engine"
@@ -244,7 +244,7 @@ def stopped_because(estate: Estate, words: str) -> None:
 
 def test_more_closes_than_the_backtest_said_stop_it(estate: Estate) -> None:
     estate.live({"acme": ["crypt"] * 4})
-    begun(estate, margins=Margins(closes=0.25, slack=2))
+    begun(estate, margins=Margins(closes=0.25, spare=2))
     estate.live({"acme": ["odd", "odd"]})
     assert current(estate).state is RolloutState.RUNNING
     estate.live({"acme": ["odd"]})
@@ -252,12 +252,12 @@ def test_more_closes_than_the_backtest_said_stop_it(estate: Estate) -> None:
     assert (rollout.state, rollout.changed_by) == (RolloutState.STOPPED, "engine")
     assert "it closed 3 of 3; the backtest said 0%, which with its margin allows 2" in rollout.reason
     estate.live({"acme": ["odd"]})
-    assert Counter(one.outcome for one in made(estate, "acme") if one.policy_id == "then")["reopen"] == 3
+    assert Counter(one.outcome for one in made(estate, "acme") if one.policy_id == "then")[Outcome.REOPEN] == 3
 
 
 def test_closes_that_the_backtest_foresaw_do_not(estate: Estate) -> None:
     estate.live({"acme": ["odd"] * 4})
-    rollout = begun(estate, margins=Margins(closes=0.0, slack=0))
+    rollout = begun(estate, margins=Margins(closes=0.0, spare=0))
     assert rollout.expected["acme"] == 1.0
     estate.live({"acme": ["odd"] * 4})
     assert current(estate).state is RolloutState.RUNNING
