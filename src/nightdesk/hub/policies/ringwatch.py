@@ -17,7 +17,7 @@ from nightdesk.autonomy.switches import everything_stopped
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.policies import rolling
 from nightdesk.hub.policies.judged import judged_attacks
-from nightdesk.hub.policies.standing import Standing
+from nightdesk.hub.policies.standing import Standing, plain
 from nightdesk.hub.store import Store, decisions, rollouts, switches
 from nightdesk.hub.store.codec import decode_decision, load, moment, stamp
 from nightdesk.hub.store.regroup import ask_again
@@ -93,8 +93,8 @@ class RolloutWatch:
             self._next = now + _SLOW
         for slug in rollout.entered:
             tenant = self._tenants.get(slug)
-            if tenant is None:
-                continue  # another process has it
+            if tenant is None or not rollout.decides(slug, plain(tenant.policy).sha256):
+                continue  # another process has it, or the configuration goes before it
             seen = self._seen.setdefault((rollout.rollout_id, slug), _Seen())
             watched = look(conn, rollout, slug, seen, slow=slow)
             found = self._standing.verified(conn, rollout, tenant)

@@ -37,6 +37,8 @@ class Prepared(NamedTuple):
     text: Text
     rings: tuple[tuple[str, ...], ...]
     before: Mapping[str, str]
+    configured: Mapping[str, str]
+    """Of every tenant the SHA-256 of the policy that its configuration names."""
 
 
 def prepare(path: Path, rings: Sequence[Sequence[str]], tenants: Mapping[str, TenantSettings]) -> Prepared:
@@ -65,13 +67,14 @@ def prepare(path: Path, rings: Sequence[Sequence[str]], tenants: Mapping[str, Te
             problems += [replace(one, message=f"{one.message} (tenant {slug})") for one in error.problems]
     if problems or signed is None:
         raise ConfigError(problems)
-    before = {slug: plain(tenants[slug].policy).sha256 for slug in named}
+    configured = {slug: plain(tenant.policy).sha256 for slug, tenant in tenants.items()}
+    before = {slug: configured[slug] for slug in named}
     same = sorted(slug for slug, known in before.items() if known == signed.policy.sha256)
     if same:
         raise ConfigError(
             [Problem(str(path), "", f"decides in {', '.join(same)} already: leave them out of the rings")]
         )
-    return Prepared(signed, text, made, before)
+    return Prepared(signed, text, made, before, configured)
 
 
 def begin(  # who, what, why and how it will be judged; all but two are keywords
@@ -105,6 +108,13 @@ def begin(  # who, what, why and how it will be judged; all but two are keywords
                 f"{running.policy_id} {running.version} is being rolled out since {running.started_at:%Y-%m-%d}: "
                 "finish it with `policy rollout advance`, or stop it"
             )
+        if running is not None and running.on:
+            left = [slug for slug in running.entered if running.decides(slug, prepared.configured.get(slug, ""))]
+            if left:
+                raise PolicyError(
+                    f"{running.policy_id} {running.version} decides in {', '.join(left)} by its rollout alone: "
+                    "name it in their configuration first, or stop it"
+                )
         if running is not None and running.state is RolloutState.STOPPED and _unreviewed(running):
             raise PolicyError(
                 f"what {running.policy_id} {running.version} closed is still being looked at: "

@@ -355,6 +355,31 @@ def test_a_configuration_that_was_changed_since_goes_before_it(estate: Estate) -
     assert policies(estate, "acme") == {"third": 1}
 
 
+def finished(estate: Estate) -> None:
+    begun(estate, ("acme",))
+    with estate.hub() as hub:
+        rolling.advance(hub.store, by=ABE, reason="done", known=known)
+        assert rolling.advance(hub.store, by=ADA, reason="done", known=known).rollout.state is RolloutState.FINISHED
+
+
+def test_a_finished_one_decides_until_the_configuration_names_it(estate: Estate) -> None:
+    finished(estate)
+    estate.live({"acme": ["odd"]})
+    assert policies(estate, "acme") == {"now": 1}
+    third = RULES_THEN.replace(b"policy_id: then", b"policy_id: third")
+    with pytest.raises(PolicyError, match="decides in acme by its rollout alone"):
+        begun(estate, ("acme",), policy=third)
+    written = yaml.safe_load(estate.config.read_text())
+    written["tenants"]["acme"]["policy"] = str(estate.signed(WIDER, "adopted"))
+    estate.config.write_text(yaml.safe_dump(written))
+    with estate.hub() as hub:
+        switching.stop(hub.store, Switch("acme", Scope.TENANT), by="ann", reason="drill")
+        hub.rollouts.once()
+        assert hub.notices.standing("acme") == []  # what is configured is no rollout any more
+    assert current(estate).state is RolloutState.FINISHED
+    assert begun(estate, ("acme",), policy=third).state is RolloutState.RUNNING
+
+
 def test_what_either_policy_keeps_hands_off_counts(estate: Estate) -> None:
     begun(estate, policy=WIDER + HANDS_OFF)
     with estate.hub() as hub:
