@@ -139,9 +139,9 @@ class Simulator(testing.Simulator):
         """An offense type of a custom property."""
         self._offenses.types[number] = {"id": number, "name": name, "property_name": name, "custom": True}
 
-    def add_set(self, name: str, element_type: str, lives: timedelta | None = None) -> None:
-        """Makes a reference set."""
-        self._sets.create(name, element_type, lives)
+    def add_set(self, name: str, element_type: str, lives: timedelta | None = None, counts: str = "FIRST_SEEN") -> None:
+        """Makes a reference set; ``counts`` is what its elements' time to live begins with, or LAST_SEEN."""
+        self._sets.create(name, element_type, lives, counts)
 
     def put(self, name: str, value: str, source: str = "analyst") -> None:
         """Adds an element to a set as somebody else."""
