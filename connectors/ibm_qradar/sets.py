@@ -72,18 +72,15 @@ class ReferenceSets:
         name, value = self._entry(command)
         found = await self._look(command.verb, name, value)
         self._fits(command, name, found)
-        again = bool(command.renewal) and found.source == self._source and bool(found.ends_at)
-        if again and found.first:
-            await self._remove(command, name, value)  # seen again it would go no later
-        if found.source is None or again:
-            await self._console.ask(
-                "POST",
-                f"/reference_data/sets/{quote(name, safe='')}",
-                operation=command.verb,
-                capability=MANAGE_SETS,
-                params={"value": value, "source": self._source},
-                repeatable=True,  # a second time it is only seen again
-            )
+        if found.source is None:
+            await self._put(command, name, value)
+            return self._receipt(name, changed=True)
+        if command.renewal and found.source == self._source and found.ends_at:
+            # Seen again first: where nothing can be written, nothing is taken out either.
+            await self._put(command, name, value)
+            if found.first:
+                await self._remove(command, name, value)
+                await self._put(command, name, value)
             return self._receipt(name, changed=True)
         return self._receipt(name, changed=command.began_otherwise("listed", True))
 
@@ -136,6 +133,16 @@ class ReferenceSets:
                 f"{command.target.key}: a value with quotes or backslashes cannot be looked up again"
             )
         return self._names[kind], value
+
+    async def _put(self, command: Command, name: str, value: str) -> None:
+        await self._console.ask(
+            "POST",
+            f"/reference_data/sets/{quote(name, safe='')}",
+            operation=command.verb,
+            capability=MANAGE_SETS,
+            params={"value": value, "source": self._source},
+            repeatable=True,  # a second time it is only seen again
+        )
 
     async def _remove(self, command: Command, name: str, value: str) -> None:
         # Encoded twice where it matters: the API decodes once more what the web server has decoded.
