@@ -682,6 +682,15 @@ def test_a_duration_ends_the_block_and_a_longer_one_prolongs_it(site: Site) -> N
     assert site.read(longer).effect is Effect.NOT_IN_EFFECT
 
 
+def test_a_block_that_never_ends_tells_no_end(site: Site) -> None:
+    wish = command("ip.block", "address:203.0.113.7")
+    assert "ends_at" not in site.act(wish).evidence
+    assert "ends_at" not in site.read(wish).state
+    site.act(command("ip.unblock", "address:203.0.113.7"))
+    short = site.act(command("ip.block", "address:203.0.113.7", parameters={"duration": 3600}, key="short"))
+    assert short.evidence["ends_at"] == "2026-11-01T13:00:00Z"
+
+
 def test_a_longer_block_than_somebody_elses_is_a_loss(site: Site) -> None:
     until = "2026-11-01T13:00:00Z"
     site.simulator.add_indicator(indicatorType="IpAddress", indicatorValue="203.0.113.7", expirationTime=until)
