@@ -44,7 +44,7 @@ def _event(one: StorySighting, tenant: str) -> dict[str, Any]:
         "productName": product,
         "logType": log_type,
     }
-    result = {"action": ["BLOCK" if one.kind in _REFUSED else "ALLOW"]}
+    result: dict[str, Any] = {"action": ["BLOCK" if one.kind in _REFUSED else "ALLOW"]}
     if one.kind in {_K.SIGN_IN_REFUSED, _K.LOGON_REFUSED}:
         result["summary"] = "The user account is disabled"
     # A sensor tells what took place, and gives no verdict.

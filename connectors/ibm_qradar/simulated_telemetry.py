@@ -53,8 +53,8 @@ def _ends(one: StorySighting) -> tuple[dict[str, object], dict[tuple[str, object
     far = one.peer or "0.0.0.0"  # noqa: S104  # the same
     source, dest = ((far, one.port), (near, 50123)) if one.inbound else ((near, 50123), (far, one.port))
     row = {"sourceip": source[0], "sourceport": source[1], "destinationip": dest[0], "destinationport": dest[1]}
-    known = {("ASSETHOSTNAME", near): one.device.hostname} if one.device and one.device.hostname else {}
-    return row, {**known, **({("ASSETHOSTNAME", far): one.domain} if one.domain else {})}
+    hosts = {near: one.device.hostname if one.device else "", far: one.domain}
+    return row, {("ASSETHOSTNAME", address): name for address, name in hosts.items() if name}
 
 
 def _flow(one: StorySighting) -> Record:
