@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from nightdesk.connectors.ibm_qradar.payloads import milliseconds
-from nightdesk.connectors.ibm_qradar.simulated_aql import Query, Record, parsed
+from nightdesk.connectors.ibm_qradar.simulated_aql import parsed
 from nightdesk.connectors.ibm_qradar.simulated_console import Listing, RefusedError, Routes, allowed, paged
+from nightdesk.connectors.ibm_qradar.simulated_rows import Query, Record
 from nightdesk.connectors.ibm_qradar.simulated_telemetry import COLUMNS
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.testing import FaultPlan

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nightdesk.connectors.ibm_qradar.payloads import milliseconds
-from nightdesk.connectors.ibm_qradar.simulated_aql import Record
+from nightdesk.connectors.ibm_qradar.simulated_rows import Record
 from nightdesk.sdk.ports import SightingKind
 from nightdesk.sdk.testing.story import StorySighting
 
@@ -27,6 +27,7 @@ _CATEGORIES = {
     _K.LOGON: (3002, "Success Audit: An account was successfully logged on"),
     _K.LOGON_REFUSED: (3003, "Failure Audit: An account failed to log on"),
 }
+_NOWHERE = "0.0.0.0"  # noqa: S104  # how Ariel writes no address
 _OPENED = (4007, "Built Connection")
 _LOGONS = frozenset({_K.LOGON, _K.LOGON_REFUSED})
 _PROVIDERS = {"okta": "Okta", "microsoft_entra_id": "Microsoft Entra ID"}
@@ -49,8 +50,8 @@ def _record(one: StorySighting, number: int) -> Record | None:
 
 
 def _ends(one: StorySighting) -> tuple[dict[str, object], dict[tuple[str, object], str]]:
-    near = one.device.addresses[0] if one.device and one.device.addresses else "0.0.0.0"  # noqa: S104  # Ariel's "none"
-    far = one.peer or "0.0.0.0"  # noqa: S104  # the same
+    near = one.device.addresses[0] if one.device and one.device.addresses else _NOWHERE
+    far = one.peer or _NOWHERE
     source, dest = ((far, one.port), (near, 50123)) if one.inbound else ((near, 50123), (far, one.port))
     row = {"sourceip": source[0], "sourceport": source[1], "destinationip": dest[0], "destinationport": dest[1]}
     hosts = {near: one.device.hostname if one.device else "", far: one.domain}
@@ -75,13 +76,13 @@ def _event(one: StorySighting, number: int) -> Record:
         ends, names = _ends(one)
         source = "Palo Alto PA Series"
     elif one.kind in _LOGONS:
-        host = one.device.addresses[0] if one.device and one.device.addresses else "0.0.0.0"  # noqa: S104
+        host = one.device.addresses[0] if one.device and one.device.addresses else _NOWHERE
         ends = {"sourceip": one.peer or "203.0.113.5", "sourceport": 0, "destinationip": host, "destinationport": 0}
         names = {("ASSETHOSTNAME", host): one.device.hostname} if one.device else {}
         source = "Microsoft Windows Security Event Log"
     else:
         peer = one.peer or "203.0.113.5"
-        ends, names = {"sourceip": peer, "sourceport": 0, "destinationip": "0.0.0.0", "destinationport": 0}, {}  # noqa: S104
+        ends, names = {"sourceip": peer, "sourceport": 0, "destinationip": _NOWHERE, "destinationport": 0}, {}
         source = _PROVIDERS.get(one.provider, one.provider or "Universal DSM")
     account = one.account
     qid, kind = 5_000_000 + number, 100 + number

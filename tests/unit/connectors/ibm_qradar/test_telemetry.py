@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from nightdesk.connectors.ibm_qradar import Connector
-from nightdesk.connectors.ibm_qradar.simulated_aql import Record, parsed
+from nightdesk.connectors.ibm_qradar.simulated_aql import parsed
 from nightdesk.connectors.ibm_qradar.simulated_console import RefusedError
+from nightdesk.connectors.ibm_qradar.simulated_rows import Record
 from nightdesk.connectors.ibm_qradar.simulator import Simulator
 from nightdesk.sdk.context import Context, Network, Settings
 from nightdesk.sdk.errors import RejectedError, ScopeError, UnavailableError, UnsupportedError
