@@ -16,6 +16,7 @@ from nightdesk.autonomy.containment import Containment, resolve
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
 from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge, names_things
 from nightdesk.autonomy.signing import SignedPolicy
+from nightdesk.autonomy.starting import Starting, resolve_starts
 from nightdesk.autonomy.suppression import rules_of, suppressing
 from nightdesk.autonomy.switches import CLOSES, rule_stopped
 from nightdesk.sdk.case import Case, CaseStatus, Check, Decision, Mode, Outcome, Verdict
@@ -96,8 +97,9 @@ def decide(
         *held.checks(),
     )
     contained = held.on(resolve(ruling, plain, len(signers), surroundings, asked))
+    started = resolve_starts(ruling, len(signers), surroundings, asked, held)
     arrived = surroundings.last_arrival or case.updated_at
-    answer = _approved(_answer(ruling, asked, contained, now=now, hold_until=arrived + quiet), held)
+    answer = _approved(_answer(ruling, asked, contained, started, now=now, hold_until=arrived + quiet), held)
     answer = _advised(answer, surroundings)
     if case.status is CaseStatus.CLOSED and CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
         reopened = ("The case was closed, and with what is known now it would not be.", *answer.reasons)
@@ -112,7 +114,7 @@ def decide(
         mode=Mode.RECOMMENDED if answer.outcome is Outcome.RECOMMEND else Mode.AUTONOMOUS,
         reason_code=answer.code,
         reasons=answer.reasons,
-        checks=(*asked, *contained.checks),
+        checks=(*asked, *contained.checks, *started.checks),
         policy_id=plain.policy_id,
         policy_version=plain.version,
         policy_sha256=plain.sha256,
@@ -120,6 +122,7 @@ def decide(
         proposals=contained.proposals,
         supersedes=supersedes,
         hold_until=answer.hold_until,
+        starts=started.starts,
     )
 
 
@@ -143,9 +146,15 @@ def _stopped(ruling: Ruling, subjects: tuple[str, ...]) -> Iterator[Check]:
 
 
 def _answer(
-    ruling: Ruling, asked: tuple[Check, ...], contained: Containment, *, now: datetime, hold_until: datetime
+    ruling: Ruling,
+    asked: tuple[Check, ...],
+    contained: Containment,
+    started: Starting,
+    *,
+    now: datetime,
+    hold_until: datetime,
 ) -> _Answer:
-    raised = _raised(ruling, contained)
+    raised = _raised(ruling, contained, started)
     if raised is not None:
         return raised
     failed = {check.name: check for check in asked if not check.passed}
@@ -166,10 +175,11 @@ def _answer(
     return _closed([rule for rule in ruling.closing if rule is not None], now=now, hold_until=hold_until)
 
 
-def _raised(ruling: Ruling, contained: Containment) -> _Answer | None:
+def _raised(ruling: Ruling, contained: Containment, started: Starting) -> _Answer | None:
     """The answer when a rule asks for a person, whatever else is true."""
     wanted = [
         *((rule, rule.then.propose.verdict) for rule, _ in ruling.proposing if rule.then.propose),
+        *((rule, rule.then.playbook.verdict) for rule, _ in ruling.starting if rule.then.playbook),
         *((rule, rule.then.escalate.verdict) for rule in ruling.escalating if rule.then.escalate),
         *((rule, Verdict.UNDETERMINED) for rule in ruling.unsure),
     ]
@@ -178,13 +188,19 @@ def _raised(ruling: Ruling, contained: Containment) -> _Answer | None:
     verdict = _graver(*(word for _, word in wanted))
     told = tuple(_by_rule(rule, "asks for a person") for rule, _ in wanted if rule not in ruling.unsure)
     told += tuple(_by_rule(rule, "may apply: it lacks a fact, or has expired") for rule in ruling.unsure)
-    if contained.proposals:
+    told += started.refusals
+    if contained.proposals or started.starts:
+        code = "propose-rule" if contained.proposals else "playbook-rule"
         ready = [f"{one.verb} {one.target} (approval: {one.approval})" for one in contained.proposals]
-        return _Answer(Outcome.PROPOSE_CONTAINMENT, verdict, "propose-rule", (*told, f"Ready: {', '.join(ready)}."))
+        told += (f"Ready: {', '.join(ready)}.",) if ready else ()
+        told += tuple(f"Playbook {one.name} (approval: {one.approval}), once for this case." for one in started.starts)
+        return _Answer(Outcome.PROPOSE_CONTAINMENT, verdict, code, told)
     if ruling.proposing:
         refused = [f"{check.name}: {check.value}" for check in contained.checks if not check.passed]
         told += (f"Nothing is proposed ({'; '.join(refused)}).",)
         return _Answer(Outcome.ESCALATE, verdict, "proposal-refused", told)
+    if ruling.starting:
+        return _Answer(Outcome.ESCALATE, verdict, "playbook-refused", told)
     code = "escalate-rule" if ruling.escalating else "rule-unsure"
     return _Answer(Outcome.ESCALATE, verdict, code, told)
 

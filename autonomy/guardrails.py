@@ -19,6 +19,7 @@ from nightdesk.sdk.verbs import TargetKind
 
 __all__ = [
     "AssetFacts",
+    "BookFacts",
     "DecisionContext",
     "Limits",
     "abstain_checks",
@@ -71,6 +72,19 @@ class AssetFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class BookFacts:
+    """What was found of the playbook that a rule names: its content's hash, its inputs from the case, what it lacks.
+
+    ``sha256`` is empty when there is no such playbook. ``unfit`` says everything that would stop it half-way.
+    """
+
+    name: str = ""
+    sha256: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    unfit: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionContext:
     """Everything a decision looks at beside the case and the policy. ``assets`` is keyed by target (``host:ws-0042``).
 
@@ -79,6 +93,7 @@ class DecisionContext:
     ``advice`` is what an adviser said of these alerts, as its ``to_json`` gives it.
     ``suppressions`` are those that hold, as their ``to_json`` gives them.
     ``kill_switch``: the machine's work is stopped for this tenant; ``stopped_rules`` are as ``switches`` gives them.
+    ``playbooks`` is keyed by the rule that would start one.
     """
 
     last_arrival: datetime | None = None
@@ -101,12 +116,14 @@ class DecisionContext:
     with_person: bool = False
     advice: Mapping[str, Any] | None = None
     limits: Limits = field(default_factory=Limits)
+    playbooks: Mapping[str, BookFacts] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the record."""
         dumped: dict[str, Any] = _adapter().dump_python(self, mode="json")
         # What came later is left out while it says nothing: a record made before it replays to the same bytes.
-        _forget(dumped, {"maintenance": [], "stopped_rules": [], "suppressions": [], "advice": None})
+        later = {"maintenance": [], "stopped_rules": [], "suppressions": [], "advice": None, "playbooks": {}}
+        _forget(dumped, later)
         _forget(dumped["limits"], _LATER_LIMITS)
         for facts in dumped["assets"].values():
             _forget(facts, _LATER_FACTS)

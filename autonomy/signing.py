@@ -171,20 +171,21 @@ def verify(
         raise ConfigError(problems)
     keys = {trusted[entry.signer].public_bytes(*_RAW) for entry in entries}
     unattended = [
-        index
+        (index, name)
         for index, rule in enumerate(policy.rules)
-        if rule.then.propose is not None and rule.then.propose.approval == "policy"
+        for name, effect in (("propose", rule.then.propose), ("playbook", rule.then.playbook))
+        if effect is not None and effect.approval == "policy"
     ]
     if unattended and len(keys) < 2:
         raise ConfigError(
             [
                 Problem(
                     file,
-                    f"rules[{index}].then.propose.approval",
+                    f"rules[{index}].then.{name}.approval",
                     "contains without a person, which takes two signers with two keys: "
                     "have a second trusted person sign, or write approval: human",
                 )
-                for index in unattended
+                for index, name in unattended
             ]
         )
     return SignedPolicy(policy, tuple(entries))

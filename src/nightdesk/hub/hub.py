@@ -28,6 +28,7 @@ from nightdesk.hub.lookout import HubLookout
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.openc2.consumer import Consumer
 from nightdesk.hub.pipeline import Pipeline
+from nightdesk.hub.playbooks.ruled import RuledRuns
 from nightdesk.hub.playbooks.service import Playbooks, library_of
 from nightdesk.hub.policies.ringwatch import RolloutWatch
 from nightdesk.hub.policies.standing import Standing
@@ -71,6 +72,7 @@ class Hub:
         self.notices = Notices(store, clock)
         self.policies = Standing(settings.tenants, store)
         self.policies.refresh()
+        self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
         self.pipeline = Pipeline(
             store,
             registry.normalizer(),
@@ -79,6 +81,7 @@ class Hub:
             on_drift=self._drifted,
             shared=settings.shared,
             policy=self.policies.of,
+            ruled=RuledRuns(self.playbooks),
         )
         self.journal = SqlJournal(store)
         self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
@@ -118,7 +121,6 @@ class Hub:
             settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
         )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
-        self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
         self.openc2 = Consumer(settings, store, clock, self._attention)
         hearing = Hearing(store, self.bindings, clock)
         self.witness = Witness(

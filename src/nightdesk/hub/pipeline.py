@@ -26,6 +26,7 @@ from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.autonomy.switches import everything_stopped, stopped_rules
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
+from nightdesk.hub.playbooks.ruled import RuledRuns, Shelf
 from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.regrouping import title_of, unite
 from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake, suppressions, switches
@@ -83,6 +84,7 @@ class Pipeline:
         on_drift: Callable[[str, str, str], None] | None = None,
         shared: Shared = NOTHING_SHARED,
         policy: Callable[[Connection, TenantSettings], SignedPolicy | Policy] = lambda _, tenant: tenant.policy,
+        ruled: RuledRuns | None = None,
     ) -> None:
         self._store = store
         self._normalizer = normalizer
@@ -90,6 +92,7 @@ class Pipeline:
         self._clock = clock
         self._shared = shared
         self._policy = policy
+        self._ruled = ruled or RuledRuns(Shelf())
         self._rates: dict[str, HourlyRate] = {}
         self._drift: dict[tuple[str, str, str], DriftMonitor] = {}
         self._on_drift = on_drift or (lambda *_: None)
@@ -286,6 +289,7 @@ class Pipeline:
                 suppressions=quiet,
                 maintenance=tuple(work.window.name for work in tenant.maintenance if work.covers(case, now)),
                 limits=tenant.limits,
+                playbooks=self._ruled.found(tenant, case, now),
             )
             previous = latest.get(case.case_id)
             decision = decide(
@@ -312,6 +316,7 @@ class Pipeline:
             status = CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
             cases.set_status(conn, slug, decision.case_id, status, at=now)
             follow(proposals, journal, decision, by_id[decision.case_id], tenant)
+            self._ruled.follow(conn, decision)
         return made
 
     @staticmethod
@@ -343,5 +348,6 @@ def _same(previous: Decision, now: Decision) -> bool:
         and previous.verdict == now.verdict
         and previous.reason_code == now.reason_code
         and previous.proposals == now.proposals
+        and previous.starts == now.starts
         and previous.hold_until == now.hold_until
     )
