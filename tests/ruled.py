@@ -23,7 +23,9 @@ __all__ = ["BOOK", "CASE", "CHAT", "RuledDesk", "policy_for"]
 
 CASE = "ND-2026-000001"
 CHAT = openc2(
-    "create", {"x-nightdesk:message": {"uid": "soc-alerts"}}, ours={"verb": "notify.send", "parameters": {"text": "look"}}
+    "create",
+    {"x-nightdesk:message": {"uid": "soc-alerts"}},
+    ours={"verb": "notify.send", "parameters": {"text": "look"}},
 )
 BOOK = a_playbook(
     {
@@ -72,7 +74,8 @@ class RuledDesk(Desktop):
 
     def restart(self) -> Any:
         made = super().restart()
-        self.know(*self.books)
+        if self.books:
+            self.know(*self.books)
         return made
 
     def alert(self, uid: str, host: str = "ws-0042", **changes: Any) -> None:

@@ -1,5 +1,6 @@
 """A signed rule starts a playbook: laws 4, 6, 7, 9, 10 and 11 over a real hub and simulators on loopback."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -107,10 +108,10 @@ def test_what_the_rule_could_not_propose_alone_waits_all_the_same(
     assert _states(desk)["host.isolate"] is S.AWAITING_APPROVAL, why
 
 
-def reread(desk: RuledDesk) -> None:
-    """The configuration is read again, as a restart does."""
-
+def reread(desk: RuledDesk, *, keep: bool = True) -> None:
+    """The configuration is read again, as a restart does; ``keep``: with the playbooks of the test."""
     desk.settings = load_config(desk.config, REGISTRY)
+    desk.books = desk.books if keep else ()
     desk.restart()
 
 
@@ -365,3 +366,55 @@ def test_the_start_is_in_the_audit_and_on_the_command_line(stack: ExitStack, tmp
     assert "autonomy (rule worm, decision ND-2026-000001-001)" in shown.output
     listed = run_cli("playbook", "status", "--tenant", TENANT, "--config", desk.config)
     assert "run-000001" in listed.output
+
+
+def test_policy_check_names_what_is_wrong_with_the_playbook(tmp_path: Path) -> None:
+    shown = run_cli("playbook", "show", "beaconing-host", "--json")
+    book, digest = json.loads(shown.stdout)["playbook"]["id"], json.loads(shown.stdout)["sha256"]
+    assert digest in run_cli("playbook", "show", "beaconing-host").output
+    rule = f"{{id: r, owner: j, then: {{playbook: {{id: {book}, sha256: {{}}, inputs: {{}}}}}}}}".replace("{}", "%s")
+    file = tmp_path / "policy.yaml"
+    file.write_text("policy_id: p\nversion: 1\nrules:\n  - " + rule % (digest, "{__host__: victim-host}"))
+    fine = run_cli("policy", "check", file)
+    assert (fine.exit_code, fine.output) == (0, "p version 1: 1 rules, in order\n")
+    file.write_text("policy_id: p\nversion: 1\nrules:\n  - " + rule % ("a" * 64, "{__x__: host}"))
+    wrong = run_cli("policy", "check", file, "--json")
+    assert wrong.exit_code == 2
+    told = {one["key"]: one["message"] for one in json.loads(wrong.stdout)["problems"]}
+    assert set(told) == {"rules[0].then.playbook.sha256", "rules[0].then.playbook.inputs.__x__"}
+    assert digest in told["rules[0].then.playbook.sha256"]
+
+
+def test_policy_check_knows_the_playbooks_of_a_configuration(stack: ExitStack, tmp_path: Path) -> None:
+    desk = RuledDesk(stack, tmp_path, policy_for())
+    policy = tmp_path / "policies" / f"{TENANT}.yaml"
+    alone = run_cli("policy", "check", policy)
+    assert alone.exit_code == 2
+    assert f"no playbook {BOOK.id}" in alone.output
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "contain.json").write_text(BOOK.model_dump_json(exclude_defaults=True))
+    desk.config.write_text(desk.config.read_text() + "\nplaybooks: own\n")
+    assert run_cli("policy", "check", policy, "--config", desk.config).exit_code == 0
+    reread(desk, keep=False)
+    desk.alert("a1")
+    assert len(desk.runs) == 1, "and so does the hub"
+
+
+def test_as_many_people_are_asked_as_the_tenant_says(stack: ExitStack, tmp_path: Path) -> None:
+    people = {name: {"role": "approver"} for name in ("bob", "cleo")}
+    desk = RuledDesk(stack, tmp_path, policy_for(), approvals={"people": people, "needed": {"R2": 2}})
+    desk.alert("a1")
+    desk.work(10)
+    (waiting,) = desk.waiting_approvals()
+    assert waiting.result["approval"]["needed"] == 2
+
+
+def test_a_rule_may_propose_what_cannot_be_leased(stack: ExitStack, tmp_path: Path) -> None:
+    """A scan ends by itself: it got a lease, was refused for it, and held up the tenant's alerts for ever."""
+    policy = (
+        b'policy_id: p\nversion: "1"\nrules:\n  - {id: look, owner: jane, when: {techniques: [T1059.001]},\n'
+        b"     then: {propose: {actions: [{verb: host.scan, target: host}]}}}\n"
+    )
+    desk = RuledDesk(stack, tmp_path, policy)
+    desk.alert("a1")
+    assert _states(desk) == {"host.scan": S.AWAITING_APPROVAL}
