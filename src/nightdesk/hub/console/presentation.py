@@ -12,6 +12,7 @@ import orjson
 from nightdesk.autonomy.actions import Action, ActionState, JournalEntry
 from nightdesk.autonomy.clocks import ends_at
 from nightdesk.autonomy.verification import verification_text, witness_of
+from nightdesk.hub.console.book_models import run_row
 from nightdesk.hub.console.graph import draw
 from nightdesk.hub.console.life import Step, steps
 from nightdesk.hub.console.story import story
@@ -192,6 +193,7 @@ def case_page_model(page: CasePage, now: datetime) -> dict[str, Any]:
         "decisions": decisions[::-1],
         "story": story(case, decisions, page.actions, now),
         "graph": draw(case),
+        "runs": [run_row(run) for run in page.runs],
         "happenings": happenings,
         "left_out": left_out,
         "actions": [_action(action, page.journal.get(action.action_id, ()), now) for action in page.actions],
@@ -215,6 +217,7 @@ def version(page: CasePage) -> str:
         len(page.case.alerts),
         [decision.decision_id for decision in page.decisions],
         [(action.action_id, action.state, action.updated_at.isoformat()) for action in page.actions],
+        [(run.run_id, run.state, run.updated_at.isoformat()) for run in page.runs],
     ]
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:16]
 

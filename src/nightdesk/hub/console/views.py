@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from nightdesk.hub.api.auth import CONSOLE_ROLES, COOKIE, SESSION_HOURS, Sessions
 from nightdesk.hub.api.bodies import read_body
 from nightdesk.hub.api.view import HubView, Principal
+from nightdesk.hub.console.bookshelf import Bookshelf
 from nightdesk.hub.console.download import case_bundle
 from nightdesk.hub.console.pages import FOLDER, HEADERS, Pages
 from nightdesk.hub.console.presentation import PAGE, case_page_model, queue_model, version
@@ -50,6 +51,7 @@ def router(hub: HubView, sessions: Sessions) -> APIRouter:
     ):
         routes.add_api_route(path, view, methods=[method])
     console.switchboard.add_to(routes, _to_sign_in)
+    console.bookshelf.add_to(routes, _to_sign_in)
     return routes
 
 
@@ -61,6 +63,7 @@ class _Console:
         self._sessions = sessions
         self._pages = Pages()
         self.switchboard = Switchboard(hub, sessions, self._page)
+        self.bookshelf = Bookshelf(hub, sessions, self._page)
 
     async def login(self, request: Request) -> Response:
         """The form."""

@@ -12,7 +12,7 @@ from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind, Verb
 
-__all__ = ["inputs_for", "offered", "unready"]
+__all__ = ["inputs_for", "left_out", "offered", "unready"]
 
 
 def inputs_for(
@@ -80,6 +80,19 @@ def unready(
                         said = checked_target(order.given({**_blank(order.texts), **known}))
                         if said:
                             yield Problem(book.name, f"/workflow/{name}", said)
+
+
+def left_out(playbook: Playbook, called: Mapping[str, Playbook], tenant: TenantSettings) -> Iterator[str]:
+    """What it would do without on that binding: steps of roles and verbs that it can miss."""
+    for book in (playbook, *called.values()):
+        for name, step in book.workflow.items():
+            for command in step.commands if isinstance(step, Action) else ():
+                if command.type == HTTP:
+                    verb = order_of(command).verb
+                    lack = offered(tenant, verb)
+                    optional = verb.role in book.header.roles.optional and verb.role not in tenant.roles
+                    if lack and (optional or settings_of(step).skippable):
+                        yield f"{step.name or name}: {lack}"
 
 
 def offered(tenant: TenantSettings, verb: Verb) -> str:

@@ -42,7 +42,7 @@ from nightdesk.autonomy.playbooks.standing import begin, step_of, waiting_for
 from nightdesk.autonomy.playbooks.variables import filled, with_values
 from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.hub.approvals.settings import rules_of
-from nightdesk.hub.config import HubSettings
+from nightdesk.hub.config import HubSettings, TenantSettings
 from nightdesk.hub.playbooks.readiness import inputs_for, offered, unready
 from nightdesk.hub.playbooks.ruled import halts, terms_for
 from nightdesk.hub.store import Store, audit, cases
@@ -80,6 +80,11 @@ class Playbooks:
         self.library = library
         self._clock = clock
         self._on_attention = on_attention or (lambda *_: None)
+
+    @property
+    def tenants(self) -> Mapping[str, TenantSettings]:
+        """Every tenant with what it has bound."""
+        return self._settings.tenants
 
     # What people do.
 

@@ -70,12 +70,14 @@ def running(conn: Connection, tenants: Sequence[str]) -> list[Stored]:
     return [Stored(Run.from_json(load(row.body)), row.moves) for row in conn.execute(statement)]
 
 
-def runs(conn: Connection, tenant: str, *, case_id: str = "", limit: int = 50) -> list[Run]:
+def runs(conn: Connection, tenant: str, *, case_id: str = "", playbook_id: str = "", limit: int = 50) -> list[Run]:
     """A tenant's runs, newest first."""
     table = playbook_run.c
     statement = select(table.body).where(table.tenant == tenant)
     if case_id:
         statement = statement.where(table.case_id == case_id)
+    if playbook_id:
+        statement = statement.where(table.playbook_id == playbook_id)
     newest = statement.order_by(table.started_at.desc(), table.run_id.desc()).limit(limit)
     return [Run.from_json(load(body)) for body in conn.execute(newest).scalars()]
 
