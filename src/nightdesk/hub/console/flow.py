@@ -118,7 +118,9 @@ class _Work:
                 before.setdefault(to, []).append(name)
         chains: list[list[str]] = []
         for name in (one for one in order if one not in straight):
-            chain = next((one for one in chains if before[name] == [one[-1]]), None)
+            # Below the one before it only if nothing else leaves that one: its line would run through this box.
+            single = before[name] if len(following(self.steps[before[name][0]])) == 1 else []
+            chain = next((one for one in chains if single == [one[-1]]), None)
             if chain is None:
                 chains.append([name])
             else:

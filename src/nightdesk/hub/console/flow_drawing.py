@@ -14,7 +14,7 @@ from nightdesk.hub.console.words import count
 
 __all__ = ["Drawing", "Piece", "Sentence", "draw_flow", "in_words"]
 
-_LETTERS, _CAPTION = 25, 32
+_LETTERS, _CAPTION = 24, 32
 
 
 @dataclass(frozen=True, slots=True)
