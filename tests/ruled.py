@@ -80,9 +80,10 @@ class RuledDesk(Desktop):
 
     def alert(self, uid: str, host: str = "ws-0042", **changes: Any) -> None:
         """One alert at the vendor's, pulled and decided."""
-        device = StoryDevice({"ws-0042": "dev-1", "ws-0043": "dev-2"}[host], host, ("192.0.2.42",))
+        number = int(host[-2:])
+        device = StoryDevice({"ws-0042": "dev-1", "ws-0043": "dev-2"}[host], host, (f"192.0.2.{number}",))
         facts = {"device": device, "user": "", "user_domain": "", **changes}
-        self.simulators["edr"].add(a_story_alert(uid, self.time.clock(), **facts))
+        self.simulators["edr"].add(a_story_alert(uid, self.time.clock(), number, **facts))
         self.pull()
 
     def pull(self) -> None:

@@ -4,12 +4,14 @@ The rule is asked for again at every step, so that whoever withdraws it, its sig
 allowed in one step (law 10), and the case's newest decision, so that what was learnt since counts (law 7).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nightdesk.autonomy.containment import unattended
 from nightdesk.autonomy.guardrails import DecisionContext
 from nightdesk.autonomy.playbooks.run import Run
+from nightdesk.autonomy.playbooks.standing import book_of
 from nightdesk.autonomy.policy import ACTS_ON, Policy
 from nightdesk.autonomy.proposals import Approval
 from nightdesk.autonomy.protected import bearer, protection_checks
@@ -19,7 +21,7 @@ from nightdesk.sdk.case import Decision
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import Risk, Verb
 
-__all__ = ["Standing", "Terms", "halted_by", "standing_of", "terms"]
+__all__ = ["Standing", "Terms", "halted_by", "own_inputs", "standing_of", "terms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,18 @@ def standing_of(run: Run, policy: SignedPolicy | Policy, latest: Decision | None
         wanted = rule.then.playbook if rule is not None and not rule.expired(now) else None
         valid &= wanted is not None and (wanted.id, wanted.sha256) == (run.playbook_id, mandate.sha256)
     alone = valid and any(
-        (one.playbook, one.sha256, dict(one.variables)) == (run.playbook_id, mandate.sha256, dict(mandate.inputs))
+        (one.playbook, one.sha256) == (run.playbook_id, mandate.sha256)
+        and own_inputs(run, one.variables) == own_inputs(run, mandate.inputs)
         and one.approval == Approval.POLICY
         for one in (latest.starts if latest else ())
     )
     return Standing(valid, alone, signers)
+
+
+def own_inputs(run: Run, values: Mapping[str, str]) -> dict[str, str]:
+    """What it is done to, without the number of the case, which is another one after a merge."""
+    kinds = book_of(run, run.playbook_id).header.inputs
+    return {name: text for name, text in values.items() if kinds.get(name) not in {"case", "tenant"}}
 
 
 def halted_by(run: Run, positions: list[Position]) -> Position | None:

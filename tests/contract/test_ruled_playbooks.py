@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.desks import TENANT
 from tests.hubs import REGISTRY, run_cli
-from tests.playbooks import a_playbook, do, end, isolate, openc2, start, var
+from tests.playbooks import a_playbook, do, end, isolate, manual, openc2, start, var
 from tests.ruled import BOOK, CASE, CHAT, RuledDesk, policy_for
 
 from nightdesk.autonomy.actions import ActionState
@@ -21,8 +21,9 @@ from nightdesk.autonomy.playbooks.run import RunState
 from nightdesk.autonomy.record import replay, to_record
 from nightdesk.autonomy.switches import ANYWHERE, Scope, Switch
 from nightdesk.hub.config import load_config
+from nightdesk.hub.regrouping import merge_cases
 from nightdesk.hub.setup import sign_policy
-from nightdesk.hub.store import audit, cases, decisions, switches
+from nightdesk.hub.store import audit, cases, decisions, queries, switches
 from nightdesk.sdk.case import CaseStatus, Outcome
 
 S = ActionState
@@ -338,6 +339,37 @@ def test_undoing_the_case_ends_the_run_and_takes_its_actions_back(stack: ExitSta
     assert done.exit_code == 0, done.output
     assert desk.run().state is RunState.CANCELLED
     assert _states(desk)["host.isolate"] is S.UNDONE
+
+
+def test_a_case_that_is_merged_keeps_its_run_and_starts_no_second(stack: ExitStack, tmp_path: Path) -> None:
+    """Its number is another one then, also where the playbook asks for it; undoing that case ends the run."""
+    book = a_playbook(
+        {
+            "start": start("a"),
+            "a": do(isolate("__host__:value", ours={"reason": "for __case__:value"}), on_completion="b"),
+            "b": manual("__case__:value?", on_completion="z"),
+            "z": end(),
+        },
+        variables={"__host__": var(external=True), "__case__": var(external=True)},
+        header={"inputs": {"__host__": "host", "__case__": "case"}},
+        name="numbered",
+    )
+    desk = RuledDesk(stack, tmp_path, policy_for(book), book)
+    desk.alert("a1")
+    desk.alert("b1", "ws-0043", technique_ids=("T1046",), tactic_ids=("TA0007",))
+    other = "ND-2026-000002"
+    assert merge_cases(desk.store, TENANT, other, [CASE], by="ann", reason="one intruder") == other
+    desk.alert("b2", "ws-0043", technique_ids=("T1046",), tactic_ids=("TA0007",))
+    with desk.store.read() as conn:
+        newest = decisions.decisions(conn, TENANT, other)[-1]
+        shown = queries.case_page(conn, TENANT, other)
+    assert [one.variables["__host__"] for one in newest.starts] == ["ws-0042"]
+    assert len(desk.runs) == 1
+    assert shown is not None
+    assert [run.run_id for run in shown.runs] == ["run-000001"]
+    desk.play()
+    done = run_cli("undo", "--tenant", TENANT, "--as", "carol", "--case", other, "--config", desk.config, "--json")
+    assert (done.exit_code, desk.run().state) == (0, RunState.CANCELLED), done.output
 
 
 # Seen, recorded, replayed.

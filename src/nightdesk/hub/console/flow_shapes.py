@@ -34,6 +34,20 @@ class Line:
     path: str
     style: str
 
+    @property
+    def tip(self) -> str:
+        """The arrow at its end, as a path of its own."""
+        x, y = 0, 0
+        before = (0, 0)
+        for letter, first, second in _MOVE.findall(self.path):
+            before = (x, y)
+            x, y = (int(first), int(second)) if letter == "M" else (int(first), y) if letter == "H" else (x, int(first))
+        if before[1] == y:
+            back = x - 8 if before[0] < x else x + 8
+            return f"M{x} {y}L{back} {y - 4}V{y + 4}z"
+        back = y - 8 if before[1] < y else y + 8
+        return f"M{x} {y}L{x - 4} {back}H{x + 4}z"
+
     def moved(self, dx: int, dy: int) -> "Line":
         """The same elsewhere."""
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from nightdesk.autonomy.guardrails import BookFacts, DecisionContext
 from nightdesk.autonomy.playbooks.content import called_by, content_of
 from nightdesk.autonomy.playbooks.library import Library, bundled
-from nightdesk.autonomy.playbooks.mandate import Terms, halted_by, standing_of, terms
+from nightdesk.autonomy.playbooks.mandate import Terms, halted_by, own_inputs, standing_of, terms
 from nightdesk.autonomy.playbooks.model import Playbook
 from nightdesk.autonomy.playbooks.ruled import FROM_CASE
 from nightdesk.autonomy.playbooks.run import Act, Mandate, Run, RunState, Stopped
@@ -24,7 +24,7 @@ from nightdesk.hub.aftermath import AUTONOMY, containment_lease
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.lookout import plain_policy
 from nightdesk.hub.playbooks.readiness import inputs_for, unready
-from nightdesk.hub.store import audit, decisions, switches
+from nightdesk.hub.store import audit, decisions, links, switches
 from nightdesk.hub.store import playbooks as table
 from nightdesk.hub.store.prior import activity
 from nightdesk.sdk.case import Alert, Case, Decision, PlaybookStart
@@ -143,7 +143,8 @@ def terms_for(
     conn: Connection, run: Run, wish: Act, wanted: Verb, target: Target, tenant: TenantSettings, now: datetime
 ) -> Terms:
     """On what terms a rule's run may ask for that action, by what holds now."""
-    latest = decisions.latest_decisions(conn, run.tenant, [run.case_id]).get(run.case_id)
+    case_id = links.standing(conn, run.tenant, run.case_id)  # it may have been merged into another since
+    latest = decisions.latest_decisions(conn, run.tenant, [case_id]).get(case_id)
     happened = activity(conn, run.tenant, now)
     context = DecisionContext(
         hosts_last_hour=happened.hosts_hour,
@@ -174,9 +175,11 @@ def _same(start: PlaybookStart, run: Run) -> bool:
     if run.playbook_id != start.playbook:
         return False
     if run.mandate is not None:
-        return dict(run.mandate.inputs) == dict(start.variables)
+        return own_inputs(run, run.mandate.inputs) == own_inputs(run, start.variables)
     values = run.variables.get(ROOT_PATH, {})
-    return run.state is RunState.RUNNING and all(values.get(name) == text for name, text in start.variables.items())
+    return run.state is RunState.RUNNING and all(
+        values.get(name) == text for name, text in own_inputs(run, start.variables).items()
+    )
 
 
 def _named(wanted: StartPlaybook, book: Playbook, matching: tuple[Alert, ...]) -> dict[str, str]:

@@ -146,9 +146,10 @@ class Playbooks:
     def stop_all(self, tenant: str, *, by: str, why: str, case_id: str = "") -> list[Run]:
         """Ends every run of that case, or of the tenant: what is taken back must not be done again behind it."""
         with self._store.read() as conn:
-            going_on = [stored.run for stored in table.running(conn, [tenant])]
-        meant = [run for run in going_on if case_id in {"", run.case_id}]
-        return [self.stop(tenant, run.run_id, by=by, why=why) for run in meant]
+            known = table.runs(conn, tenant, case_id=case_id, limit=_MOST_LOOKS) if case_id else ()
+            found = known or [stored.run for stored in table.running(conn, [tenant]) if not case_id]
+        going_on = [run for run in found if run.state is RunState.RUNNING]
+        return [self.stop(tenant, run.run_id, by=by, why=why) for run in going_on]
 
     def run(self, tenant: str, run_id: str) -> Run:
         """One run of that tenant. Raises UnsupportedError."""

@@ -190,6 +190,19 @@ def test_every_kind_of_step_has_its_words() -> None:
     assert link == f"/console/playbooks/books/{bundled().find('stolen-credential').id}"
 
 
+@pytest.mark.parametrize(
+    ("path", "tip"),
+    [
+        ("M10 0V50", "M10 50L6 42H14z"),
+        ("M10 0V30H60V90", "M60 90L56 82H64z"),
+        ("M10 90V40H80", "M80 40L72 36V44z"),
+        ("M90 90V40H20", "M20 40L28 36V44z"),
+    ],
+)
+def test_a_way_ends_in_an_arrow_that_points_where_it_leads(path: str, tip: str) -> None:
+    assert Line(path, "").tip == tip
+
+
 def test_a_run_shows_how_each_step_stands_and_which_nobody_came_to() -> None:
     step = next(key for key, one in EVERYTHING.workflow.items() if one.name == "hand")
     waits = Standing("Waits for an answer", "warn", "!")
