@@ -1,6 +1,7 @@
 """A signed rule starts a playbook: laws 4, 6, 7, 9, 10 and 11 over a real hub and simulators on loopback."""
 
 import json
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,8 +17,11 @@ from nightdesk.autonomy.actions import ActionState
 from nightdesk.autonomy.canonical import canonical
 from nightdesk.autonomy.ledger import ENGINE
 from nightdesk.autonomy.playbooks.content import content_of
+from nightdesk.autonomy.playbooks.library import bundled
 from nightdesk.autonomy.playbooks.model import Playbook
+from nightdesk.autonomy.playbooks.ruled import playbook_problems
 from nightdesk.autonomy.playbooks.run import RunState
+from nightdesk.autonomy.policy_file import parse_policy
 from nightdesk.autonomy.record import replay, to_record
 from nightdesk.autonomy.switches import ANYWHERE, Scope, Switch
 from nightdesk.hub.config import load_config
@@ -450,3 +454,13 @@ def test_a_rule_may_propose_what_cannot_be_leased(stack: ExitStack, tmp_path: Pa
     desk = RuledDesk(stack, tmp_path, policy)
     desk.alert("a1")
     assert _states(desk) == {"host.scan": S.AWAITING_APPROVAL}
+
+
+def test_the_rule_in_the_reference_fits_the_bundled_playbook() -> None:
+    """Whoever copies it gets what it says."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "policy.md").read_text(encoding="utf-8")
+    section = page.partition("## Starting a playbook")[2]
+    then = textwrap.indent(section.partition("```yaml\n")[2].partition("```")[0], "    ")
+    policy = parse_policy(f"policy_id: p\nversion: 1\nrules:\n  - id: r\n    owner: j\n{then}".encode(), file="p")
+    assert playbook_problems(policy, bundled(), file="p") == []
+    assert policy.rules[0].then.playbook is not None
