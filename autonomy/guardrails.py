@@ -122,8 +122,8 @@ class DecisionContext:
         """As JSON values, for the record."""
         dumped: dict[str, Any] = _adapter().dump_python(self, mode="json")
         # What came later is left out while it says nothing: a record made before it replays to the same bytes.
-        later = {"maintenance": [], "stopped_rules": [], "suppressions": [], "advice": None, "playbooks": {}}
-        _forget(dumped, later)
+        _forget(dumped, {"maintenance": [], "stopped_rules": [], "suppressions": [], "advice": None})
+        _forget(dumped, {"playbooks": {}})
         _forget(dumped["limits"], _LATER_LIMITS)
         for facts in dumped["assets"].values():
             _forget(facts, _LATER_FACTS)

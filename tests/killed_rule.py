@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -81,10 +81,7 @@ def _mortal(store: Store, boundaries: Boundaries) -> None:
             boundaries.cross()
         boundaries.cross()
 
-    def begun() -> AbstractContextManager[Connection]:
-        return crossed()
-
-    store.begin = begun  # type: ignore[method-assign]  # the process dies there
+    store.begin = crossed  # type: ignore[method-assign]  # the process dies there
 
 
 def _record(number: int) -> RawRecord:

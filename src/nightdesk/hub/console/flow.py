@@ -33,8 +33,9 @@ _FORK = 46
 _PAD = 16
 _RAIL = 26
 _TURN = 14
-_NOTHING = replace(Block.of_box(Box("", "dot", 0, 0, 18, 18)), width=84)
-"""A way on which nothing is done, with room for its name."""
+_LETTER = 8
+_NOTHING = Block.of_box(Box("", "dot", 0, 0, 18, 18))
+"""A way on which nothing is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class _Work:
             return Block.of_box(Box(name, "dot", 0, 0, 18, 18))
         shape = "fork" if isinstance(step, Condition | Switch | Loop) else "box"
         head = Block.of_box(Box(name, shape, 0, 0))
-        inside = list(self._inside(name, step))
+        inside = [(label, _with_room(block, label)) for label, block in self._inside(name, step)]
         if not inside:
             return head
         loop = isinstance(step, Loop)
@@ -183,6 +184,11 @@ class _Work:
     @staticmethod
     def _ways(step: Step) -> Sequence[str]:
         return tuple(branches_of(step))
+
+
+def _with_room(block: Block, label: str) -> Block:
+    """The branch, as wide as its name beside it needs."""
+    return replace(block, width=max(block.width, block.axis + _LETTER * (2 + len(label))))
 
 
 def _line(start: Block, end: Block, *, failed: bool) -> Line:

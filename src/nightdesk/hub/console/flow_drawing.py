@@ -14,7 +14,7 @@ from nightdesk.hub.console.words import count
 
 __all__ = ["Drawing", "Piece", "Sentence", "draw_flow", "in_words"]
 
-_LETTERS, _CAPTION = 24, 32
+_LETTERS, _CAPTION = 23, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,11 @@ def draw_flow(book: Playbook, standings: Mapping[str, Standing] | None = None, *
     dots = tuple(box for box in flow.boxes if box.shape == "dot")
     frames = tuple(box for box in flow.boxes if box.shape == "frame")
     pieces = tuple(_piece(book.workflow[box.step], box, known.get(box.step), of_run=of_run) for box in boxes)
-    names = tuple(Name(name.x, name.y, shortened(plain(name.text), 40)) for name in flow.names)
     said = f"{book.name}: {count(len(pieces), 'step')}, from top to bottom."
     waiting = [piece.label for piece in pieces if piece.standing is not None and piece.standing.tone == "warn"]
     if waiting:
         said += f" Waiting or in doubt: {', '.join(waiting)}."
-    return Drawing(book.id, flow.width, flow.height, frames, pieces, dots, flow.lines, names, plain(said))
+    return Drawing(book.id, flow.width, flow.height, frames, pieces, dots, flow.lines, flow.names, plain(said))
 
 
 def in_words(

@@ -17,6 +17,7 @@ from nightdesk.autonomy.playbooks.model import (
     settings_of,
 )
 from nightdesk.autonomy.playbooks.uses import switched
+from nightdesk.hub.console.untrusted import plain, shortened
 from nightdesk.hub.console.words import verb_name
 
 __all__ = ["OUTCOMES", "Standing", "branch_name", "caption", "tooltip"]
@@ -55,7 +56,7 @@ def branch_name(way: str) -> str:
     """What the branch is called that a step's property names."""
     if way.startswith("cases/"):
         case = way.removeprefix("cases/").replace("~1", "/").replace("~0", "~")
-        return "otherwise" if case == "default" else f"if {case}"
+        return "otherwise" if case == "default" else shortened(plain(f"if {case}"), 28)
     return {"on_true": "if so", "on_false": "if not"}.get(way, "")
 
 

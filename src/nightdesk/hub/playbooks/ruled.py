@@ -6,7 +6,7 @@ decided again for the same reason finds its run there.
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
@@ -49,11 +49,19 @@ class Shelf:
     library: Library = field(default_factory=bundled)
 
 
+class _Read(NamedTuple):
+    """A playbook's calls, and what is known of it without a case."""
+
+    called: dict[str, Playbook]
+    facts: BookFacts
+
+
 class RuledRuns:
     """What the pipeline asks before it decides, and does after. ``books`` is asked for its library every time."""
 
     def __init__(self, books: _HasLibrary) -> None:
         self._books = books
+        self._read: tuple[Library, dict[str, _Read]] = (books.library, {})
 
     def found(self, tenant: TenantSettings, case: Case, now: datetime) -> dict[str, BookFacts]:
         """By rule, the playbook that it would start on this case; nothing is looked for that no rule would start."""
@@ -72,11 +80,9 @@ class RuledRuns:
         if book is None:
             there = ", ".join(library.names) or "none"
             return BookFacts(unfit=(f"no playbook {wanted.id}; there are {there}",))
-        called = called_by(book, library.get)
-        known = BookFacts(book.name, content_of(book, called))
-        faults = faults_in(book, library.get)
-        if faults:
-            return replace(known, unfit=tuple(f"{fault.pointer}: {fault.message}" for fault in faults))
+        called, known = self._found(book, library)
+        if known.unfit:
+            return known
         try:
             # Only what the matching alerts name: another alert of the case must not choose what is acted on.
             values = inputs_for(
@@ -93,6 +99,16 @@ class RuledRuns:
             )
         except ConfigError as error:
             return replace(known, unfit=tuple(f"{one.key}: {one.message}" for one in error.problems))
+
+    def _found(self, book: Playbook, library: Library) -> _Read:
+        """What is the same for every case, worked out once: hashing and checking cost more than a decision."""
+        if self._read[0] is not library:
+            self._read = (library, {})
+        if book.id not in self._read[1]:
+            called = called_by(book, library.get)
+            faults = tuple(f"{fault.pointer}: {fault.message}" for fault in faults_in(book, library.get))
+            self._read[1][book.id] = _Read(called, BookFacts(book.name, content_of(book, called), unfit=faults))
+        return self._read[1][book.id]
 
     def follow(self, conn: Connection, decision: Decision) -> list[str]:
         """The runs of what this decision starts, in its transaction; one that the case has already is not repeated."""

@@ -114,7 +114,7 @@ class Playbooks:
 
         def work(conn: Connection) -> str:
             now, run_id = self._clock(), table.new_run_id(conn, tenant)
-            facts = {"tenant": tenant, "run_id": run_id, "case_id": case_id, "started_by": by}
+            facts: dict[str, Any] = {"tenant": tenant, "run_id": run_id, "case_id": case_id, "started_by": by}
             table.add_run(conn, begin(playbook, called, **facts, variables=values, now=now))
             detail = {"run_id": run_id, "playbook": playbook.id, "case_id": case_id, "variables": values}
             audit.append(conn, tenant=tenant, at=now, actor=by, event="playbook.start", detail=detail)
@@ -146,10 +146,9 @@ class Playbooks:
     def stop_all(self, tenant: str, *, by: str, why: str, case_id: str = "") -> list[Run]:
         """Ends every run of that case, or of the tenant: what is taken back must not be done again behind it."""
         with self._store.read() as conn:
-            known = table.runs(conn, tenant, case_id=case_id, limit=_MOST_LOOKS) if case_id else ()
-            found = known or [stored.run for stored in table.running(conn, [tenant]) if not case_id]
-        going_on = [run for run in found if run.state is RunState.RUNNING]
-        return [self.stop(tenant, run.run_id, by=by, why=why) for run in going_on]
+            going_on = [stored.run.run_id for stored in table.running(conn, [tenant])]
+            of_case = [run.run_id for run in table.runs(conn, tenant, case_id=case_id, limit=_MOST_LOOKS)]
+        return [self.stop(tenant, run_id, by=by, why=why) for run_id in going_on if not case_id or run_id in of_case]
 
     def run(self, tenant: str, run_id: str) -> Run:
         """One run of that tenant. Raises UnsupportedError."""
