@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from nightdesk.autonomy.bars import Bars
 from nightdesk.autonomy.containment import is_calm
 from nightdesk.autonomy.guardrails import BookFacts, DecisionContext
 from nightdesk.autonomy.policy import Rule, Ruling, StartPlaybook
@@ -11,6 +12,7 @@ from nightdesk.sdk.case import Check, PlaybookStart
 
 __all__ = ["Starting", "resolve_starts"]
 
+NO_BARS = Bars()
 _SHOWN = 300
 _NOTHING = BookFacts(unfit=("nobody looked for it",))
 
@@ -24,7 +26,9 @@ class Starting:
     checks: tuple[Check, ...] = ()
 
 
-def resolve_starts(ruling: Ruling, signers: int, context: DecisionContext, asked: tuple[Check, ...]) -> Starting:
+def resolve_starts(
+    ruling: Ruling, signers: int, context: DecisionContext, asked: tuple[Check, ...], held: Bars = NO_BARS
+) -> Starting:
     """Holds each matching rule's playbook against what was signed and what was found. Pure, as ``decide`` is."""
     starts: dict[tuple[str, str, tuple[tuple[str, str], ...]], PlaybookStart] = {}
     # What a stopped rule wants as well, another rule does not get without a person (law 7).
@@ -37,7 +41,7 @@ def resolve_starts(ruling: Ruling, signers: int, context: DecisionContext, asked
         assert wanted is not None
         facts = context.playbooks.get(rule.id, _NOTHING)
         key = (wanted.id, wanted.sha256, tuple(sorted(facts.variables.items())))
-        made = _checked(rule, wanted, facts, signers, context)
+        made = _checked(rule, wanted, facts, signers, context, held)
         checks += made
         failed = next((check for check in made if not check.passed), None)
         if failed is not None:
@@ -45,7 +49,7 @@ def resolve_starts(ruling: Ruling, signers: int, context: DecisionContext, asked
             doubted.add(key)
             continue
         approval = "human"
-        if wanted.approval == "policy":
+        if wanted.approval == "policy" and not held.approve_contain:
             alone = (
                 Check("two-signers", signers >= 2, f"{rule.id}: {signers}", "two persons"),
                 Check("calm", calm, rule.id, "no check failed that makes a machine wait"),
@@ -63,15 +67,21 @@ def resolve_starts(ruling: Ruling, signers: int, context: DecisionContext, asked
 
 
 def _checked(
-    rule: Rule, wanted: StartPlaybook, facts: BookFacts, signers: int, context: DecisionContext
+    rule: Rule, wanted: StartPlaybook, facts: BookFacts, signers: int, context: DecisionContext, held: Bars
 ) -> Iterable[Check]:
     """In the order in which a person would ask."""
     said = f"{facts.name or wanted.id} of rule {rule.id}"
     stopped = rule_stopped(context.stopped_rules, rule.id, "")
+    barred = held.never_contain
     return (
         Check("playbook-signed", signers > 0, f"{said}: {signers} signers", "a signed policy starts it"),
         Check("playbook-rule-running", not stopped, said, "the rule is not stopped"),
         Check("playbook-running", not context.kill_switch, said, "the kill switch is off"),
+        *(
+            (Check("playbook-allowed", False, f"{said}: {', '.join(barred)}", "no never rule names the case"),)
+            if barred
+            else ()
+        ),
         Check("playbook-known", bool(facts.sha256), f"{said}: {_short(facts)}", "a playbook of that id"),
         Check(
             "playbook-unchanged",
@@ -93,6 +103,7 @@ def _told(rule: Rule, name: str, failed: Check) -> str:
         "playbook-signed": "nobody has signed the policy",
         "playbook-rule-running": "the rule is stopped",
         "playbook-running": "the kill switch is on",
+        "playbook-allowed": "a rule says never for this case",
         "playbook-known": "there is no such playbook",
         "playbook-unchanged": "it is not what was signed for: read the change, write its sha256, sign again",
     }.get(failed.name, f"it is not fit for this case ({failed.value.partition(': ')[2]})")

@@ -31,6 +31,8 @@ class Standing:
     valid: bool
     alone: bool
     signers: int
+    barred: str = ""
+    """The rules that say never for the case as it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,9 @@ def standing_of(run: Run, policy: SignedPolicy | Policy, latest: Decision | None
         and one.approval == Approval.POLICY
         for one in (latest.starts if latest else ())
     )
-    return Standing(valid, alone, signers)
+    checks = latest.checks if latest else ()
+    barred = next((one.value for one in checks if one.name == "never-contain" and not one.passed), "")
+    return Standing(valid, alone, signers, barred)
 
 
 def own_inputs(run: Run, values: Mapping[str, str]) -> dict[str, str]:
@@ -103,6 +107,8 @@ def terms(
     if wanted.risk <= Risk.R1 and wanted.role in TELLS:
         # Tickets and messages only tell people; a rule that no longer stands tells nobody by itself.
         return Terms(Approval.POLICY if standing.valid else Approval.HUMAN)
+    if standing.barred:
+        return Terms(refused=f"never for this case, by {standing.barred}")
     if wanted.name != wanted.family or wanted.target not in ACTS_ON:
         # No rule could propose it: it loosens something, or is done to what no alert names.
         return Terms(Approval.HUMAN)

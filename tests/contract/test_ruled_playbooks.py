@@ -232,6 +232,33 @@ def _case(desk: RuledDesk) -> Any:
         return cases.case(conn, TENANT, CASE)
 
 
+@pytest.mark.parametrize(("bar", "started"), [("never: contain", False), ("require_approval: contain", True)])
+def test_a_rule_that_holds_back_holds_back_a_playbook(
+    stack: ExitStack, tmp_path: Path, bar: str, started: bool
+) -> None:
+    more = f"  - {{id: hold, owner: jane, reason: it stops the line, when: {{techniques: [T1059]}}, then: {{{bar}}}}}\n"
+    desk = RuledDesk(stack, tmp_path, policy_for(approval="policy", more=more))
+    if not started:
+        assert "a rule says never for this case" in _refused(desk)
+        return
+    desk.alert("a1")
+    desk.work(30)
+    assert _states(desk)["host.isolate"] is S.AWAITING_APPROVAL
+
+
+def test_what_a_later_alert_forbids_is_not_asked_for_any_more(stack: ExitStack, tmp_path: Path) -> None:
+    more = (
+        "  - {id: hold, owner: jane, reason: it stops the line, when: {techniques: [T1046]}, then: {never: contain}}\n"
+    )
+    slow = _slow()
+    desk = RuledDesk(stack, tmp_path, policy_for(slow, approval="policy", more=more), slow)
+    desk.alert("a1")
+    desk.alert("a2", technique_ids=("T1046",), tactic_ids=("TA0007",))
+    desk.work(120)
+    assert desk.run().visits[-1].note == "never for this case, by hold"
+    assert "host.isolate" not in _states(desk)
+
+
 def test_an_input_is_chosen_by_its_role(stack: ExitStack, tmp_path: Path) -> None:
     desk = RuledDesk(stack, tmp_path, policy_for(inputs={"__host__": "actor-host"}))
     assert "__host__: the alerts name 0 of actor-host; one is needed" in _refused(desk)

@@ -73,6 +73,7 @@ class Hub:
         self.policies = Standing(settings.tenants, store)
         self.policies.refresh()
         self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
+        self.playbooks.policy_of = self.policies.of
         self.pipeline = Pipeline(
             store,
             registry.normalizer(),

@@ -289,7 +289,7 @@ class Pipeline:
                 suppressions=quiet,
                 maintenance=tuple(work.window.name for work in tenant.maintenance if work.covers(case, now)),
                 limits=tenant.limits,
-                playbooks=self._ruled.found(tenant, case, now),
+                playbooks=self._ruled.found(policy, tenant, case, now),
             )
             previous = latest.get(case.case_id)
             decision = decide(

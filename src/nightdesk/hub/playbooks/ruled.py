@@ -19,7 +19,8 @@ from nightdesk.autonomy.playbooks.ruled import FROM_CASE
 from nightdesk.autonomy.playbooks.run import Act, Mandate, Run, RunState, Stopped
 from nightdesk.autonomy.playbooks.soundness import faults_in
 from nightdesk.autonomy.playbooks.standing import ROOT_PATH, begin
-from nightdesk.autonomy.policy import StartPlaybook, hits
+from nightdesk.autonomy.policy import Policy, StartPlaybook, hits
+from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.hub.aftermath import AUTONOMY, containment_lease
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.lookout import plain_policy
@@ -63,9 +64,11 @@ class RuledRuns:
         self._books = books
         self._read: tuple[Library, dict[str, _Read]] = (books.library, {})
 
-    def found(self, tenant: TenantSettings, case: Case, now: datetime) -> dict[str, BookFacts]:
+    def found(
+        self, policy: SignedPolicy | Policy, tenant: TenantSettings, case: Case, now: datetime
+    ) -> dict[str, BookFacts]:
         """By rule, the playbook that it would start on this case; nothing is looked for that no rule would start."""
-        plain = plain_policy(tenant.policy)
+        plain = plain_policy(policy)
         return {
             rule.id: self._facts(rule.then.playbook, matching, tenant, case)
             for rule in plain.rules

@@ -7,6 +7,7 @@ from R2 up waits for a second person, and the engine's guards are asked for each
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -40,7 +41,9 @@ from nightdesk.autonomy.playbooks.run import (
 from nightdesk.autonomy.playbooks.soundness import faults_in
 from nightdesk.autonomy.playbooks.standing import begin, step_of, waiting_for
 from nightdesk.autonomy.playbooks.variables import filled, with_values
+from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.proposals import Approval, Proposals
+from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.hub.approvals.settings import rules_of
 from nightdesk.hub.config import HubSettings, TenantSettings
 from nightdesk.hub.playbooks.readiness import inputs_for, offered, unready
@@ -80,6 +83,7 @@ class Playbooks:
         self.library = library
         self._clock = clock
         self._on_attention = on_attention or (lambda *_: None)
+        self.policy_of: Callable[[Connection, TenantSettings], SignedPolicy | Policy] = lambda _, tenant: tenant.policy
 
     @property
     def tenants(self) -> Mapping[str, TenantSettings]:
@@ -325,6 +329,7 @@ class Playbooks:
         asked = Terms(Approval.DIRECT if wanted.risk <= Risk.R1 else Approval.HUMAN, wish.lease)
         if run.mandate is not None:
             tenant = self._settings.tenants[run.tenant]
+            tenant = replace(tenant, policy=self.policy_of(conn, tenant))
             asked = terms_for(conn, run, wish, wanted, target, tenant, self._clock())
         if asked.refused:
             return Left(wish.key, "refused", asked.refused)
