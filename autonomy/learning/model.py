@@ -1,0 +1,122 @@
+"""Training: an additive model of boosted steps and a logistic regression beside it, both exported as plain tables.
+
+Additive, because unrestricted boosting is over-confident where true positives are few, and one over-confidently low
+score of an attack pulls the certified threshold down for everybody.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nightdesk.autonomy.learning.catalogue import NAMES, SIGNS
+from nightdesk.autonomy.learning.matrices import Floats, Labels, labels, matrix
+from nightdesk.autonomy.learning.rows import Row, Rows
+from nightdesk.autonomy.learning.tables import Line, Platt, Steps, Tables
+from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
+
+try:
+    import numpy as np
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+except ImportError as error:
+    raise ConfigError([Problem("nightdesk", "learn", "install nightdesk[learn] to train a model")]) from error
+
+__all__ = ["DEFAULTS", "Progress", "Settings", "train"]
+
+Progress = Callable[[str, int, int], None]
+"""Told of long work: what, how much is done, of how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a model is trained. The defaults are those of the decision record on features and model."""
+
+    iterations: int = 200
+    leaves: int = 8
+    fewest_in_leaf: int = 30
+    rate: float = 0.1
+    shrinkage: float = 10.0
+    """L2 penalty of a leaf: without it a leaf of noise alone sinks without bound."""
+    second_strength: float = 0.1
+    """Inverse penalty of the logistic regression."""
+    seed: int = 0
+
+
+DEFAULTS = Settings()
+
+
+def train(rows: Rows, tenants: Sequence[str] = (), settings: Settings = DEFAULTS) -> Tables:
+    """Learn from the clear rows of ``tenants`` (default: all), each with the priors of the others among them.
+
+    Not calibrated yet. Raises NightdeskError without both kinds of rows.
+    """
+    names = tuple(tenants) or rows.tenants
+    chosen = rows.of(names, clear=True)
+    return fit(matrix(chosen, rows.fleet, names), labels(chosen), weights(chosen), settings, tenants=len(names))
+
+
+def weights(rows: Sequence[Row]) -> Floats:
+    """How much a row counts."""
+    return np.ones(len(rows))
+
+
+def fit(values: Floats, truth: Labels, weight: Floats, settings: Settings, *, tenants: int) -> Tables:
+    """Fit both models to a matrix and export them."""
+    attacks = int(truth.sum())
+    if not 0 < attacks < len(truth):
+        raise NightdeskError(
+            f"training needs attacks and benign groups; there are {attacks} attacks in {len(truth)} rows: judge more"
+        )
+    boosted = HistGradientBoostingClassifier(
+        learning_rate=settings.rate,
+        max_iter=settings.iterations,
+        max_leaf_nodes=settings.leaves,
+        min_samples_leaf=settings.fewest_in_leaf,
+        l2_regularization=settings.shrinkage,
+        interaction_cst="no_interactions",
+        monotonic_cst=list(SIGNS),
+        early_stopping=False,
+        random_state=settings.seed,
+    ).fit(values, truth, sample_weight=weight)
+    centre, scale = values.mean(axis=0), values.std(axis=0)
+    scale[scale == 0] = 1.0
+    line = LogisticRegression(C=settings.second_strength, max_iter=2000)
+    line.fit((values - centre) / scale, truth, sample_weight=weight)
+    return Tables(
+        float(boosted._baseline_prediction.item()),  # noqa: SLF001  (no public way to the intercept)
+        _steps(boosted, values),
+        Line(float(line.intercept_[0]), _floats(line.coef_[0]), _floats(centre), _floats(scale)),
+        Platt(),
+        Platt(),
+        (("attacks", attacks), ("rows", len(truth)), ("tenants", tenants)),
+    )
+
+
+def _steps(boosted: Any, values: Floats) -> tuple[Steps, ...]:
+    """Add the trees of each feature up: no tree asks about two."""
+    trees: list[list[Any]] = [[] for _ in NAMES]
+    for (tree,) in boosted._predictors:  # noqa: SLF001  (the trees are nowhere public; a test compares the export)
+        nodes = tree.nodes
+        asked = {int(node["feature_idx"]) for node in nodes if not node["is_leaf"]}
+        if len(asked) == 1:
+            trees[asked.pop()].append(nodes)
+        elif asked:
+            raise NightdeskError("a tree asks about two features: the model is not additive and cannot be exported")
+    return tuple(_step(name, trees[place], values[:, place]) for place, name in enumerate(NAMES))
+
+
+def _step(name: str, trees: list[Any], column: Floats) -> Steps:
+    cuts = sorted({float(node["num_threshold"]) for nodes in trees for node in nodes if not node["is_leaf"]})
+    at = [*cuts, float("inf")]
+    sums = [0.0] * len(at)
+    for nodes in trees:
+        for place, value in enumerate(at):
+            node = nodes[0]
+            while not node["is_leaf"]:
+                node = nodes[node["left" if value <= node["num_threshold"] else "right"]]
+            sums[place] += float(node["value"])
+    return Steps(name, tuple(cuts), tuple(sums), float(column.min()), float(column.max()), float(column.std()))
+
+
+def _floats(array: Floats) -> tuple[float, ...]:
+    return tuple(float(value) for value in array)
