@@ -1,15 +1,18 @@
 """Scores that no model gave to what it learnt from: every tenant is scored by a model of the others alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from nightdesk.autonomy.learning.matrices import Floats, logits, matrix, second_logits
-from nightdesk.autonomy.learning.model import DEFAULTS, Progress, Settings, train
+import numpy as np
+
+from nightdesk.autonomy.learning.calibration import calibrated
+from nightdesk.autonomy.learning.matrices import Floats, labels, logits, matrix, second_logits
+from nightdesk.autonomy.learning.model import DEFAULTS, Progress, Settings, counted, train
 from nightdesk.autonomy.learning.rows import Row, Rows
 from nightdesk.autonomy.learning.tables import Tables
 
-__all__ = ["Fold", "Scored", "leave_one_out", "out_of_tenant"]
+__all__ = ["Fold", "Scored", "learn", "leave_one_out", "out_of_tenant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ def leave_one_out(
         if progress:
             progress("models of all but one tenant", done, steps)
         others = {name: inner[tenant, name] for name in learnt_from}
-        yield Fold(tenant, tables, _scored(tables, rows, tenant, learnt_from), others)
+        fitted = _calibrated(tables, others)
+        yield Fold(tenant, fitted, _scored(fitted, rows, tenant, learnt_from), others)
 
 
 def out_of_tenant(
@@ -78,6 +82,22 @@ def out_of_tenant(
         if progress:
             progress("models of all but one tenant", done, len(names))
     return scored
+
+
+def learn(
+    rows: Rows, settings: Settings = DEFAULTS, progress: Progress | None = None
+) -> tuple[Tables, dict[str, Scored]]:
+    """A model of all tenants, calibrated, and the scores of tenants held out that thresholds are made from."""
+    scored = out_of_tenant(rows, (), settings, progress)
+    return _calibrated(train(rows, (), settings), scored), scored
+
+
+def _calibrated(tables: Tables, held_out: Mapping[str, Scored]) -> Tables:
+    rows = [row for one in held_out.values() for row in one.rows]
+    clear = np.array([not row.judged.unclear for row in rows], dtype=np.bool_)
+    scores = np.concatenate([one.logits for one in held_out.values()])
+    second = np.concatenate([one.second for one in held_out.values()])
+    return calibrated(tables, scores[clear], second[clear], labels(rows)[clear], counted(rows)[clear])
 
 
 def _scored(tables: Tables, rows: Rows, tenant: str, learnt_from: Sequence[str]) -> Scored:

@@ -4,6 +4,7 @@ Additive, because unrestricted boosting is over-confident where true positives a
 score of an attack pulls the certified threshold down for everybody.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ try:
 except ImportError as error:
     raise ConfigError([Problem("nightdesk", "learn", "install nightdesk[learn] to train a model")]) from error
 
-__all__ = ["DEFAULTS", "Progress", "Settings", "train"]
+__all__ = ["DEFAULTS", "Progress", "Settings", "counted", "fit", "train", "weights"]
 
 Progress = Callable[[str, int, int], None]
 """Told of long work: what, how much is done, of how much."""
@@ -35,7 +36,7 @@ class Settings:
     leaves: int = 8
     fewest_in_leaf: int = 30
     rate: float = 0.1
-    shrinkage: float = 10.0
+    shrinkage: float = 100.0
     """L2 penalty of a leaf: without it a leaf of noise alone sinks without bound."""
     second_strength: float = 0.1
     """Inverse penalty of the logistic regression."""
@@ -43,6 +44,7 @@ class Settings:
 
 
 DEFAULTS = Settings()
+_TOLD = 10.0
 
 
 def train(rows: Rows, tenants: Sequence[str] = (), settings: Settings = DEFAULTS) -> Tables:
@@ -55,9 +57,25 @@ def train(rows: Rows, tenants: Sequence[str] = (), settings: Settings = DEFAULTS
     return fit(matrix(chosen, rows.fleet, names), labels(chosen), weights(chosen), settings, tenants=len(names))
 
 
+def counted(rows: Sequence[Row]) -> Floats:
+    """How much a row counts: groups of one attack are one piece of evidence told many times, ten at most together."""
+    sizes = Counter(row.judged.cluster for row in rows if row.judged.attack)
+    return np.array(
+        [min(1.0, _TOLD / sizes[row.judged.cluster]) if row.judged.attack else 1.0 for row in rows], dtype=np.float64
+    )
+
+
 def weights(rows: Sequence[Row]) -> Floats:
-    """How much a row counts."""
-    return np.ones(len(rows))
+    """How much a row counts in training: attacks are raised by the root of how rare they are.
+
+    That is half way to as much as all that is benign: the threshold hangs on the least certain attack, not on the
+    average group. Calibration takes it back out of the probabilities.
+    """
+    weight, truth = counted(rows), labels(rows)
+    attacks = float(weight[truth].sum())
+    if attacks:
+        weight[truth] *= max(1.0, float((~truth).sum()) / attacks) ** 0.5
+    return weight
 
 
 def fit(values: Floats, truth: Labels, weight: Floats, settings: Settings, *, tenants: int) -> Tables:

@@ -135,10 +135,13 @@ class Tables:
         )
 
     def doubts(self, group: Vector) -> tuple[str, ...]:
-        """Words never seen and values outside of what was learnt from."""
+        """Words never seen, and values more than a standard deviation outside of what was learnt from.
+
+        Beyond its last cut a step is flat, so a little further changes nothing; much further is another world.
+        """
         told = [f"unseen {word}" for word in group.unseen]
         for steps, value in zip(self.steps, group.values, strict=True):
-            if not steps.low <= value <= steps.high and steps.name not in group.missing:
+            if not steps.low - steps.spread <= value <= steps.high + steps.spread and steps.name not in group.missing:
                 told.append(f"{steps.name} {value:g} outside {steps.low:g} to {steps.high:g}")
         return tuple(told)
 
