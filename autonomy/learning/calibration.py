@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import log
 
-from nightdesk.autonomy.learning.matrices import Floats, Labels
+from nightdesk.autonomy.learning.matrices import Floats, Labels, rounded
 from nightdesk.autonomy.learning.tables import Platt, Tables
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
 
 try:
     import numpy as np
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 except ImportError as error:
     raise ConfigError([Problem("nightdesk", "learn", "install nightdesk[learn] to calibrate a model")]) from error
 
@@ -39,11 +40,12 @@ def platt(logits: Floats, truth: Labels, weight: Floats | None = None) -> Platt:
     sides = np.concatenate([np.ones(len(truth)), np.zeros(len(truth))])
     counted = np.ones(len(truth)) if weight is None else weight
     shares = np.concatenate([goal * counted, (1 - goal) * counted])
-    line = LogisticRegression(C=np.inf, max_iter=1000).fit(column, sides, sample_weight=shares)
-    slope, offset = float(line.coef_[0][0]), float(line.intercept_[0])
+    with threadpool_limits(limits=1):
+        line = LogisticRegression(C=np.inf, max_iter=1000).fit(column, sides, sample_weight=shares)
+    slope, offset = rounded(line.coef_[0][0]), rounded(line.intercept_[0])
     if slope < _FLAT:
         share = float(shares[: len(truth)].sum() / counted.sum())
-        return Platt(_FLAT, log(share / (1 - share)))
+        return Platt(_FLAT, rounded(log(share / (1 - share))))
     return Platt(slope, offset)
 
 

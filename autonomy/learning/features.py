@@ -1,10 +1,10 @@
 """From what was seen to the numbers that are scored: an observation, a view of other tenants, what is known beside.
 
-What is unknown stands at its neutral value and is told as missing; it never makes a group look more harmless.
+What is unknown stands at its neutral value and is told as missing: whoever decides must not take that for harmless.
 """
 
 from dataclasses import dataclass
-from math import log1p
+from math import isfinite, log1p
 
 from nightdesk.autonomy.learning.catalogue import FEATURES, INDEX
 from nightdesk.autonomy.learning.history import Observation
@@ -62,8 +62,9 @@ def vector(seen: Observation, view: View, known: Known = NOTHING_KNOWN) -> Vecto
     if source is None:
         unseen.append(f"source {group.source}")
     tactics = [view.tactics[one].log_odds for one in group.tactics if one in view.tactics]
-    values[_TACTIC] = max(tactics, default=view.base)
-    if not tactics:
+    if tactics:
+        values[_TACTIC] = max(tactics)
+    else:
         missing.append("tactic_prior")
     values[_MAX] = max((rules[one].log_odds for one in seen.around if one in rules), default=_LOWEST)
     values[_MAX] = max(values[_MAX], _LOWEST)
@@ -89,7 +90,7 @@ def _beside(values: list[float], missing: list[str], known: Known) -> None:
         return
     for name, place, logarithm in _READ:
         fact = getattr(known, name)
-        if fact is None:
+        if fact is None or not isfinite(fact):
             missing.append(name)
         else:
             values[place] = log1p(max(fact, 0)) if logarithm else float(fact)

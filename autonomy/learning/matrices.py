@@ -18,7 +18,7 @@ except ImportError as error:
         [Problem("nightdesk", "learn", "install nightdesk[learn] to train and evaluate models")]
     ) from error
 
-__all__ = ["Floats", "Labels", "labels", "logits", "matrix", "second_logits"]
+__all__ = ["Floats", "Labels", "labels", "logits", "matrix", "rounded", "second_logits"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.bool_]
@@ -37,6 +37,11 @@ def matrix(rows: Sequence[Row], fleet: Fleet, among: Iterable[str]) -> Floats:
 def labels(rows: Sequence[Row]) -> Labels:
     """True for an attack."""
     return np.array([row.judged.attack for row in rows], dtype=np.bool_)
+
+
+def rounded(value: float) -> float:
+    """Nine digits of a number: the last ones of a sum differ between processors, and a model is known by its bytes."""
+    return float(f"{value:.9g}")
 
 
 def logits(tables: Tables, values: Floats) -> Floats:

@@ -7,10 +7,11 @@ score of an attack pulls the certified threshold down for everybody.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from nightdesk.autonomy.learning.catalogue import NAMES, SIGNS
-from nightdesk.autonomy.learning.matrices import Floats, Labels, labels, matrix
+from nightdesk.autonomy.learning.matrices import Floats, Labels, labels, matrix, rounded
 from nightdesk.autonomy.learning.rows import Row, Rows
 from nightdesk.autonomy.learning.tables import Line, Platt, Steps, Tables
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
@@ -19,6 +20,7 @@ try:
     import numpy as np
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 except ImportError as error:
     raise ConfigError([Problem("nightdesk", "learn", "install nightdesk[learn] to train a model")]) from error
 
@@ -45,6 +47,7 @@ class Settings:
 
 DEFAULTS = Settings()
 _TOLD = 10.0
+_STILL = 1e-9
 
 
 def train(rows: Rows, tenants: Sequence[str] = (), settings: Settings = DEFAULTS) -> Tables:
@@ -85,6 +88,14 @@ def fit(values: Floats, truth: Labels, weight: Floats, settings: Settings, *, te
         raise NightdeskError(
             f"training needs attacks and benign groups; there are {attacks} attacks in {len(truth)} rows: judge more"
         )
+    # One thread: the hub goes on working beside it, and the order of no sum depends on the machine.
+    with threadpool_limits(limits=1):
+        return _fit(values, truth, weight, settings, (("attacks", attacks), ("rows", len(truth)), ("tenants", tenants)))
+
+
+def _fit(
+    values: Floats, truth: Labels, weight: Floats, settings: Settings, learnt: tuple[tuple[str, int], ...]
+) -> Tables:
     boosted = HistGradientBoostingClassifier(
         learning_rate=settings.rate,
         max_iter=settings.iterations,
@@ -96,45 +107,57 @@ def fit(values: Floats, truth: Labels, weight: Floats, settings: Settings, *, te
         early_stopping=False,
         random_state=settings.seed,
     ).fit(values, truth, sample_weight=weight)
-    centre, scale = values.mean(axis=0), values.std(axis=0)
-    scale[scale == 0] = 1.0
+    centre, scale = np.array(_floats(values.mean(axis=0))), np.array(_floats(values.std(axis=0)))
+    scale[scale < _STILL] = 1.0
     line = LogisticRegression(C=settings.second_strength, max_iter=2000)
     line.fit((values - centre) / scale, truth, sample_weight=weight)
+    lone, steps = _steps(boosted, values)
     return Tables(
-        float(boosted._baseline_prediction.item()),  # noqa: SLF001  (no public way to the intercept)
-        _steps(boosted, values),
-        Line(float(line.intercept_[0]), _floats(line.coef_[0]), _floats(centre), _floats(scale)),
+        float(boosted._baseline_prediction.item()) + lone,  # noqa: SLF001  (no public way to the intercept)
+        steps,
+        Line(rounded(line.intercept_[0]), _floats(line.coef_[0]), _floats(centre), _floats(scale)),
         Platt(),
         Platt(),
-        (("attacks", attacks), ("rows", len(truth)), ("tenants", tenants)),
+        learnt,
     )
 
 
-def _steps(boosted: Any, values: Floats) -> tuple[Steps, ...]:
-    """Add the trees of each feature up: no tree asks about two."""
-    trees: list[list[Any]] = [[] for _ in NAMES]
+_Node = tuple[bool, int, float, int, int, float]
+"""Of a tree: whether it is a leaf, which feature it asks about, the cut, where to go below and above it, its value."""
+_FIELDS = ["is_leaf", "feature_idx", "num_threshold", "left", "right", "value"]
+
+
+def _steps(boosted: Any, values: Floats) -> tuple[float, tuple[Steps, ...]]:
+    """Add the trees of each feature up, since no tree asks about two; and those that ask nothing, apart."""
+    trees: list[list[list[_Node]]] = [[] for _ in NAMES]
+    lone = 0.0
     for (tree,) in boosted._predictors:  # noqa: SLF001  (the trees are nowhere public; a test compares the export)
-        nodes = tree.nodes
-        asked = {int(node["feature_idx"]) for node in nodes if not node["is_leaf"]}
-        if len(asked) == 1:
-            trees[asked.pop()].append(nodes)
-        elif asked:
+        nodes: list[_Node] = tree.nodes[_FIELDS].tolist()
+        asked = {feature for leaf, feature, *_ in nodes if not leaf}
+        if len(asked) > 1:
             raise NightdeskError("a tree asks about two features: the model is not additive and cannot be exported")
-    return tuple(_step(name, trees[place], values[:, place]) for place, name in enumerate(NAMES))
+        if asked:
+            trees[asked.pop()].append(nodes)
+        else:
+            lone += nodes[0][5]
+    return lone, tuple(_step(name, trees[place], values[:, place]) for place, name in enumerate(NAMES))
 
 
-def _step(name: str, trees: list[Any], column: Floats) -> Steps:
-    cuts = sorted({float(node["num_threshold"]) for nodes in trees for node in nodes if not node["is_leaf"]})
-    at = [*cuts, float("inf")]
-    sums = [0.0] * len(at)
+def _step(name: str, trees: list[list[_Node]], column: Floats) -> Steps:
+    cuts = sorted({cut for nodes in trees for leaf, _, cut, *_ in nodes if not leaf})
+    sums = [0.0] * (len(cuts) + 1)
     for nodes in trees:
-        for place, value in enumerate(at):
-            node = nodes[0]
-            while not node["is_leaf"]:
-                node = nodes[node["left" if value <= node["num_threshold"] else "right"]]
-            sums[place] += float(node["value"])
-    return Steps(name, tuple(cuts), tuple(sums), float(column.min()), float(column.max()), float(column.std()))
+        for place, value in enumerate([*cuts, inf]):
+            sums[place] += _value(nodes, value)
+    return Steps(name, tuple(cuts), tuple(sums), float(column.min()), float(column.max()), rounded(column.std()))
+
+
+def _value(nodes: list[_Node], value: float) -> float:
+    leaf, _, cut, below, above, found = nodes[0]
+    while not leaf:
+        leaf, _, cut, below, above, found = nodes[below if value <= cut else above]
+    return found
 
 
 def _floats(array: Floats) -> tuple[float, ...]:
-    return tuple(float(value) for value in array)
+    return tuple(rounded(value) for value in array)

@@ -1,7 +1,7 @@
 """Judged groups as rows to learn from: observed once, then given the priors of any set of other tenants."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nightdesk.autonomy.learning.groups import Judged
 from nightdesk.autonomy.learning.history import HOLD, History, Observation
@@ -39,8 +39,16 @@ class Rows:
 
 
 def observe(judged: Iterable[Judged], *, hold: float = HOLD) -> Rows:
-    """Stream judged groups through a history, in whatever order they are given; the unclear is seen too."""
-    ordered = sorted(judged, key=lambda one: (one.group.opened, one.group.tenant, one.group.entity, one.group.rule))
+    """Stream judged groups through a history, in whatever order they are given; the unclear is seen too.
+
+    A group that is given twice is one piece of evidence: its largest form counts, and an attack if one verdict says so.
+    """
+    once: dict[tuple[float, str, str, str], Judged] = {}
+    for one in sorted(judged, key=lambda one: (one.group.alerts, one.group.last)):
+        key = one.group.opened, one.group.tenant, one.group.entity, one.group.rule
+        known = once.get(key)
+        once[key] = one if known is None or one.attack or not known.attack else replace(known, group=one.group)
+    ordered = [once[key] for key in sorted(once)]
     labels = {id(one.group): one for one in ordered}
     seen = History().observe((one.group for one in ordered), hold=hold)
     rows = tuple(Row(labels[id(one.group)], one) for one in seen)
