@@ -38,7 +38,6 @@ def the_matrix() -> tuple[Floats, Labels]:
     return matrix(rows, a_set().fleet, a_set().tenants), labels(rows)
 
 
-@threadpool_limits.wrap(limits=1)
 def the_library(settings: Settings) -> HistGradientBoostingClassifier:
     """The same training by the library alone."""
     values, truth = the_matrix()
@@ -53,7 +52,8 @@ def the_library(settings: Settings) -> HistGradientBoostingClassifier:
         early_stopping=False,
         random_state=settings.seed,
     )
-    return model.fit(values, truth, sample_weight=weights(a_set().of(a_set().tenants, clear=True)))
+    with threadpool_limits(limits=1):
+        return model.fit(values, truth, sample_weight=weights(a_set().of(a_set().tenants, clear=True)))
 
 
 def test_the_tables_score_as_the_library_does() -> None:
