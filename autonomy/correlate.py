@@ -48,13 +48,15 @@ class CaseRef:
 class Assignment:
     """Where an alert goes. ``case_id`` is a case's id, or ``new:…``: equal tokens of a page are one new case.
 
-    ``keys`` are the entities it shares with that case or with the other alerts of the page.
+    ``keys`` are the entities it shares with that case or with the other alerts of the page. ``joins`` are further open
+    cases that its group belongs to as well: they and that case are one.
     """
 
     alert_id: str
     case_id: str
     keys: tuple[str, ...]
     reason: str
+    joins: tuple[str, ...] = ()
 
     @property
     def is_new(self) -> bool:
@@ -78,10 +80,13 @@ def correlate(
     *,
     window: timedelta = timedelta(hours=4),
     hub_limit: int = 20,
+    bridge_limit: int = 4,
 ) -> list[Assignment]:
     """A case for each alert, in the order given. ``open_cases`` holds this tenant's open cases by entity key.
 
-    A group of alerts goes to the case it shares most entities with, then the most recent, then the smallest id.
+    A group of alerts goes to the case it shares most entities with, then the most recent, then the smallest id. What
+    it shares with at most ``bridge_limit`` cases shows that these are one; what touches more shows nothing (a shared
+    thing that no rule knows as one), and joins only the best.
     """
     tenants = {alert.tenant for alert in alerts}
     if len(tenants) > 1:
@@ -99,11 +104,11 @@ def correlate(
             for key in keys[index]:
                 counts[key] += 1
         with_case = shared[best][0] if best is not None else set()
+        joins = tuple(sorted(shared.keys() - {best})) if len(shared) <= bridge_limit else ()
         for index in group:
             common = tuple(sorted(key for key in keys[index] if key in with_case or counts[key] > 1))
-            answers[index] = Assignment(
-                alerts[index].alert_id, case_id, common, _reason(common, joined=best is not None, alone=len(group) == 1)
-            )
+            reason = _reason(common, joined=best is not None, alone=len(group) == 1)
+            answers[index] = Assignment(alerts[index].alert_id, case_id, common, reason, joins)
     return [answer for answer in answers if answer is not None]
 
 

@@ -5,15 +5,18 @@ hard policy can widen what it allows. The same arguments give the same decision 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from nightdesk.autonomy.adviser.advice import Advice
+from nightdesk.autonomy.bars import NEVER_CLOSE, Bars, bars
 from nightdesk.autonomy.canonical import fingerprint
 from nightdesk.autonomy.containment import Containment, resolve
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
 from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge, names_things
 from nightdesk.autonomy.signing import SignedPolicy
+from nightdesk.autonomy.suppression import rules_of, suppressing
 from nightdesk.autonomy.switches import CLOSES, rule_stopped
 from nightdesk.sdk.case import Case, CaseStatus, Check, Decision, Mode, Outcome, Verdict
 
@@ -53,6 +56,7 @@ _SENTENCES = {
     "maintenance": "Work was announced there, and what it breaks or hides a machine cannot tell",
     "kill-switch": "The kill switch is on",
     "rules-running": "A rule that would close the case is stopped",
+    NEVER_CLOSE: "A rule forbids a machine to close this",
     "with-person": "A person has this case, and a machine does not close it under their hands",
 }
 
@@ -82,15 +86,19 @@ def decide(
     surroundings = context or DecisionContext()
     plain = policy.policy if isinstance(policy, SignedPolicy) else policy
     signers = policy.signers if isinstance(policy, SignedPolicy) else ()
-    ruling = judge(plain, case, now)
+    standing = replace(plain, rules=(*plain.rules, *rules_of(surroundings.suppressions)))
+    ruling = judge(standing, case, now)
+    held = bars(plain, case)
     asked = (
         *_policy_checks(ruling, signers, case),
         *abstain_checks(case, surroundings, now),
         *_stopped(ruling, surroundings.stopped_rules),
+        *held.checks(),
     )
-    contained = resolve(ruling, plain, len(signers), surroundings, asked)
+    contained = held.on(resolve(ruling, plain, len(signers), surroundings, asked))
     arrived = surroundings.last_arrival or case.updated_at
-    answer = _answer(ruling, asked, contained, now=now, hold_until=arrived + quiet)
+    answer = _approved(_answer(ruling, asked, contained, now=now, hold_until=arrived + quiet), held)
+    answer = _advised(answer, surroundings)
     if case.status is CaseStatus.CLOSED and CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
         reopened = ("The case was closed, and with what is known now it would not be.", *answer.reasons)
         answer = _Answer(Outcome.REOPEN, _graver(answer.verdict, Verdict.UNDETERMINED), answer.code, reopened)
@@ -181,6 +189,26 @@ def _raised(ruling: Ruling, contained: Containment) -> _Answer | None:
     return _Answer(Outcome.ESCALATE, verdict, code, told)
 
 
+def _approved(answer: _Answer, held: Bars) -> _Answer:
+    """A close that a rule leaves to a person is a recommendation."""
+    if not held.approve_close or CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
+        return answer
+    told = f"A person has to agree: {', '.join(held.approve_close)}."
+    return _Answer(Outcome.RECOMMEND, answer.verdict, "approval-required", (*answer.reasons, told))
+
+
+def _advised(answer: _Answer, context: DecisionContext) -> _Answer:
+    """The more cautious of what is decided and what the adviser thinks (law 7); its words are no reason."""
+    if context.advice is None or CAUTION[answer.outcome] >= CAUTION[Outcome.ESCALATE]:
+        return answer
+    advice = Advice.from_json(context.advice)
+    if not advice.raises:
+        return answer
+    verdict = _graver(answer.verdict, Verdict(advice.verdict))
+    told = f"The adviser takes the case for an attack ({advice.verdict}), so a person looks."
+    return _Answer(Outcome.ESCALATE, verdict, "adviser-raised", (told, *answer.reasons))
+
+
 def _closed(rules: list[Rule], *, now: datetime, hold_until: datetime) -> _Answer:
     distinct = list({rule.id: rule for rule in rules}.values())
     verdict = _graver(*(rule.closing.verdict for rule in distinct if rule.closing))
@@ -190,7 +218,10 @@ def _closed(rules: list[Rule], *, now: datetime, hold_until: datetime) -> _Answe
     if now < hold_until and not all(rule.then.close and rule.then.close.at_once for rule in distinct):
         told += ("It is closed when no further alert has joined it until then.",)
         return _Answer(Outcome.HOLD, verdict, "waiting-for-quiet", told, hold_until)
-    code = "allow-list" if any(names_things(rule.when) for rule in distinct) else "signed-rule"
+    if suppressing(distinct):
+        code = "suppressed"
+    else:
+        code = "allow-list" if any(names_things(rule.when) for rule in distinct) else "signed-rule"
     return _Answer(Outcome.CLOSE, verdict, code, told)
 
 

@@ -13,7 +13,7 @@ __all__ = ["Explanation", "explain", "quoted", "severity_word"]
 _LENGTH = 160
 _ROWS = 10
 # Markdown's own letters, template braces, and what would become a link without any.
-_ACTIVE = re.compile(r"([\\`*_{}\[\]#!|~$@]|(?<=:)/(?=/)|(?<=www)\.)", re.IGNORECASE)
+_ACTIVE = re.compile(r"([\\`*_{}\[\]#!|~$@%]|(?<=:)/(?=/)|(?<=www)\.)", re.IGNORECASE)
 _WORDS = {
     Outcome.CLOSE: "Closed",
     Outcome.RECOMMEND: "Closing is recommended",

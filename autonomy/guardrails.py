@@ -76,6 +76,8 @@ class DecisionContext:
 
     ``missing`` names enrichments that were asked and did not answer. ``with_person``: somebody took the case.
     ``maintenance`` names the announced work that the case's hosts or rules are in.
+    ``advice`` is what an adviser said of these alerts, as its ``to_json`` gives it.
+    ``suppressions`` are those that hold, as their ``to_json`` gives them.
     ``kill_switch``: the machine's work is stopped for this tenant; ``stopped_rules`` are as ``switches`` gives them.
     """
 
@@ -95,14 +97,16 @@ class DecisionContext:
     maintenance: tuple[str, ...] = ()
     kill_switch: bool = False
     stopped_rules: tuple[str, ...] = ()
+    suppressions: tuple[Mapping[str, Any], ...] = ()
     with_person: bool = False
+    advice: Mapping[str, Any] | None = None
     limits: Limits = field(default_factory=Limits)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the record."""
         dumped: dict[str, Any] = _adapter().dump_python(self, mode="json")
         # What came later is left out while it says nothing: a record made before it replays to the same bytes.
-        _forget(dumped, {"maintenance": [], "stopped_rules": []})
+        _forget(dumped, {"maintenance": [], "stopped_rules": [], "suppressions": [], "advice": None})
         _forget(dumped["limits"], _LATER_LIMITS)
         for facts in dumped["assets"].values():
             _forget(facts, _LATER_FACTS)

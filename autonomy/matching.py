@@ -47,9 +47,9 @@ def severity_rank(severity_id: int) -> int:
     return severity_id if 1 <= severity_id <= 6 else 0
 
 
-def evaluate(when: When, facts: Facts, *, closing: bool) -> bool | None:
-    """Whether the condition holds; None when a fact that it needs is not known."""
-    return _evaluate(when, facts, _Way(closing=closing, raising=not closing))
+def evaluate(when: When, facts: Facts, *, closing: bool, turned: bool = False) -> bool | None:
+    """Whether the condition holds; None when a fact that it needs is not known. ``turned``: it stands under a not."""
+    return _evaluate(when, facts, _Way(closing=closing, raising=closing is turned))
 
 
 def _evaluate(when: When, facts: Facts, way: _Way) -> bool | None:

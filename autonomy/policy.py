@@ -44,6 +44,7 @@ ClosedAs = Literal[
     Verdict.BENIGN_POSITIVE, Verdict.LIKELY_FALSE_POSITIVE, Verdict.FALSE_POSITIVE, Verdict.DUPLICATE, Verdict.TEST
 ]
 RaisedAs = Literal[Verdict.TRUE_POSITIVE, Verdict.LIKELY_TRUE_POSITIVE, Verdict.UNDETERMINED]
+Bar = Literal["close", "contain"]
 TARGETS = frozenset({*(kind.value for kind in ACTS_ON.values()), *get_args(Role)} - {"other"})
 
 
@@ -94,6 +95,14 @@ class Propose(PolicyModel):
     verdict: RaisedAs = Verdict.LIKELY_TRUE_POSITIVE
 
 
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Bars = Annotated[tuple[Bar, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+"""What a rule holds a machine back from; see ``bars``."""
+
+
 class NeverTouch(PolicyModel):
     """What no containment is ever proposed for: names as globs, addresses exactly or as CIDR networks."""
 
@@ -110,6 +119,8 @@ class Then(PolicyModel):
     recommend: Recommend | None = None
     escalate: Escalate | None = None
     propose: Propose | None = None
+    require_approval: Bars | None = None
+    never: Bars | None = None
     never_touch: NeverTouch | None = None
 
 

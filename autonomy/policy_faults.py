@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from nightdesk.autonomy.conditions import IDENTIFIED, Selector, When
 from nightdesk.autonomy.matching import in_network
-from nightdesk.autonomy.policy import ACTS_ON, TARGETS, NeverTouch, Propose, Rule, names_things
+from nightdesk.autonomy.policy import ACTS_ON, TARGETS, NeverTouch, Propose, Rule, Then, names_things
 from nightdesk.sdk.case import EntityKind
 from nightdesk.sdk.errors import RejectedError, UnsupportedError
 from nightdesk.sdk.targets import Target
@@ -34,13 +34,15 @@ def faults(rule: Rule) -> Found:
     """Every fault as (key below the rule, message)."""
     effects = sorted(rule.then.model_fields_set)
     if len(effects) != 1 or getattr(rule.then, effects[0]) is None:
-        yield ".then", "write exactly one of close, recommend, escalate, propose, never_touch"
+        yield ".then", f"write exactly one of {', '.join(Then.model_fields)}"
         return
     if rule.then.never_touch is not None:
         if rule.when != When():
             yield ".when", "never_touch holds always: remove the condition"
         yield from _wrong_set(rule.then.never_touch)
         return
+    if (rule.then.never or rule.then.require_approval) and not rule.reason.strip():
+        yield ".reason", "a rule that holds the machine back says why: write what would go wrong"
     closing = rule.closing is not None
     if closing and not _pinned(rule.when):
         yield (

@@ -1,6 +1,7 @@
 """Reads a policy file and says everything that is wrong with it at once, each with its place and what to do."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 
 from nightdesk.autonomy.policy import Policy, PolicyFile, Rule, canonical_bytes
 from nightdesk.autonomy.policy_faults import faults
+from nightdesk.autonomy.policy_lines import Lines
+from nightdesk.autonomy.suppression import PREFIX
 from nightdesk.sdk.errors import ConfigError, Problem
 
 __all__ = ["MAX_BYTES", "parse_policy", "read_policy"]
@@ -73,10 +76,15 @@ def parse_policy(data: bytes, *, file: str) -> Policy:
             problems += _told(error, file, f"rules[{index}]")
         else:
             problems += [Problem(file, f"rules[{index}]{key}", text) for key, text in faults(kept[-1])]
+            if kept[-1].id.startswith(PREFIX):
+                problems.append(
+                    Problem(file, f"rules[{index}].id", f"{PREFIX}… is how suppressions are called: rename it")
+                )
             if kept[-1].id in {rule.id for rule in kept[:-1]}:
                 problems.append(Problem(file, f"rules[{index}].id", f"{kept[-1].id!r} is there twice: rename one"))
     if problems or head is None:
-        raise ConfigError(problems)
+        at = Lines(written, _Loader)
+        raise ConfigError([replace(one, message=at.told(one.key, one.message)) for one in problems])
     return Policy(head.policy_id, head.version, hashlib.sha256(written).hexdigest(), tuple(kept))
 
 

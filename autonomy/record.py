@@ -17,7 +17,7 @@ from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Mode
 from nightdesk.sdk.errors import PolicyError
 
-__all__ = ["GENESIS", "broken_link", "from_record", "link", "replay", "to_record"]
+__all__ = ["GENESIS", "again", "as_it_stood", "broken_link", "from_record", "link", "replay", "to_record"]
 
 GENESIS = "0" * 64
 """What the first record of a chain follows."""
@@ -60,22 +60,35 @@ def replay(record: Mapping[str, Any], case: Case, policy: SignedPolicy | Policy)
             f"decision {told.decision_id} was made under policy {told.policy_id} {told.policy_version} "
             f"({told.policy_sha256[:12]}, signed by {', '.join(inputs['signers']) or 'nobody'}): load that one"
         )
-    state = inputs["case"]
-    then = replace(
-        case,
-        status=CaseStatus(state["status"]),
-        severity_id=state["severity_id"],
-        updated_at=datetime.fromisoformat(state["updated_at"]),
-        alerts=_alerts(inputs["alerts"], case, told.decision_id),
-    )
+    return again(told, case, policy)
+
+
+def again(told: Decision, case: Case, policy: SignedPolicy | Policy, *, now: datetime | None = None) -> Decision:
+    """What this policy says of what was decided on then, at that moment or at ``now``: for any policy.
+
+    Raises PolicyError when an alert is not the one that was decided on.
+    """
+    inputs = told.inputs
     return decide(
-        then,
+        as_it_stood(told, case),
         policy,
-        now=told.decided_at,
+        now=now or told.decided_at,
         quiet=timedelta(microseconds=inputs["quiet_microseconds"]),
         context=DecisionContext.from_json(inputs["context"]),
         decision_id=told.decision_id,
         supersedes=told.supersedes,
+    )
+
+
+def as_it_stood(told: Decision, case: Case) -> Case:
+    """The case as it was decided on. Raises PolicyError when an alert is missing or not the one of then."""
+    state = told.inputs["case"]
+    return replace(
+        case,
+        status=CaseStatus(state["status"]),
+        severity_id=state["severity_id"],
+        updated_at=datetime.fromisoformat(state["updated_at"]),
+        alerts=_alerts(told.inputs["alerts"], case, told.decision_id),
     )
 
 

@@ -16,7 +16,7 @@ WINDOW = 300.0
 class Group:
     """One group. Times are seconds since 1970 (UTC); ``rule`` is rule and version, ``source`` the tool it is from.
 
-    ``severity_id`` counts as in OCSF (0 is unknown), ``confidence`` from 0 to 100 (-1 is unknown).
+    ``severity_id`` counts as that of an alert (0 is unknown), ``confidence`` from 0 to 100 (-1 is unknown).
     """
 
     tenant: str

@@ -158,7 +158,11 @@ def test_every_command_line_in_the_documentation_is_one() -> None:
             for line in re.findall(r"^ *nightdesk (.+?)(?:\s+#.*| && .*)?$", block, re.MULTILINE):
                 words = line.split()
                 name = next(
-                    (f"nightdesk {' '.join(words[:n])}" for n in (2, 1) if f"nightdesk {' '.join(words[:n])}" in known),
+                    (
+                        f"nightdesk {' '.join(words[:n])}"
+                        for n in (3, 2, 1)
+                        if f"nightdesk {' '.join(words[:n])}" in known
+                    ),
                     "",
                 )
                 options = {opt for param in known[name].params for opt in param.opts} if name else set()

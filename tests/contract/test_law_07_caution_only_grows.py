@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nightdesk.autonomy.conditions import SEVERITIES
 from nightdesk.autonomy.correlate import raised
 from nightdesk.autonomy.decide import CAUTION, DecisionContext, decide
+from nightdesk.autonomy.guardrails import AssetFacts
 from nightdesk.autonomy.policy import Policy, Rule
 from nightdesk.autonomy.policy_faults import faults
 from nightdesk.autonomy.signing import Signature, SignedPolicy
@@ -387,3 +388,91 @@ def test_a_policy_whose_signatures_are_gone_leaves_nothing_to_a_machine(
     case: Case, policy: SignedPolicy, seconds: int
 ) -> None:
     assert caution(case, policy.policy, seconds=seconds) == CAUTION[Outcome.ESCALATE]
+
+
+# Rules that only hold back: whatever they ask, adding one makes no decision less cautious.
+
+_holding = st.builds(
+    lambda when, kind, what: {"when": when, "reason": "it must not happen", "then": {kind: what}},
+    st.one_of(st.just({}), _conditions),
+    st.sampled_from(["never", "require_approval"]),
+    st.sampled_from([["close"], ["contain"], ["close", "contain"]]),
+)
+_APPROVES = {"human": 0, "policy": 1}
+
+
+def with_more(policy: SignedPolicy, rules: list[dict[str, Any]], at: int) -> SignedPolicy:
+    """The policy with those rules that the parser takes put in at that place."""
+    read = [Rule.model_validate({"id": f"h{index}", "owner": "jane", **rule}) for index, rule in enumerate(rules)]
+    more = tuple(rule for rule in read if not any(faults(rule)))
+    old = policy.policy.rules
+    at = min(at, len(old))
+    return SignedPolicy(replace(policy.policy, rules=(*old[:at], *more, *old[at:])), SIGNATURE)
+
+
+_calm = DecisionContext(assets={"host:h1": AssetFacts("workstation")}, fleet_size=200)
+_alone = st.tuples(_plain, _raising).map(list).map(
+    lambda rules: [
+        {**rule, "then": {"propose": {**rule["then"]["propose"], "approval": "policy"}}}
+        if "propose" in rule["then"]
+        else rule
+        for rule in rules
+    ]
+).map(accepted)  # fmt: skip
+
+
+@given(
+    case=cases,
+    policy=st.one_of(policies, _alone),
+    rules=st.lists(_holding, min_size=1, max_size=3),
+    at=st.integers(0, 5),
+    seconds=moments,
+)
+@THOROUGH
+def test_a_rule_that_forbids_or_asks_only_raises_caution(
+    case: Case, policy: SignedPolicy, rules: list[dict[str, Any]], at: int, seconds: int
+) -> None:
+    before = outcome(case, policy, _calm, seconds)
+    after = outcome(case, with_more(policy, rules, at), _calm, seconds)
+    assert CAUTION[after.outcome] >= CAUTION[before.outcome]
+    free = {(one.verb, one.target): _APPROVES[one.approval] for one in before.proposals}
+    for one in after.proposals:
+        assert _APPROVES[one.approval] <= free[one.verb, one.target]
+
+
+@given(case=cases, policy=st.one_of(policies, _alone), seconds=moments)
+@THOROUGH
+def test_a_rule_that_forbids_everything_leaves_nothing_to_a_machine(
+    case: Case, policy: SignedPolicy, seconds: int
+) -> None:
+    rule = {"reason": "freeze", "then": {"never": ["close", "contain"]}}
+    made = outcome(case, with_more(policy, [rule], 0), _calm, seconds)
+    assert CAUTION[made.outcome] == CAUTION[Outcome.ESCALATE]
+    assert made.proposals == ()
+
+
+def test_the_rules_that_hold_back_do_so_somewhere() -> None:
+    """Without this the property above could hold because they never match."""
+    held: Counter[str] = Counter()
+
+    @given(case=cases, policy=st.one_of(policies, _alone), rules=st.lists(_holding, min_size=1), seconds=moments)
+    @settings(max_examples=300, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    def draw(case: Case, policy: SignedPolicy, rules: list[dict[str, Any]], seconds: int) -> None:
+        made = outcome(case, with_more(policy, rules, 0), _calm, seconds)
+        held.update(check.name for check in made.checks if not check.passed)
+        held[made.reason_code] += 1
+
+    draw()
+    for name in ("never-close", "never-contain", "close-approval", "contain-approval", "approval-required"):
+        assert held[name], held
+
+
+@given(case=cases, policy=policies, text=free_text, rules=st.lists(_holding, min_size=1, max_size=2), seconds=moments)
+@THOROUGH
+def test_no_text_gets_round_a_rule_that_holds_back(
+    case: Case, policy: SignedPolicy, text: str, rules: list[dict[str, Any]], seconds: int
+) -> None:
+    held = with_more(policy, rules, 0)
+    before = caution(case, held, seconds=seconds)
+    for changes in ({"title": text}, {"description": text}):
+        assert caution(exchanged(case, 0, **changes), held, seconds=seconds) >= before

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.hubs import REGISTRY
+from tests.pasts import RULES_THEN, lived
 
 from nightdesk.autonomy.canonical import canonical
 from nightdesk.autonomy.decide import decide
@@ -15,6 +18,7 @@ from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.policy_file import parse_policy
 from nightdesk.autonomy.record import GENESIS, broken_link, from_record, link, replay, to_record
 from nightdesk.autonomy.signing import Signature, SignedPolicy
+from nightdesk.hub.policies.backtest import backtest, candidate
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
 from nightdesk.sdk.testing.cases import CASE_TIME, a_case, an_alert, an_entity
 
@@ -161,3 +165,19 @@ def test_a_record_that_was_taken_out_or_moved_is_found(index: int) -> None:
     assert broken_link([*CHAIN[:index], *CHAIN[index + 1 :]]) == index
     swapped = [*CHAIN[:index], CHAIN[index + 1], CHAIN[index], *CHAIN[index + 2 :]]
     assert broken_link(swapped) == index
+
+
+def test_a_recorded_store_replayed_under_its_own_policy_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Every decision of a hub that lived, from its record and the stored alerts alone; the policy is as in the file."""
+    with lived(tmp_path, alerts=20) as (hub, _, time):
+        found = backtest(
+            hub.store,
+            hub.settings.tenants["acme"].scope,
+            new=candidate(parse_policy(RULES_THEN, file="p")),
+            since=time.now - timedelta(days=1),
+            until=time.now,
+            normalizer=REGISTRY.normalizer,
+        )
+    assert {"close", "hold", "escalate", "propose_containment"} <= set(found.before)
+    assert found.replayed == found.decisions > 20
+    assert (found.changed, found.unfaithful, found.not_replayable) == (0, 0, 0)

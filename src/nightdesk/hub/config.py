@@ -88,6 +88,8 @@ class TenantSettings:
     pap: str = "clear"
     change_windows: tuple[Window, ...] = ()
     maintenance: tuple[Maintenance, ...] = ()
+    signers: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
+    """Whose signatures under a policy count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,8 @@ class _Reader:
             for name, token in config.tokens.items()
             if (secret := self.secret(f"{key}.tokens.{name}.secret", token.secret)) is not None
         }
-        policy = self._policy(f"{key}.policy", config)
+        trusted = self._signers(f"{key}.signers", config)
+        policy = self._policy(config, trusted)
         assets = read_inventory(self.folder, config.assets, partial(self.wrong, f"{key}.assets"))
         limits = read_limits(f"{key}.limits", config.limits, self.wrong)
         approvals = read_approvals(config, f"{key}.approvals", self.wrong)
@@ -229,6 +232,7 @@ class _Reader:
             pap=config.pap,
             change_windows=read_windows(f"{key}.change_windows", config.change_windows, self.wrong),
             maintenance=read_maintenance(f"{key}.maintenance", config.maintenance, self.wrong),
+            signers=trusted,
         )
 
     def _key(self, key: str, reference: str) -> TenantKey | None:
@@ -241,16 +245,24 @@ class _Reader:
             self.wrong(key, f"{error}; make one with `nightdesk init`")
             return None
 
-    def _policy(self, key: str, config: TenantConfig) -> SignedPolicy | Policy | None:
-        if config.policy is None:
-            return Policy.unsigned()
+    def _signers(self, key: str, config: TenantConfig) -> dict[str, Ed25519PublicKey]:
         try:
-            trusted = {name: self._public_key(path) for name, path in config.signers.items()}
-            return load_signed(self.folder / config.policy, trusted)
+            return {name: self._public_key(path) for name, path in config.signers.items()}
         except ConfigError as error:
             self.problems += error.problems
         except OSError as error:
-            self.wrong(key.replace("policy", "signers"), f"{error.filename}: {error.strerror}")
+            self.wrong(key, f"{error.filename}: {error.strerror}")
+        return {}
+
+    def _policy(self, config: TenantConfig, trusted: Mapping[str, Ed25519PublicKey]) -> SignedPolicy | Policy | None:
+        if config.policy is None:
+            return Policy.unsigned()
+        if config.signers and not trusted:
+            return None  # what is wrong with the signers is told
+        try:
+            return load_signed(self.folder / config.policy, trusted)
+        except ConfigError as error:
+            self.problems += error.problems
         return None
 
     def _public_key(self, path: str) -> Ed25519PublicKey:

@@ -24,11 +24,14 @@ from nightdesk.hub.brakes import Brakes
 from nightdesk.hub.config import HubSettings
 from nightdesk.hub.feeds import Feed
 from nightdesk.hub.hearing import Hearing
-from nightdesk.hub.lookout import HubLookout, plain_policy
+from nightdesk.hub.lookout import HubLookout
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.openc2.consumer import Consumer
 from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.playbooks.service import Playbooks, library_of
+from nightdesk.hub.policies.ringwatch import RolloutWatch
+from nightdesk.hub.policies.standing import Standing
+from nightdesk.hub.policies.telling import Telling
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
@@ -66,6 +69,8 @@ class Hub:
         self.clock = clock
         self.bindings = Bindings(settings, registry, clock=clock, sleep=sleep)
         self.notices = Notices(store, clock)
+        self.policies = Standing(settings.tenants, store)
+        self.policies.refresh()
         self.pipeline = Pipeline(
             store,
             registry.normalizer(),
@@ -73,10 +78,11 @@ class Hub:
             clock=clock,
             on_drift=self._drifted,
             shared=settings.shared,
+            policy=self.policies.of,
         )
         self.journal = SqlJournal(store)
         self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
-        self.guards = standing_guards({slug: plain_policy(tenant.policy) for slug, tenant in settings.tenants.items()})
+        self.guards = standing_guards(self.policies)
         self.lookout = HubLookout(settings.tenants, store, self.journal, settings.shared, self.pipeline.rate)
         links = Links(settings.tenants)
         self.engine = Engine(
@@ -105,6 +111,8 @@ class Hub:
             for instance in tenant.instances.values()
             for stream in instance.pulls
         ]
+        told = Telling(settings.tenants, self.notices, self.engine)
+        self.rollouts = RolloutWatch(store, settings.tenants, self.policies, clock, tell=told)
         self.notes = Notes(settings, self.journal, self.engine, store, clock)
         self.approvals = Desk(
             settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
@@ -158,7 +166,7 @@ class Hub:
 
     def missing(self, switch: Switch) -> str:
         """Why nothing configured could be stopped by that switch, or nothing."""
-        return switching.missing(switch, self.settings.tenants)
+        return switching.missing(switch, self.settings.tenants, self.policies.rules())
 
     def health(self) -> Mapping[str, Any]:
         """Every feed as it is, and what was left out."""
@@ -199,9 +207,10 @@ class Hub:
         while True:
             progress = await asyncio.to_thread(self.pipeline.step)
             held = await asyncio.to_thread(self.pipeline.tick)
+            again = await asyncio.to_thread(self.rollouts.once)
             moved = await self.engine.run_once() + await self.witness.once()
             moved += await asyncio.to_thread(self.playbooks.step)
-            done = progress.normalised + progress.quarantined + len(held.decided) + moved
+            done = progress.normalised + progress.quarantined + len(held.decided) + moved + again
             if not done:
                 return moves
             moves += done
@@ -237,7 +246,8 @@ class Hub:
         while not self._stop.is_set():
             progress = await self._safely("pipeline", asyncio.to_thread(self.pipeline.step))
             held = await self._safely("holds", asyncio.to_thread(self.pipeline.tick))
-            if progress or held:
+            again = await self._safely("rollout", asyncio.to_thread(self.rollouts.once))
+            if progress or held or again:
                 continue
             self._work.clear()
             with suppress(TimeoutError):

@@ -17,14 +17,18 @@ from sqlalchemy import Connection
 
 from nightdesk.autonomy.correlate import correlate, raised
 from nightdesk.autonomy.decide import DecisionContext, decide
+from nightdesk.autonomy.grouping import entity_of, grouped
 from nightdesk.autonomy.ledger import Ledger
+from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.proposals import Proposals
 from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared
+from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.autonomy.switches import everything_stopped, stopped_rules
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.rates import HourlyRate
-from nightdesk.hub.store import Store, alerts, audit, cases, decisions, intake, switches
+from nightdesk.hub.regrouping import title_of, unite
+from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake, suppressions, switches
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
@@ -78,12 +82,14 @@ class Pipeline:
         clock: Clock,
         on_drift: Callable[[str, str, str], None] | None = None,
         shared: Shared = NOTHING_SHARED,
+        policy: Callable[[Connection, TenantSettings], SignedPolicy | Policy] = lambda _, tenant: tenant.policy,
     ) -> None:
         self._store = store
         self._normalizer = normalizer
         self._tenants = tenants
         self._clock = clock
         self._shared = shared
+        self._policy = policy
         self._rates: dict[str, HourlyRate] = {}
         self._drift: dict[tuple[str, str, str], DriftMonitor] = {}
         self._on_drift = on_drift or (lambda *_: None)
@@ -185,8 +191,8 @@ class Pipeline:
             if known.case_id and _means_more(known.alert, alert):
                 touched.add(known.case_id)
         joined = self._assign(conn, page.tenant, list(fresh.values()), now)
-        found_cases = cases.cases(conn, slug, sorted(touched | joined))
-        return self._decide(conn, page.tenant, list(found_cases.values()), now, joined)
+        found_cases = [case for case in cases.cases(conn, slug, sorted(touched | joined)).values() if case.alerts]
+        return self._decide(conn, page.tenant, found_cases, now, joined)
 
     def _assign(self, conn: Connection, tenant: TenantSettings, fresh: Sequence[Alert], now: datetime) -> set[str]:
         """Puts new alerts into cases; returns the cases that changed."""
@@ -197,13 +203,15 @@ class Pipeline:
         since = min(alert.first_seen for alert in fresh) - tenant.window
         known = cases.cases_touching(conn, slug, keys, since)
         assignments = correlate(fresh, known, window=tenant.window)
+        merged = unite(conn, slug, assignments, now) if any(one.joins for one in assignments) else {}
         by_id = {alert.alert_id: alert for alert in fresh}
         members: dict[str, list[Alert]] = defaultdict(list)
         opened: dict[str, None] = {}
         for assignment in assignments:
-            members[assignment.case_id].append(by_id[assignment.alert_id])
+            case_id = merged.get(assignment.case_id, assignment.case_id)
+            members[case_id].append(by_id[assignment.alert_id])
             if assignment.is_new:
-                opened[assignment.case_id] = None
+                opened[case_id] = None
         numbers = dict(zip(opened, cases.new_case_ids(conn, slug, [now] * len(opened)), strict=True))
         existing = headers(conn, slug, [ref for ref in members if ref not in opened])
         writes = []
@@ -216,7 +224,7 @@ class Pipeline:
                 cases.CaseWrite(
                     tenant=slug,
                     case_id=numbers.get(ref, ref),
-                    title=header.title if header else _title(group),
+                    title=header.title if header else title_of(group),
                     status=header.status if header else CaseStatus.NEW,
                     severity_id=severity,
                     opened_at=header.opened_at if header else now,
@@ -227,7 +235,17 @@ class Pipeline:
                 )
             )
         cases.put_cases(conn, writes)
+        self._group(conn, slug, fresh, {one: write.case_id for write in writes for one in write.new_alert_ids})
         return {write.case_id for write in writes}
+
+    @staticmethod
+    def _group(conn: Connection, tenant: str, fresh: Sequence[Alert], case_of: Mapping[str, str]) -> None:
+        """Counts new alerts in groups: the unit that is scored and judged."""
+        first = min(alert.first_seen for alert in fresh).timestamp()
+        last = max(alert.first_seen for alert in fresh).timestamp()
+        near = groups.groups_near(conn, tenant, {entity_of(alert) for alert in fresh}, first, last)
+        made = grouped(fresh, near)
+        groups.put_groups(conn, tenant, made.groups, {name: case_of[one] for one, name in made.of_alert.items()})
 
     def _decide(
         self, conn: Connection, tenant: TenantSettings, found: Sequence[Case], now: datetime, due: Collection[str]
@@ -243,7 +261,9 @@ class Pipeline:
         counts = decision_counts(conn, slug, ids)
         happened = activity(conn, slug, now)
         positions = switches.positions(conn, slug)
+        quiet = tuple(one.to_json() for one in suppressions.active(conn, slug, now))
         rate = self._rates.setdefault(slug, HourlyRate())
+        policy = self._policy(conn, tenant)
         made: list[Decision] = []
         for case in found:
             closed = happened.closed + sum(one.outcome is Outcome.CLOSE for one in made)
@@ -263,13 +283,14 @@ class Pipeline:
                 },
                 kill_switch=everything_stopped(positions),
                 stopped_rules=stopped_rules(positions),
+                suppressions=quiet,
                 maintenance=tuple(work.window.name for work in tenant.maintenance if work.covers(case, now)),
                 limits=tenant.limits,
             )
             previous = latest.get(case.case_id)
             decision = decide(
                 case,
-                tenant.policy,
+                policy,
                 now=now,
                 quiet=tenant.quiet,
                 context=context,
@@ -302,13 +323,6 @@ class Pipeline:
         audit.append(
             conn, tenant=alert.tenant, at=now, actor=alert.source, event="alert.status_at_source", detail=detail
         )
-
-
-def _title(group: Sequence[Alert]) -> str:
-    """A case is called after its gravest alert and the host it happened on."""
-    gravest = max(group, key=lambda alert: (alert.severity_id if alert.severity_id <= 6 else 0, alert.alert_id))
-    host = next((entity.value for entity in gravest.entities if entity.kind == "host"), "")
-    return f"{gravest.title} on {host}" if host and host not in gravest.title.lower() else gravest.title
 
 
 def _means_more(before: Alert, after: Alert) -> bool:

@@ -59,6 +59,8 @@ def make_config(
     rules = folder / "policies" / f"{tenant}.yaml"
     rules.parent.mkdir(parents=True, exist_ok=True)
     rules.write_bytes(policy if policy is not None else starter_policy())
+    if policy is None:
+        (rules.parent / f"{tenant}.tests.yaml").write_bytes(starter_policy("starter.tests"))
     for signer in signers:
         pair = keygen()
         private_file(folder / "secrets" / f"{signer}.pem", pair.private_pem)

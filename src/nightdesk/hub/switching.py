@@ -1,6 +1,6 @@
 """Who may stop and who may start again: one person stops, two start, and neither is a program."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -11,17 +11,15 @@ from nightdesk.autonomy.switches import ANYWHERE, Position, Scope, Switch
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.store import Store, switches
+from nightdesk.hub.two_persons import MAY, Known, allowed, confirms
 from nightdesk.sdk.errors import PolicyError
 
-__all__ = ["STARTS", "STOPS", "Known", "Started", "missing", "person", "start", "stop"]
+__all__ = ["MACHINES", "STARTS", "STOPS", "Known", "Started", "missing", "person", "start", "stop"]
 
 STOPS = frozenset({Role.ANALYST, Role.APPROVER, Role.ADMIN})
-STARTS = frozenset({Role.APPROVER, Role.ADMIN})
-_NOBODY = frozenset({ENGINE, "policy", "autonomy", "tickets", "hub"})
+STARTS = MAY
+MACHINES = frozenset({ENGINE, "policy", "autonomy", "tickets", "hub"})
 """Names under which the machine itself acts."""
-
-Known = Callable[[str, str], Principal | None]
-"""The principal of that tenant and name as configured now."""
 
 
 class Started(NamedTuple):
@@ -41,12 +39,15 @@ def person(tenants: Mapping[str, TenantSettings]) -> Known:
     return find
 
 
-def missing(switch: Switch, tenants: Mapping[str, TenantSettings]) -> str:
-    """What is wrong with a subject that nothing configured has, or nothing: a slip of the pen would stop nothing."""
+def missing(switch: Switch, tenants: Mapping[str, TenantSettings], rolled: Collection[str] = ()) -> str:
+    """What is wrong with a subject that nothing configured has, or nothing: a slip of the pen would stop nothing.
+
+    ``rolled`` are rules of a policy that is being rolled out.
+    """
     whose = [one for slug, one in tenants.items() if switch.tenant in {ANYWHERE, slug}]
     if switch.scope is Scope.RULE:
         policies = [one.policy.policy if isinstance(one.policy, SignedPolicy) else one.policy for one in whose]
-        there = {rule.id for policy in policies for rule in policy.rules}
+        there = {rule.id for policy in policies for rule in policy.rules} | set(rolled)
     elif switch.scope is Scope.VENDOR_ACTION:
         there = {instance.manifest.vendor for one in whose for instance in one.instances.values()}
     else:
@@ -63,7 +64,7 @@ def stop(store: Store, switch: Switch, *, by: str, reason: str, missing: str = "
     """
     if missing:
         raise PolicyError(missing)
-    if not by.strip() or by in _NOBODY:
+    if not by.strip() or by in MACHINES:
         raise PolicyError(f"{switch}: {by or 'nobody'} is no person; say who stops it")
     _explained(switch, reason)
     return store.transact(lambda conn: switches.stop(conn, switch, by=by, reason=reason, at=store.clock()))
@@ -84,13 +85,8 @@ def start(store: Store, switch: Switch, *, by: Principal, reason: str, known: Kn
             raise PolicyError(f"{switch} is not stopped: there is nothing to start")
         now = store.clock()
         first = _asker(before, known)
-        if first is None:
+        if not confirms(str(switch), first, by):
             return Started(switches.ask_to_start(conn, before, by=signed, reason=reason, at=now), running=False)
-        # One person may have a credential at several tenants: the name is who it is.
-        if first.name.casefold() == by.name.casefold():
-            raise PolicyError(f"{switch}: {by.name} asked for it already; another person has to confirm")
-        if Role.ADMIN not in {first.role, by.role}:
-            raise PolicyError(f"{switch}: one of the two has to be an admin; {first.name} and {by.name} are approvers")
         return Started(switches.start(conn, before, by=signed, reason=reason, at=now), running=True)
 
     return store.transact(work)
@@ -104,12 +100,11 @@ def _asker(before: Position, known: Known) -> Principal | None:
     else:
         tenant, _, name = before.asked_by.partition("/")
         found = known(tenant, name)
-    return found if found is not None and found.role in STARTS else None
+    return found
 
 
 def _allowed(switch: Switch, by: Principal) -> None:
-    if by.role not in STARTS:
-        raise PolicyError(f"{switch}: {by.name} has the role {by.role}; starting takes two of {_list(STARTS)}")
+    allowed(str(switch), by)
     if switch.tenant not in {by.tenant, ANYWHERE}:
         raise PolicyError(f"{switch}: {by.name} belongs to {by.tenant}")
 
@@ -117,7 +112,3 @@ def _allowed(switch: Switch, by: Principal) -> None:
 def _explained(switch: Switch, reason: str) -> None:
     if not reason.strip():
         raise PolicyError(f"{switch}: say why; it is what the next person reads")
-
-
-def _list(roles: frozenset[Role]) -> str:
-    return " or ".join(sorted(roles))

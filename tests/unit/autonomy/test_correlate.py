@@ -162,3 +162,23 @@ def test_the_order_of_arrival_in_a_page_changes_nothing(rows: list[tuple[set[str
 )
 def test_a_case_keeps_the_worst_severity_it_ever_had(case: int, alert: int, expected: int) -> None:
     assert raised(case, an_alert(severity_id=alert)) == expected
+
+
+def test_an_alert_that_touches_two_open_cases_shows_that_they_are_one() -> None:
+    known = {"host:x": [CaseRef("case-7", CASE_TIME)], "account:jdoe": [CaseRef("case-8", CASE_TIME - HOUR)]}
+    one, other = correlate([about("a", "host:x", "account:jdoe"), about("b", "host:x")], known)
+    assert (one.case_id, one.joins) == ("case-7", ("case-8",))
+    assert (other.case_id, other.joins) == ("case-7", ("case-8",))
+
+
+def test_what_touches_one_case_or_none_joins_nothing() -> None:
+    found = correlate([about("a", "host:x"), about("b", "host:y")], {"host:x": [CaseRef("case-7", CASE_TIME)]})
+    assert [one.joins for one in found] == [(), ()]
+
+
+def test_what_touches_many_cases_shows_nothing_of_them() -> None:
+    known = {"host:x": [CaseRef(f"case-{n}", CASE_TIME) for n in range(5)]}
+    (four,) = correlate([about("a", "host:x")], {"host:x": known["host:x"][:4]})
+    (five,) = correlate([about("a", "host:x")], known)
+    assert (four.case_id, four.joins) == ("case-0", ("case-1", "case-2", "case-3"))
+    assert (five.case_id, five.joins) == ("case-0", ())

@@ -100,7 +100,7 @@ def test_no_viewer_analyst_or_program_starts(store: Store, name: str, asked: boo
     stop(store, ACME, by="ann", reason="drill")
     if asked:
         go(store, "ada")
-    with pytest.raises(PolicyError, match="starting takes two of admin or approver"):
+    with pytest.raises(PolicyError, match="it takes two of admin or approver"):
         go(store, name)
     assert is_stopped(store)
 

@@ -20,7 +20,7 @@ def router(hub: HubView) -> APIRouter:
     """``GET /healthz``: 200 while it can take alerts, 503 when the store cannot be reached."""
     routes = APIRouter()
 
-    @routes.get("/healthz", summary="Liveness and readiness; with a bearer token also the tenant's feeds")
+    @routes.get("/healthz", summary="Liveness and readiness; with a bearer token also the tenant's feeds and notices")
     async def healthz(request: Request) -> Response:
         tenant = require(request, hub, tuple(Role)).tenant if token_of(request, "Bearer") else None
         reachable = await run_in_threadpool(_reachable, hub)
@@ -32,6 +32,8 @@ def router(hub: HubView) -> APIRouter:
             body["feeds"] = {"ok": state["ok"], "failing": state["failing"]}
         else:
             body["feeds"] = jsonable_encoder([feed for feed in feeds if feed.get("tenant") == tenant])
+            notices = hub.health().get("notices", ())
+            body["notices"] = jsonable_encoder([one for one in notices if one.get("tenant") == tenant])
         return JSONResponse(body, status_code=200 if reachable else 503, headers={"Cache-Control": "no-store"})
 
     return routes

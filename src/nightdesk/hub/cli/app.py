@@ -16,9 +16,12 @@ from nightdesk.hub.cli import (
     leases,
     playbook,
     plugin,
+    policies,
     quality,
+    regroup,
     running,
     simulate,
+    suppress,
     swap,
     switches,
 )
@@ -62,7 +65,7 @@ app.command("demo")(running.demo)
 app.command("run")(running.run)
 app.command("init")(running.init)
 app.add_typer(running.config_app, name="config")
-app.add_typer(running.policy_app, name="policy")
+app.add_typer(policies.policy_app, name="policy")
 app.add_typer(estate.vendors_app, name="vendors")
 app.add_typer(swap.swap_app, name="swap")
 app.add_typer(plugin.plugin_app, name="plugin")
@@ -74,6 +77,9 @@ app.command("coverage")(coverage.coverage)
 app.add_typer(alerts.quarantine_app, name="quarantine")
 app.command("ledger")(alerts.ledger)
 app.add_typer(cases.cases_app, name="cases")
+cases.cases_app.command("merge")(regroup.merge)
+cases.cases_app.command("split")(regroup.split)
+app.add_typer(suppress.suppress_app, name="suppress")
 app.add_typer(playbook.playbook_app, name="playbook")
 app.command("act")(cases.act)
 app.command("approvals")(approvals.approvals)

@@ -1,9 +1,7 @@
 """Commands on what waits for persons: list it, answer it, let somebody stand in."""
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +9,7 @@ import typer
 
 from nightdesk.hub.cli.cases import As, Wait, run_on_hub, settled
 from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, emit, fail, table, troubles, visible
+from nightdesk.hub.cli.spans import moment
 
 if TYPE_CHECKING:
     from nightdesk.autonomy.actions import Action
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["approvals", "approve", "delegate", "reject"]
 
 _DEFAULT = Path("nightdesk.yaml")
-_SPAN = re.compile(r"(\d{1,4})([hd])")
 Digest = Annotated[
     str, typer.Option("--digest", help="Of what you saw (`nightdesk approvals`); without: as it is now.")
 ]
@@ -149,7 +147,7 @@ def delegate(
 
     if bool(until) == end:
         fail("give --until, or --end", code=2, as_json=as_json)
-    ends = utc_now() if end else _moment(until, utc_now())
+    ends = utc_now() if end else moment(until, utc_now())
     if ends is None:
         fail(f"--until {until!r}: write 2026-11-30T18:00:00+01:00, 8h or 3d", code=2, as_json=as_json)
     wanted = Delegation(giver, taker, ends)
@@ -165,14 +163,3 @@ def delegate(
         typer.echo(f"{taker} no longer votes for {giver}")
     else:
         typer.echo(f"{wanted.taker} votes for {wanted.giver} until {wanted.until.isoformat()}")
-
-
-def _moment(text: str, now: datetime) -> datetime | None:
-    span = _SPAN.fullmatch(text)
-    if span:
-        return now + int(span[1]) * (timedelta(hours=1) if span[2] == "h" else timedelta(days=1))
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

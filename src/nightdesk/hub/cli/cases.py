@@ -74,7 +74,7 @@ def _show(
     from nightdesk.hub.casefile import case_bundle
     from nightdesk.hub.cli.opening import opened
     from nightdesk.hub.rawevents import raw_events
-    from nightdesk.hub.store import queries
+    from nightdesk.hub.store import links, queries
     from nightdesk.stix.bundle import bundle_bytes
 
     with troubles(as_json), opened(config, tenant) as (settings, store):
@@ -82,7 +82,8 @@ def _show(
         if profile != "canonical" and not stix:
             fail(f"--profile {profile} is a form of the bundle: add --stix", code=2, as_json=as_json)
         with store.read() as conn:
-            page = queries.case_page(conn, tenant, case_id)
+            page = queries.case_page(conn, tenant, links.standing(conn, tenant, case_id))
+            linked = links.links(conn, tenant, page.case.case_id) if page else []
         if page is None:
             fail(f"{tenant}: no case {case_id}", as_json=as_json)
         if stix:
@@ -99,10 +100,15 @@ def _show(
         emit({
             "case": page.case, "decisions": page.decisions, "actions": page.actions, "verified": verified,
             "journal": page.journal, "openc2": {one.action_id: command_of(one).to_json() for one in page.actions},
+            "links": linked,
         })  # fmt: skip
         return
     case = page.case
     typer.echo(f"{case.case_id}  {case.status}  {visible(case.title)}")
+    for link in linked:
+        typer.echo(
+            f"  {link.case_id} {link.relation} {link.other_case} by {visible(link.actor)}: {visible(link.reason)}"
+        )
     if page.decisions:
         for line in explain(page.decisions[-1], case).content.splitlines():
             typer.echo(f"  {visible(line)}")

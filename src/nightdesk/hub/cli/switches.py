@@ -40,7 +40,7 @@ def stop(
     with troubles(as_json):
         switch = _named(tenant, everywhere, rule, vendor_action, as_json)
         with _store(config, switch) as store:
-            position = switching.stop(store, switch, by=who, reason=reason, missing=_missing(config, switch))
+            position = switching.stop(store, switch, by=who, reason=reason, missing=_missing(config, switch, store))
     if as_json:
         emit(_plain(position))
     else:
@@ -131,17 +131,21 @@ def _named(tenant: str, everywhere: bool, rule: str, vendor_action: str, as_json
     return Switch(whose, Scope.ALL if everywhere else Scope.TENANT)
 
 
-def _missing(config: Path, switch: "Switch") -> str:
+def _missing(config: Path, switch: "Switch", store: "Store") -> str:
     """Why that switch could stop nothing; empty also when the configuration is too broken to tell."""
     from nightdesk.hub import switching
     from nightdesk.hub.config import load_config
+    from nightdesk.hub.policies.standing import Standing
     from nightdesk.hub.registry import Registry
     from nightdesk.sdk.errors import ConfigError
 
     if not switch.subject:
         return ""
     try:
-        return switching.missing(switch, load_config(config, Registry.load()).tenants)
+        tenants = load_config(config, Registry.load()).tenants
+        standing = Standing(tenants, store)
+        standing.refresh()
+        return switching.missing(switch, tenants, standing.rules())
     except ConfigError:
         return ""
 

@@ -11,6 +11,7 @@ from sqlalchemy import insert as plain_insert
 from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState, JournalEntry, StaleActionError
 from nightdesk.autonomy.ledger import slot_of
 from nightdesk.hub.store.codec import decode_action, dump, load, maybe_stamp, moment, safe_key, safe_text, stamp
+from nightdesk.hub.store.links import absorbed
 from nightdesk.hub.store.schema import LEASED, LIVE, OVER, action_journal
 from nightdesk.hub.store.schema import action as action_table
 from nightdesk.hub.store.sql import insert, take
@@ -110,8 +111,9 @@ def _note(conn: Connection, action: Action, seq: int, *, at: datetime, actor: st
 
 
 def actions_of_case(conn: Connection, tenant: str, case_id: str) -> list[Action]:
-    """All actions of a case, oldest first."""
-    return _actions(conn, action_table.c.tenant == tenant, action_table.c.case_id == case_id)
+    """All actions of a case and of those that were merged into it, oldest first."""
+    own, merged = action_table.c.case_id == case_id, action_table.c.case_id.in_(absorbed(tenant, case_id))
+    return _actions(conn, action_table.c.tenant == tenant, own | merged)
 
 
 def _actions(conn: Connection, *where: Any) -> list[Action]:

@@ -1,0 +1,129 @@
+"""Groups of alerts as stored: what counting, scoring and judging read, and what a restart remembers."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from nightdesk.autonomy.learning.groups import WINDOW, Group
+from nightdesk.hub.store.codec import dump, load, safe_key, stamp
+from nightdesk.hub.store.schema import alert_group
+from nightdesk.hub.store.sql import chunks, insert
+
+__all__ = ["StoredGroup", "groups_near", "groups_of_cases", "groups_since", "move_groups", "put_groups"]
+
+StoredGroup = tuple[str, Group]
+"""Its name and what it is."""
+
+
+def put_groups(conn: Connection, tenant: str, groups: Mapping[str, Group], case_of: Mapping[str, str]) -> None:
+    """Writes these groups by name as they are now; ``case_of`` has the case of each."""
+    rows = [_row(tenant, name, group, case_of.get(name, "")) for name, group in sorted(groups.items())]
+    if not rows:
+        return
+    adding = insert(conn, alert_group)
+    new = adding.excluded
+    conn.execute(
+        adding.on_conflict_do_update(
+            index_elements=["tenant", "group_id"],
+            set_={
+                "opened_at": new.opened_at,
+                "last_seen": new.last_seen,
+                "case_id": new.case_id,
+                "alerts": new.alerts,
+                "body": new.body,
+            },
+        ),
+        rows,
+    )
+
+
+def move_groups(conn: Connection, tenant: str, taken: str, into: str, units: Iterable[tuple[str, str]]) -> None:
+    """The groups of these (entity, rule) leave the case ``taken``."""
+    table = alert_group.c
+    for entity, rule in sorted(units):
+        conn.execute(
+            update(alert_group)
+            .where(
+                table.tenant == tenant,
+                table.case_id == taken,
+                table.entity_key == safe_key(entity),
+                table.rule_key == safe_key(rule),
+            )
+            .values(case_id=into)
+        )
+
+
+def groups_near(
+    conn: Connection, tenant: str, entities: Collection[str], since: float, until: float
+) -> list[StoredGroup]:
+    """Groups of these entities that an alert of that time (seconds since 1970) could belong to."""
+    found: list[StoredGroup] = []
+    table = alert_group.c
+    for part in chunks(sorted({safe_key(one) for one in entities})):
+        statement = select(alert_group).where(
+            table.tenant == tenant,
+            table.entity_key.in_(part),
+            table.last_seen >= _stamp(since - WINDOW),
+            table.opened_at <= _stamp(until + WINDOW),
+        )
+        found += [_group(row) for row in conn.execute(statement.order_by(table.opened_at, table.group_id))]
+    return found
+
+
+def groups_of_cases(conn: Connection, tenant: str, case_ids: Collection[str]) -> dict[str, list[StoredGroup]]:
+    """The groups of these cases, oldest first; a case without any is left out."""
+    found: dict[str, list[StoredGroup]] = {}
+    table = alert_group.c
+    for part in chunks(sorted(set(case_ids))):
+        statement = select(alert_group).where(table.tenant == tenant, table.case_id.in_(part))
+        for row in conn.execute(statement.order_by(table.opened_at, table.group_id)):
+            found.setdefault(row.case_id, []).append(_group(row))
+    return found
+
+
+def groups_since(conn: Connection, tenant: str, since: datetime, *, limit: int = 100_000) -> Iterable[StoredGroup]:
+    """Every group of that tenant last seen since then, oldest first: what a process remembers after a restart."""
+    table = alert_group.c
+    statement = (
+        select(alert_group)
+        .where(table.tenant == tenant, table.last_seen >= stamp(since))
+        .order_by(table.opened_at, table.group_id)
+        .limit(limit)
+    )
+    return [_group(row) for row in conn.execute(statement)]
+
+
+def _stamp(seconds: float) -> str:
+    return stamp(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds))
+
+
+def _row(tenant: str, name: str, group: Group, case_id: str) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "group_id": name,
+        "entity_key": safe_key(group.entity),
+        "rule_key": safe_key(group.rule),
+        "opened_at": _stamp(group.opened),
+        "last_seen": _stamp(group.last),
+        "case_id": case_id,
+        "alerts": group.alerts,
+        "body": dump({
+            "entity": group.entity,
+            "rule": group.rule,
+            "opened": group.opened,
+            "last": group.last,
+            "source": group.source,
+            "title": group.title,
+            "severity_id": group.severity_id,
+            "confidence": group.confidence,
+            "tactics": list(group.tactics),
+        }),
+    }  # fmt: skip
+
+
+def _group(row: Any) -> StoredGroup:
+    body = load(row.body)
+    body["tactics"] = tuple(body["tactics"])
+    return row.group_id, Group(tenant=row.tenant, alerts=row.alerts, **body)
