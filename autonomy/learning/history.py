@@ -104,7 +104,7 @@ class History:
             )
         tenant = self._tenants.setdefault(group.tenant, _Tenant())
         entity = _touched(tenant.entities, group.entity, self._bounds.entities, _Entity)
-        entity.touched = max(entity.touched, self._now, group.opened)
+        entity.touched = self._now if isfinite(self._now) else group.opened
         pair = _touched(entity.pairs, group.rule, self._bounds.rules, lambda: _Pair(group.opened))
         pair.first = min(pair.first, group.opened)
         rule = _touched(tenant.rules, group.rule, self._bounds.rules, lambda: _Rule(group.opened))
@@ -139,10 +139,8 @@ class History:
             return
         self._swept = self._now
         for tenant in self._tenants.values():
-            while tenant.entities:
-                name, entity = next(iter(tenant.entities.items()))
-                if entity.touched >= self._now - self._bounds.idle:
-                    break
+            idle = [name for name, one in tenant.entities.items() if one.touched < self._now - self._bounds.idle]
+            for name in idle:
                 del tenant.entities[name]
 
     def look(self, group: Group, at: float | None = None) -> Observation:

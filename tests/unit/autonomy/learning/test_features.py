@@ -48,6 +48,12 @@ def test_the_hottest_rule_around_counts() -> None:
     assert value(of(group, a_group(rule="web-attack", entity="ws-2", at=-30)), "max_prior_1h") == -8.0
 
 
+def test_nothing_around_is_no_hotter_than_the_coldest_rule() -> None:
+    colder = View(-2.0, {"noise": Prior(-9.5, 900, 4, 0)}, {}, {})
+    alone, beside = of(a_group(), view=colder), of(a_group(), a_group(rule="noise", at=-30), view=colder)
+    assert value(alone, "max_prior_1h") == value(beside, "max_prior_1h") == -8.0
+
+
 def test_a_hotter_tactic_counts_and_an_unknown_one_is_missing() -> None:
     assert value(of(a_group(tactics=("x", "y"))), "tactic_prior") == 2.0
     assert "tactic_prior" in of(a_group(tactics=("y",))).missing

@@ -182,6 +182,7 @@ def test_memory_stays_bounded_in_a_flood() -> None:
 
 def test_what_is_old_is_forgotten_as_time_goes_on() -> None:
     history = History()
+    history.add(a_group(entity="skewed", at=900 * DAY))
     history.add(a_group(entity="gone"))
     for number in range(200):
         at = number * HOUR
@@ -192,6 +193,15 @@ def test_what_is_old_is_forgotten_as_time_goes_on() -> None:
     assert len(entity.pairs["login"].seen) <= 26
     history.advance(START + 31 * DAY)
     assert "gone" not in history._tenants["acme"].entities
+
+
+def test_observing_forgets_as_it_goes() -> None:
+    history = History()
+    stream = [a_group(entity="gone"), *(a_group(at=DAY + number * HOUR) for number in range(40 * 24))]
+    assert len(list(history.observe(stream))) == len(stream)
+    entities = history._tenants["acme"].entities
+    assert list(entities) == ["ws-1"]
+    assert len(entities["ws-1"].recent) <= 4
 
 
 def test_times_that_are_no_numbers_are_refused() -> None:

@@ -1,3 +1,4 @@
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -6,13 +7,14 @@ from functools import cache
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
-from tests.judged_groups import a_fleet, a_tenant
+from tests.judged_groups import a_fleet, a_group, a_tenant
 from threadpoolctl import threadpool_limits
 
 from nightdesk.autonomy.canonical import canonical
 from nightdesk.autonomy.learning.catalogue import INDEX, NAMES, SIGNS
 from nightdesk.autonomy.learning.features import vector
 from nightdesk.autonomy.learning.folds import learn, leave_one_out, out_of_tenant
+from nightdesk.autonomy.learning.groups import Judged
 from nightdesk.autonomy.learning.matrices import Floats, Labels, labels, logits, matrix, second_logits
 from nightdesk.autonomy.learning.model import Settings, counted, fit, train, weights
 from nightdesk.autonomy.learning.rows import Rows, fewest_among, observe
@@ -183,6 +185,12 @@ def test_a_group_given_twice_is_one_row() -> None:
     assert again.fleet == once.fleet
 
 
+def test_a_group_that_grew_after_it_was_judged_stays_an_attack() -> None:
+    judged = Judged(a_group(alerts=3), attack=True, incident="step")
+    (row,) = observe([judged, Judged(a_group(alerts=9, lasts=50), attack=False)]).rows
+    assert (row.judged.attack, row.judged.incident, row.judged.group.alerts) == (True, "step", 9)
+
+
 def test_training_needs_both_kinds() -> None:
     with pytest.raises(NightdeskError, match="training needs attacks and benign groups; there are 0 attacks"):
         train(observe([one for one in a_fleet(3) if not one.attack]))
@@ -193,10 +201,6 @@ def test_a_split_never_lowers_the_bar_of_a_real_fleet() -> None:
 
 
 def test_a_rule_of_a_tenant_never_heard_of_is_doubted() -> None:
-    import random
-
-    from nightdesk.autonomy.learning.groups import Judged
-
     stranger = [
         Judged(replace(one.group, rule=f"their-{one.group.rule}"), attack=one.attack)
         for one in a_tenant("stranger", random.Random(9))
