@@ -181,7 +181,7 @@ def openc2_states() -> str:
 
 
 def verified_verbs() -> str:
-    """From R2 up: what shows its effect at each vendor, and how it is taken back."""
+    """From R2 up: what shows its effect at each vendor, how it is taken back, and whether it ends by itself."""
     registry = _shipped()
     rows = (
         (f"`{one.name}`", one.risk.name, f"`{name}`", *_effect_and_way_back(one, manifest.action(one.name)))
@@ -190,12 +190,22 @@ def verified_verbs() -> str:
         for name, manifest in sorted(registry.manifests.items())
         if one.name in (*manifest.acts, *manifest.writes_back)
     )
-    return _table(("verb", "risk", "connector", "effect shown by", "taken back by"), rows)
+    return _table(("verb", "risk", "connector", "effect shown by", "taken back by", "vendor's own clock"), rows)
 
 
-def _effect_and_way_back(one: Verb, action: Action) -> tuple[str, str]:
+def _effect_and_way_back(one: Verb, action: Action) -> tuple[str, str, str]:
     shown = action.read_back or f"*accept-only*: {action.accept_only}"
-    return shown, f"`{action.inverse}`" if action.inverse else f"nothing: {action.irreversible or one.no_inverse}"
+    back = f"`{action.inverse}`" if action.inverse else f"nothing: {action.irreversible or one.no_inverse}"
+    return shown, back, _clock(action)
+
+
+def _clock(action: Action) -> str:
+    """Why it ends by itself, for how long it can last, and whether the hub keeps it longer."""
+    clock = action.own_clock
+    if clock is None:
+        return "none"
+    lasts = f"; at most {clock.most / 86_400:g} days" if clock.most else ""
+    return f"{clock.why}{lasts}; {'renewed in time' if clock.renewable else 'not renewed'}"
 
 
 def config() -> str:

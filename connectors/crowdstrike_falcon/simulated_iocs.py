@@ -49,6 +49,7 @@ class IocsApi:
         return (
             ("GET", "/iocs/combined/indicator/v1", "iocs:read", self._find),
             ("POST", "/iocs/entities/indicators/v1", "iocs:write", self._create),
+            ("PATCH", "/iocs/entities/indicators/v1", "iocs:write", self._update),
             ("DELETE", "/iocs/entities/indicators/v1", "iocs:write", self._delete),
         )
 
@@ -75,8 +76,25 @@ class IocsApi:
         self.indicators[name] = row
         return row
 
+    def update(self, change: Any) -> dict[str, Any]:
+        """Changes one indicator by its id; what the change does not name stays. Raises BadRequestError."""
+        row = self.indicators.get(str(change.get("id"))) if isinstance(change, dict) else None
+        if row is None:
+            raise BadRequestError("no indicator has that id")
+        changed = {name: value for name, value in change.items() if name != "id"}
+        if set(changed) - (_KEYS - {"type", "value"}):
+            raise BadRequestError("type and value of an indicator cannot be changed")
+        _check({**{name: row[name] for name in _KEYS if name in row}, **changed})
+        row |= {**changed, "modified_on": timestamp(self._clock())}
+        return row
+
     def _rows(self) -> list[dict[str, Any]]:
-        return [{**row, "expired": _expired(row, self._clock())} for row in self.indicators.values()]
+        """The list as it is now: what has expired stays in it, and does nothing any longer."""
+        now = self._clock()
+        return [
+            {**row, "expired": True, "action": "no_action"} if _expired(row, now) else row
+            for row in self.indicators.values()
+        ]
 
     async def _find(self, request: Request) -> Response:
         limit, _ = window(request, 2000)
@@ -89,6 +107,12 @@ class IocsApi:
         if not isinstance(indicators, list) or not indicators:
             raise BadRequestError("indicators is required")
         return self._wire.envelope([self.create(indicator) for indicator in indicators], status=201)
+
+    async def _update(self, request: Request) -> Response:
+        indicators = (await json_object(request)).get("indicators")
+        if not isinstance(indicators, list) or not indicators:
+            raise BadRequestError("indicators is required")
+        return self._wire.envelope([self.update(indicator) for indicator in indicators])
 
     async def _delete(self, request: Request) -> Response:
         query = request.query_params

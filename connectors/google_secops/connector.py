@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.connectors.google_secops import triage
@@ -10,11 +10,13 @@ from nightdesk.connectors.google_secops.client import VENDOR, Chronicle
 from nightdesk.connectors.google_secops.detections import CREATED, MAX_OVERLAP, Detections, record_of
 from nightdesk.connectors.google_secops.indicators import Indicators
 from nightdesk.connectors.google_secops.search import Search
+from nightdesk.connectors.google_secops.telemetry import Telemetry
 from nightdesk.sdk.context import Context
 from nightdesk.sdk.errors import ConfigError, Problem, UnsupportedError, VendorError
-from nightdesk.sdk.ports import Command, Effect, Health, Reading, Receipt
+from nightdesk.sdk.ports import Command, Effect, Health, Reading, Receipt, Sighting
 from nightdesk.sdk.records import Batch, Cursor, RawRecord
 from nightdesk.sdk.sweep import Position, start_of
+from nightdesk.sdk.targets import Target
 from nightdesk.sdk.triage import Wish
 
 __all__ = ["Connector"]
@@ -41,6 +43,7 @@ class Connector:
         self._detections = Detections(self._chronicle, context)
         self._indicators = Indicators(self._chronicle, context)
         self._search = Search(self._chronicle, context)
+        self._telemetry = Telemetry(self._search)
         self._writing = asyncio.Lock()
 
     async def aclose(self) -> None:
@@ -118,6 +121,10 @@ class Connector:
     async def search(self, query: str, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """Events of a UDM search over the last hours that ``search_hours`` names."""
         return await self._search.events(query, limit=limit)
+
+    async def activity(self, target: Target, since: datetime, until: datetime, *, limit: int) -> Sequence[Sighting]:
+        """What the instance's events hold of a host, account, address, domain, URL or file."""
+        return await self._telemetry.activity(target, since, until, limit=limit)
 
     async def check_health(self) -> Health:
         """The newest detection of each source as a pull asks for it, and the table of indicators when one is named."""

@@ -15,6 +15,7 @@ from nightdesk.connectors.google_secops.payloads import detection, event, guid
 from nightdesk.connectors.google_secops.simulated_detections import DetectionsApi
 from nightdesk.connectors.google_secops.simulated_search import SearchApi
 from nightdesk.connectors.google_secops.simulated_tables import TablesApi
+from nightdesk.connectors.google_secops.simulated_telemetry import events
 from nightdesk.connectors.google_secops.simulated_tokens import PATH, TokensApi
 from nightdesk.connectors.google_secops.wire import Call, GoogleError, Quota, refusal
 from nightdesk.sdk import testing
@@ -64,7 +65,7 @@ class Simulator(testing.Simulator):
         self.tables = TablesApi(self.now, self.faults, self.instance)
         self._quota = Quota(self.now, requests_per_minute)
         self._detections = DetectionsApi(self.now, self.faults, self.tokens.client_email, self.drift)
-        self._search = SearchApi(self.faults)
+        self._search = SearchApi(self.faults, lambda: events(self.telemetry, self.secret))
         self.tables.make(TABLE, COLUMNS)
 
     @property

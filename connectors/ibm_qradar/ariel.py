@@ -55,11 +55,15 @@ class Ariel:
         await self._console.ask("GET", "/ariel/databases", operation="check searches", capability=ARIEL)
 
     async def _finished(self, path: str, made: Mapping[str, Any]) -> None:
-        """Returns once the search is complete. Raises RejectedError when it fails: HTTP 200 is not success."""
+        """Returns once the search is complete. Raises RejectedError when it fails: HTTP 200 is not success.
+
+        One that was completed with warnings may lack the rows of a host: UnavailableError.
+        """
         search, waited, delay = made, 0.0, 0.5
         while True:
             status = str(search.get("status") or "")
             if status == "COMPLETED":
+                _whole(search)
                 return
             if status in {"CANCELED", "ERROR"}:
                 raise RejectedError(f"the search ended as {status}: {_said(search)}", vendor=VENDOR, operation="search")
@@ -81,6 +85,15 @@ class Ariel:
         return await self._console.ask(
             method, f"/ariel/searches{path}", operation="search", capability=ARIEL, params=params, span=span
         )
+
+
+def _whole(search: Mapping[str, Any]) -> None:
+    """Raises UnavailableError for a search that is complete and says that something is missing."""
+    said = search.get("error_messages")
+    found = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+    if any(str(one.get("severity")).upper() != "INFO" for one in found):
+        message = f"the search is incomplete: {_said(search)}"
+        raise UnavailableError(message, vendor=VENDOR, operation="search")
 
 
 def _said(search: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The QRadar connector: offenses in, triage out, blocklists in reference sets, each effect read from the console."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nightdesk.connectors.ibm_qradar import sets, triage
@@ -9,12 +9,14 @@ from nightdesk.connectors.ibm_qradar.ariel import Ariel
 from nightdesk.connectors.ibm_qradar.client import OFFENSES, VENDOR, Console, document
 from nightdesk.connectors.ibm_qradar.lookups import Lookups
 from nightdesk.connectors.ibm_qradar.offenses import CHANGED, CLOSED, NEW, Offenses, record_of, sweeps_of
+from nightdesk.connectors.ibm_qradar.telemetry import Telemetry
 from nightdesk.connectors.ibm_qradar.trail import Trail
 from nightdesk.sdk.context import Context
 from nightdesk.sdk.errors import ConfigError, Problem, RejectedError, UnsupportedError, VendorError
-from nightdesk.sdk.ports import Command, Effect, Health, Reading, Receipt
+from nightdesk.sdk.ports import Command, Effect, Health, Reading, Receipt, Sighting
 from nightdesk.sdk.records import Batch, Cursor, RawRecord
 from nightdesk.sdk.sweep import Position, start_of
+from nightdesk.sdk.targets import Target
 from nightdesk.sdk.triage import Wish
 
 __all__ = ["Connector"]
@@ -42,6 +44,7 @@ class Connector:
         self._lookups = Lookups(self._console, context.clock)
         self._sets = sets.ReferenceSets(self._console, context)
         self._ariel = Ariel(self._console, context.sleep)
+        self._telemetry = Telemetry(self._ariel, context.clock)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -114,6 +117,10 @@ class Connector:
     async def search(self, query: str, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """Rows of any AQL that has a time window."""
         return await self._ariel.rows(query, limit=limit)
+
+    async def activity(self, target: Target, since: datetime, until: datetime, *, limit: int) -> Sequence[Sighting]:
+        """What events and flows hold of a host, account or address."""
+        return await self._telemetry.activity(target, since, until, limit=limit)
 
     async def check_health(self) -> Health:
         """The newest offense with what it points at, the closing reasons, the sets, and what searches need."""

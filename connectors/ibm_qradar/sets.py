@@ -1,11 +1,15 @@
 """Blocklists in reference sets that a firewall or a rule of the company enforces: QRadar itself blocks nothing.
 
-In effect means that the set holds the value; who enforces it is the setting ``enforced_by``, and is not asked.
-Source: https://ibmsecuritydocs.github.io/qradar_api_20.0/20.0--reference_data-sets-name-POST.html
+In effect means that the set holds the value; who enforces it is the setting ``enforced_by``, and is not asked. A set
+with a time to live lets go of an element by itself, that long after it was first or last seen.
+Source: https://ibmsecuritydocs.github.io/qradar_api_20.0/20.0--reference_data-sets-name-POST.html and
+20.0--reference_data-sets-name-GET.html
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -22,15 +26,23 @@ _KINDS: Mapping[str, tuple[str, ...]] = {"ip": ("IP",), "domain": _TEXT, "url": 
 """What is listed, and the element types that can hold it; its set is the setting ``<kind>_set``."""
 
 VERBS = frozenset(f"{kind}.{word}" for kind in _KINDS for word in ("block", "unblock"))
+_SPAN = re.compile(r"(\d+(?:\.\d+)?) *(year|mon|day|hour|min|sec)")
+_SECONDS = {"year": 365 * 86_400, "mon": 28 * 86_400, "day": 86_400, "hour": 3600, "min": 60, "sec": 1}
+"""Of a span like ``0 years 1 mons 0 days 0 hours 0 mins 0.00 secs``; a month is never longer than the real one."""
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _.-")
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A set as it is now, and whose the entry of the value is; None when the set does not hold it."""
+    """A set as it is now, and whose the entry of the value is; None when the set does not hold it.
+
+    ``first`` is true for a set whose elements go by when they were first seen; ``ends_at`` is when this one goes.
+    """
 
     element_type: str
     source: str | None
+    first: bool = False
+    ends_at: str = ""
 
 
 class ReferenceSets:
@@ -56,19 +68,19 @@ class ReferenceSets:
             raise ConfigError(problems)
 
     async def block(self, command: Command) -> Receipt:
-        """Adds the value with our source, unless somebody's entry is there."""
+        """Adds the value with our source, unless somebody's entry is there; ours is renewed when that is asked for."""
         name, value = self._entry(command)
         found = await self._look(command.verb, name, value)
         self._fits(command, name, found)
         if found.source is None:
-            await self._console.ask(
-                "POST",
-                f"/reference_data/sets/{quote(name, safe='')}",
-                operation=command.verb,
-                capability=MANAGE_SETS,
-                params={"value": value, "source": self._source},
-                repeatable=True,  # a second time it is only seen again
-            )
+            await self._put(command, name, value)
+            return self._receipt(name, changed=True)
+        if command.renewal and found.source == self._source and found.ends_at:
+            # Seen again first: where nothing can be written, nothing is taken out either.
+            await self._put(command, name, value)
+            if found.first:
+                await self._remove(command, name, value)
+                await self._put(command, name, value)
             return self._receipt(name, changed=True)
         return self._receipt(name, changed=command.began_otherwise("listed", True))
 
@@ -85,15 +97,7 @@ class ReferenceSets:
                 vendor=VENDOR,
                 operation=command.verb,
             )
-        # Encoded twice where it matters: the API decodes once more what the web server has decoded.
-        once = quote(value, safe="")
-        path = f"/reference_data/sets/{quote(name, safe='')}/{quote(once, safe='') if set(value) & set('/%') else once}"
-        try:
-            await self._console.ask("DELETE", path, operation=command.verb, capability=MANAGE_SETS)
-        except NotFoundError:
-            # Gone meanwhile, or by an earlier attempt whose answer was lost.
-            if (await self._look(command.verb, name, value)).source is not None:
-                raise
+        await self._remove(command, name, value)
         return self._receipt(name, changed=True)
 
     async def effect(self, command: Command) -> tuple[Effect, dict[str, Any], str]:
@@ -102,6 +106,7 @@ class ReferenceSets:
         found = await self._look(command.verb, name, value)
         listed = found.source is not None
         state = {"listed": listed, "set": name, "source": found.source or "", "enforced_by": self._enforced_by}
+        state |= {"ends_at": found.ends_at} if found.ends_at else {}
         wanted = command.verb.endswith(".block")
         return Effect.IN_EFFECT if listed is wanted else Effect.NOT_IN_EFFECT, state, found.source or "not listed"
 
@@ -128,6 +133,27 @@ class ReferenceSets:
                 f"{command.target.key}: a value with quotes or backslashes cannot be looked up again"
             )
         return self._names[kind], value
+
+    async def _put(self, command: Command, name: str, value: str) -> None:
+        await self._console.ask(
+            "POST",
+            f"/reference_data/sets/{quote(name, safe='')}",
+            operation=command.verb,
+            capability=MANAGE_SETS,
+            params={"value": value, "source": self._source},
+            repeatable=True,  # a second time it is only seen again
+        )
+
+    async def _remove(self, command: Command, name: str, value: str) -> None:
+        # Encoded twice where it matters: the API decodes once more what the web server has decoded.
+        once = quote(value, safe="")
+        path = f"/reference_data/sets/{quote(name, safe='')}/{quote(once, safe='') if set(value) & set('/%') else once}"
+        try:
+            await self._console.ask("DELETE", path, operation=command.verb, capability=MANAGE_SETS)
+        except NotFoundError:
+            # Gone meanwhile, or by an earlier attempt whose answer was lost.
+            if (await self._look(command.verb, name, value)).source is not None:
+                raise
 
     def _fits(self, command: Command, name: str, found: _Found) -> None:
         kind = command.verb.partition(".")[0]
@@ -165,7 +191,8 @@ class ReferenceSets:
             rows = [row for row in body.get("data") or () if isinstance(row, dict)]
             for row in rows:
                 if _equal(str(row.get("value") or ""), value, element_type):
-                    return _Found(element_type, str(row.get("source") or ""))
+                    first, ends_at = _lives(body, row)
+                    return _Found(element_type, str(row.get("source") or ""), first, ends_at)
             begin += len(rows)
             total = total_of(response)
             if not rows or (len(rows) < _PAGE if total is None else begin >= total):
@@ -177,6 +204,16 @@ class ReferenceSets:
 
 def _equal(one: str, other: str, element_type: str) -> bool:
     return one.casefold() == other.casefold() if element_type in {"ALNIC", "IP"} else one == other
+
+
+def _lives(body: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether the set counts from when an element was first seen, and when this one goes; empty when it stays."""
+    first = body.get("timeout_type") == "FIRST_SEEN"
+    seen = row.get("first_seen" if first else "last_seen")
+    lives = sum(float(count) * _SECONDS[unit] for count, unit in _SPAN.findall(str(body.get("time_to_live") or "")))
+    if not lives or isinstance(seen, bool) or not isinstance(seen, int) or body.get("timeout_type") == "UNKNOWN":
+        return first, ""
+    return first, datetime.fromtimestamp(seen / 1000 + lives, UTC).isoformat()
 
 
 def _misfit(kind: str, name: str, element_type: str) -> str:

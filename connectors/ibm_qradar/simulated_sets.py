@@ -41,6 +41,7 @@ class _Set:
     element_type: str
     created: datetime
     lives: timedelta | None = None
+    counts: str = "FIRST_SEEN"
     entries: dict[str, Entry] = field(default_factory=dict)
 
     def key(self, value: str) -> str:
@@ -62,9 +63,9 @@ class SetsApi:
             ("DELETE", "/reference_data/sets/{name}/{value}", MANAGE, self._remove),
         )
 
-    def create(self, name: str, element_type: str, lives: timedelta | None = None) -> None:
-        """A new set, whose elements go ``lives`` after they were first seen."""
-        self._sets[name] = _Set(name, element_type, self._clock(), lives)
+    def create(self, name: str, element_type: str, lives: timedelta | None = None, counts: str = "FIRST_SEEN") -> None:
+        """A new set, whose elements go ``lives`` after they were first seen, or LAST_SEEN."""
+        self._sets[name] = _Set(name, element_type, self._clock(), lives, counts)
 
     def put(self, name: str, value: str, source: str) -> None:
         """Adds an element, or sees it again."""
@@ -79,7 +80,8 @@ class SetsApi:
         """What the set holds now; what is past its time is gone."""
         found, now = self._sets[name], self._clock()
         for key, entry in list(found.entries.items()):
-            if found.lives is not None and entry.first_seen + found.lives <= now:
+            seen = entry.first_seen if found.counts == "FIRST_SEEN" else entry.last_seen
+            if found.lives is not None and seen + found.lives <= now:
                 del found.entries[key]
         return {key: entry for key, entry in found.entries.items() if entry.due <= now}
 
@@ -134,8 +136,16 @@ class SetsApi:
             "name": found.name,
             "namespace": "SHARED",
             "number_of_elements": len(self.entries(found.name)),
-            "timeout_type": "FIRST_SEEN" if found.lives else "UNKNOWN",
+            "timeout_type": found.counts if found.lives else "UNKNOWN",
+            **({"time_to_live": _span(found.lives)} if found.lives else {}),
         }
+
+
+def _span(lives: timedelta) -> str:
+    """An interval as the console's database writes it."""
+    hours, rest = divmod(lives.seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"0 years 0 mons {lives.days} days {hours} hours {minutes} mins {seconds}.00 secs"
 
 
 def _is_address(value: str) -> bool:

@@ -18,6 +18,7 @@ from nightdesk.connectors.ibm_qradar.simulated_console import Console
 from nightdesk.connectors.ibm_qradar.simulated_filter import picked
 from nightdesk.connectors.ibm_qradar.simulated_offenses import CLOSE, OFFENSES, RULES, OffensesApi
 from nightdesk.connectors.ibm_qradar.simulated_sets import MANAGE, VIEW, Entry, SetsApi
+from nightdesk.connectors.ibm_qradar.simulated_telemetry import records
 from nightdesk.sdk import testing
 from nightdesk.sdk.context import Clock, utc_now
 from nightdesk.sdk.secrets import Secret
@@ -58,7 +59,7 @@ class Simulator(testing.Simulator):
         self._console = Console(self.secret, capabilities, versions)
         self._offenses = OffensesApi(self.now, self.secret, self._console.versions, self.drift)
         self._sets = SetsApi(self.now, self.faults)
-        self._ariel = ArielApi(self.now, self.faults, lambda: self._offenses.events)
+        self._ariel = ArielApi(self.now, self.faults, lambda: self._offenses.events, lambda: records(self.telemetry))
         self._told: set[str] = set()
         for name, element_type in _SETS.values():
             self._sets.create(name, element_type)
@@ -138,9 +139,9 @@ class Simulator(testing.Simulator):
         """An offense type of a custom property."""
         self._offenses.types[number] = {"id": number, "name": name, "property_name": name, "custom": True}
 
-    def add_set(self, name: str, element_type: str, lives: timedelta | None = None) -> None:
-        """Makes a reference set."""
-        self._sets.create(name, element_type, lives)
+    def add_set(self, name: str, element_type: str, lives: timedelta | None = None, counts: str = "FIRST_SEEN") -> None:
+        """Makes a reference set; ``counts`` is what its elements' time to live begins with, or LAST_SEEN."""
+        self._sets.create(name, element_type, lives, counts)
 
     def put(self, name: str, value: str, source: str = "analyst") -> None:
         """Adds an element to a set as somebody else."""

@@ -6,14 +6,14 @@ and ``Alert`` only tell, and ``Allowed`` wins over every block.
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from nightdesk.connectors.microsoft_defender_xdr.client import VENDOR, Surface, quoted
 from nightdesk.sdk.errors import NotFoundError, RejectedError, UnsupportedError
-from nightdesk.sdk.moments import instant
+from nightdesk.sdk.moments import instant, iso
 from nightdesk.sdk.ports import Command, Effect, Receipt
 from nightdesk.sdk.triage import marker
 from nightdesk.sdk.verbs import TargetKind
@@ -54,7 +54,7 @@ class Indicators:
         if standing is not None:
             ours = marker(command) in str(standing.get("description") or "")
             changed = ours or command.began_otherwise("blocked", True)
-            return Receipt(str(standing.get("id") or ""), changed, evidence=_shown(standing))
+            return Receipt(str(standing.get("id") or ""), changed, evidence={**_shown(standing), **_ends(there)})
         if mine is None and there:
             loss = f"duration: somebody else's indicator {there[0].get('id')} blocks until {_end(there[0])}"
             return Receipt(str(there[0].get("id") or ""), changed=False, losses=(loss,), evidence=_shown(there[0]))
@@ -79,7 +79,9 @@ class Indicators:
         # The application of an indicator never changes: another one's there means that ours went over it.
         over = "application" in made and not self._is_ours(made)
         lost = [f"the indicator {made.get('id')} of {made.get('createdBy')}, which was not shown, was written over"]
-        return Receipt(str(made.get("id") or ""), losses=tuple(lost if over else ()), evidence=_shown(made))
+        return Receipt(
+            str(made.get("id") or ""), losses=tuple(lost if over else ()), evidence={**_shown(made), **_ends([made])}
+        )
 
     async def unblock(self, command: Command) -> Receipt:
         """Deletes our indicator by its id; a missing one is what was wanted."""
@@ -112,7 +114,7 @@ class Indicators:
             "blocked": blocked,
             "ours": shown is not None and self._is_ours(shown),
             "indicator_id": str((shown or {}).get("id") or ""),
-            "until": _end(row) if row is not None else "",
+            **(_ends(there) if blocked else {}),
         }
         wanted = command.verb.endswith(".block")
         native = str((shown or {}).get("action") or "")
@@ -177,6 +179,13 @@ def _lasts(row: Row, until: str) -> bool:
     """True when the block ends no earlier than wanted; an empty time is never."""
     end = instant(row.get("expirationTime"))
     return end is None or (bool(until) and end >= (instant(until) or 0))
+
+
+def _ends(rows: Iterable[Row]) -> dict[str, str]:
+    """When the last of these blocks ends by Defender's clock; nothing when one of them never does."""
+    ends = [instant(row.get("expirationTime")) for row in rows if _blocks(row)]
+    known = [end for end in ends if end is not None]
+    return {"ends_at": iso(max(known))} if known and len(known) == len(ends) else {}
 
 
 def _end(row: Row) -> str:

@@ -70,7 +70,11 @@ class Indicators:
     async def effect(self, command: Command) -> tuple[Effect, dict[str, Any], str]:
         """Whether ours can be found, and its name. One that was just made may take minutes to be found."""
         there = await self._find(command)
-        state = {"published": there is not None, "indicator": str(there.get("name") or "") if there else ""}
+        state = {
+            "published": there is not None,
+            "indicator": str(there.get("name") or "") if there else "",
+            **(_end(there) if there else {}),
+        }
         wanted = command.verb == "indicator.publish"
         native = "published" if there else "absent"
         return (Effect.IN_EFFECT if state["published"] is wanted else Effect.NOT_IN_EFFECT), state, native
@@ -96,6 +100,12 @@ class Indicators:
         ended = until is not None and until <= int(self._clock().timestamp()) * SECOND
         same = properties.get("source") == self._source and properties.get("pattern") == pattern
         return same and not properties.get("revoked") and not ended
+
+
+def _end(there: Mapping[str, Any]) -> dict[str, str]:
+    """When Sentinel no longer counts it as valid."""
+    until = instant(_properties(there).get("validUntil"))
+    return {} if until is None else {"ends_at": iso(until)}
 
 
 def _given(command: Command, source: str) -> dict[str, Any]:

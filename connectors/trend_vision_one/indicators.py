@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from contextlib import aclosing
+from datetime import datetime
 from math import ceil
 from typing import Any
 
 from nightdesk.connectors.trend_vision_one.client import VENDOR, VisionOne
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import NotFoundError, RejectedError, UnsupportedError
-from nightdesk.sdk.moments import SECOND, instant
+from nightdesk.sdk.moments import SECOND, instant, iso
 from nightdesk.sdk.ports import Command, Effect, Receipt
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.triage import marker
@@ -42,14 +43,24 @@ class Indicators:
         self._clock = clock
 
     async def block(self, command: Command) -> Receipt:
-        """Makes the entry unless one blocks already. Raises RejectedError when another's stands in its place."""
+        """Makes or prolongs our entry. Raises RejectedError when another's stands in its place.
+
+        A second entry of the same value is written over the first: that sets Vision One's clock anew.
+        """
         command.only(*(("duration",) if command.verb in _DURABLE else ()))
         kind, value = _object(command.target)
         days, lost = _days(command)
         there = await self._find(kind, value)
-        if there is not None and self._blocks(there):
-            return Receipt(value, changed=marker(command) in _text(there), losses=lost, evidence=_shown(there))
-        if there is not None and (there.get("inExceptionList") or self._sign not in _text(there)):
+        if there is not None and self._blocks(there) and not self._is_short(command, there, days):
+            ours = marker(command) in _text(there)
+            early = not ours and _is_early(command, there)
+            lost = (*lost, f"duration: an entry that stands already blocks until {_end(there)}") if early else lost
+            return Receipt(value, changed=ours, losses=lost, evidence={**_shown(there), **_ends(there)})
+        if (
+            there is not None
+            and not self._blocks(there)
+            and (there.get("inExceptionList") or self._sign not in _text(there))
+        ):
             raise RejectedError(
                 f"{kind} {value} is on the list and not blocked (action {there.get('scanAction')!r}, on the exception"
                 f" list: {bool(there.get('inExceptionList'))}); change it in Suspicious Object Management",
@@ -65,7 +76,8 @@ class Indicators:
             **({"daysToExpiration": days} if days else {}),
         }
         await self._api.order(LIST, item, operation=command.verb, scope=_MANAGE)
-        return Receipt(value, losses=lost, evidence={"item": item})
+        end = {"ends_at": _text_of(command.requested_at, days)} if days else {}
+        return Receipt(value, losses=lost, evidence={"item": item, **end})
 
     async def unblock(self, command: Command) -> Receipt:
         """Deletes our entry; a missing one is what was wanted."""
@@ -95,7 +107,8 @@ class Indicators:
         state = {
             "blocked": blocked,
             "ours": there is not None and self._sign in _text(there),
-            "expires": str(there.get("expiredDateTime") or "") if there else "",
+            "expires": _end(there) if there else "",
+            **(_ends(there) if there is not None and blocked else {}),
         }
         wanted = command.verb in BLOCKS
         native = "not listed" if there is None else str(there.get("scanAction") or "")
@@ -112,6 +125,12 @@ class Indicators:
                 if row.get("type") == kind and _same(kind, str(row.get(kind) or row.get("value") or ""), value):
                     return row
         return None
+
+    def _is_short(self, command: Command, there: Mapping[str, Any], days: int) -> bool:
+        """Whether our own entry is to be written anew: to be renewed, or to last as long as is wanted now."""
+        if self._sign not in _text(there) or marker(command) in _text(there):
+            return False
+        return bool(command.renewal) or (bool(days) and _is_early(command, there))
 
     def _blocks(self, row: Mapping[str, Any]) -> bool:
         expires = instant(row.get("expiredDateTime"))
@@ -144,6 +163,27 @@ def _days(command: Command) -> tuple[int, tuple[str, ...]]:
     days = ceil(raw / _DAY)
     exact = days * _DAY == raw
     return days, () if exact else (f"duration={raw}: Vision One counts days, so it is blocked for {days}",)
+
+
+def _is_early(command: Command, row: Mapping[str, Any]) -> bool:
+    """Whether it ends before the duration that is wanted is over; what is wanted without one, is never early."""
+    end, raw = instant(row.get("expiredDateTime")), command.parameters.get("duration")
+    if end is None or not isinstance(raw, int | float):
+        return False
+    return end < int(command.requested_at.timestamp() + raw) * SECOND
+
+
+def _end(row: Mapping[str, Any]) -> str:
+    return str(row.get("expiredDateTime") or "")
+
+
+def _ends(row: Mapping[str, Any]) -> dict[str, str]:
+    end = instant(row.get("expiredDateTime"))
+    return {} if end is None else {"ends_at": iso(end)}
+
+
+def _text_of(begin: datetime, days: int) -> str:
+    return iso(int(begin.timestamp() + days * _DAY) * SECOND)
 
 
 def _same(kind: str, found: str, value: str) -> bool:

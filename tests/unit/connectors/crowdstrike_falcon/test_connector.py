@@ -866,6 +866,42 @@ def test_a_block_for_a_time_expires(site: Site) -> None:
     assert site.read(block()).effect is Effect.NOT_IN_EFFECT
 
 
+def test_a_longer_block_prolongs_our_indicator_and_a_shorter_one_leaves_it(site: Site) -> None:
+    first = site.act(block(parameters={"duration": 3600}))
+    assert first.evidence["ends_at"] == "2026-11-01T13:00:00Z"
+    longer = site.act(block(key="longer", parameters={"duration": 7200}))
+    assert (longer.changed, longer.evidence["ends_at"], longer.losses) == (True, "2026-11-01T14:00:00Z", ())
+    assert not site.act(block(key="less", parameters={"duration": 60})).changed
+    (row,) = site.simulator.indicators.values()
+    assert (row["expiration"], row["action"], row["applied_globally"]) == ("2026-11-01T14:00:00Z", "prevent", True)
+    assert site.read(block()).state["ends_at"] == "2026-11-01T14:00:00Z"
+    endless = site.act(block(key="endless"))
+    assert not endless.changed
+    assert endless.losses == (f"duration: our indicator {row['id']} blocks until 2026-11-01T14:00:00Z",)
+
+
+def test_an_indicator_of_ours_that_has_expired_makes_room_and_somebody_elses_does_not(site: Site) -> None:
+    site.act(block(parameters={"duration": 60}))
+    site.time.advance(61)
+    assert site.read(block()).native_state == "no_action"
+    assert not site.act(unblock()).changed, "it blocks nothing any longer"
+    again = site.act(block(key="again"))
+    assert again.changed
+    (row,) = site.simulator.indicators.values()
+    assert "expiration" not in row
+    foreign(site, value="cd" * 32, expiration="2026-11-01T13:00:00Z")
+    site.time.advance(7200)
+    with pytest.raises(RejectedError, match="expired True"):
+        site.act(block(target=f"file:{'cd' * 32}"))
+
+
+def test_a_block_of_somebody_else_that_ends_earlier_is_a_loss(site: Site) -> None:
+    name = foreign(site, expiration="2026-11-01T13:00:00Z")
+    receipt = site.act(block(parameters={"duration": 7200}))
+    assert not receipt.changed
+    assert receipt.losses == (f"duration: somebody else's indicator {name} blocks until 2026-11-01T13:00:00Z",)
+
+
 @pytest.mark.parametrize("duration", ["PT1H", 0, -5, True, 10**9])
 def test_a_duration_that_is_no_number_of_seconds_is_refused(site: Site, duration: Any) -> None:
     with pytest.raises(RejectedError, match="duration"):

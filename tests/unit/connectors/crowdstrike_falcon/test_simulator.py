@@ -540,6 +540,17 @@ def test_a_duplicate_indicator_is_refused(client: Client) -> None:
     assert "Duplicate" in message(again)
 
 
+def test_an_indicator_is_changed_by_its_id_and_what_is_not_named_stays(client: Client, simulator: Simulator) -> None:
+    made = client.ask("POST", IOCS, json={"indicators": [INDICATOR]}).json()["resources"][0]
+    later = {"id": made["id"], "expiration": "2027-01-01T00:00:00Z"}
+    assert client.ask("PATCH", IOCS, json={"indicators": [later]}).status_code == 200
+    (row,) = simulator.indicators.values()
+    assert (row["expiration"], row["action"]) == ("2027-01-01T00:00:00Z", made["action"])
+    for wrong in ({"id": "nobody"}, {**later, "value": "cd" * 32}, {**later, "expiration": "soon"}, "x"):
+        assert client.ask("PATCH", IOCS, json={"indicators": [wrong]}).status_code == 400
+    assert client.ask("PATCH", IOCS, json={}).status_code == 400
+
+
 @pytest.mark.parametrize(
     "change",
     [

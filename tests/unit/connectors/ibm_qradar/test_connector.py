@@ -1,6 +1,6 @@
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -363,6 +363,34 @@ def test_an_accepted_value_is_no_effect_until_the_set_holds_it_and_none_after_it
     assert site("read_back", wish).effect is Effect.IN_EFFECT
     site.time.advance(86_400)
     assert site("read_back", wish).effect is Effect.NOT_IN_EFFECT
+
+
+@pytest.mark.parametrize(("counts", "orders"), [("FIRST_SEEN", ["POST", "DELETE", "POST"]), ("LAST_SEEN", ["POST"])])
+def test_an_element_is_renewed_as_its_set_counts_and_ends_when_the_set_says(
+    site: Site, counts: str, orders: list[str]
+) -> None:
+    site.simulator.add_set("nightdesk-ip", "IP", timedelta(days=1, hours=2, minutes=3, seconds=4), counts)
+    wish = command("ip.block", ADDRESS)
+    site("act", wish)
+    begin = site.time.clock()
+    lives = timedelta(days=1, hours=2, minutes=3, seconds=4)
+    assert datetime.fromisoformat(site("read_back", wish).state["ends_at"]) == begin + lives
+    site.time.advance(86_400)
+    before = len(site.simulator.mutations())
+    assert site("act", replace(wish, idempotency_key="renewal-1", renewal=1)).changed
+    assert [one.method for one in site.simulator.mutations()[before:]] == orders
+    assert datetime.fromisoformat(site("read_back", wish).state["ends_at"]) == site.time.clock() + lives
+
+
+def test_an_element_of_a_set_that_keeps_its_own_for_ever_has_no_end_and_nobody_elses_is_renewed(site: Site) -> None:
+    wish = command("ip.block", ADDRESS)
+    site("act", wish)
+    assert "ends_at" not in site("read_back", wish).state
+    site.simulator.add_set("nightdesk-ip", "IP", timedelta(days=1))
+    site.simulator.put("nightdesk-ip", ADDRESS.partition(":")[2], "threat feed")
+    before = len(site.simulator.mutations())
+    assert not site("act", replace(wish, idempotency_key="renewal-1", renewal=1)).changed
+    assert len(site.simulator.mutations()) == before
 
 
 @pytest.mark.parametrize(

@@ -672,7 +672,7 @@ def test_an_indicator_that_could_not_be_seen_and_was_written_over_is_named(site:
 def test_a_duration_ends_the_block_and_a_longer_one_prolongs_it(site: Site) -> None:
     short = command("ip.block", "address:203.0.113.7", parameters={"duration": 3600})
     site.act(short)
-    assert site.read(short).state["until"] == "2026-11-01T13:00:00Z"
+    assert site.read(short).state["ends_at"] == "2026-11-01T13:00:00Z"
     longer = command("ip.block", "address:203.0.113.7", parameters={"duration": 7200}, key="longer")
     assert site.act(longer).changed
     assert not site.act(command("ip.block", "address:203.0.113.7", parameters={"duration": 60}, key="less")).changed
@@ -680,6 +680,15 @@ def test_a_duration_ends_the_block_and_a_longer_one_prolongs_it(site: Site) -> N
     assert row["expirationTime"] == "2026-11-01T14:00:00Z"
     site.time.advance(7201)
     assert site.read(longer).effect is Effect.NOT_IN_EFFECT
+
+
+def test_a_block_that_never_ends_tells_no_end(site: Site) -> None:
+    wish = command("ip.block", "address:203.0.113.7")
+    assert "ends_at" not in site.act(wish).evidence
+    assert "ends_at" not in site.read(wish).state
+    site.act(command("ip.unblock", "address:203.0.113.7"))
+    short = site.act(command("ip.block", "address:203.0.113.7", parameters={"duration": 3600}, key="short"))
+    assert short.evidence["ends_at"] == "2026-11-01T13:00:00Z"
 
 
 def test_a_longer_block_than_somebody_elses_is_a_loss(site: Site) -> None:

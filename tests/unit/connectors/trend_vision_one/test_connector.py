@@ -2,7 +2,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -681,6 +681,35 @@ def test_a_block_lasts_whole_days(site: Site, seconds: int, days: int, lost: boo
     assert site.read(wish).state["expires"] == f"{NOON + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
     site.time.advance(days * 86_400)
     assert site.effect(wish) is Effect.NOT_IN_EFFECT
+
+
+def test_an_entry_of_ours_is_written_anew_to_last_longer_and_somebody_elses_is_a_loss(site: Site) -> None:
+    target = "address:203.0.113.7"
+    first = command("ip.block", target, parameters={"duration": 86_400})
+    assert site.act(first).evidence["ends_at"] == f"{NOON + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+    longer = command("ip.block", target, key="longer", parameters={"duration": 3 * 86_400})
+    assert site.act(longer).changed
+    assert site.read(longer).state["ends_at"] == f"{NOON + timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"
+    assert not site.act(command("ip.block", target, key="less", parameters={"duration": 60})).changed
+    site.simulator.add_object({"ip": "203.0.113.7", "daysToExpiration": 2})
+    receipt = site.act(longer)
+    assert not receipt.changed
+    assert receipt.losses == (
+        f"duration: an entry that stands already blocks until {NOON + timedelta(days=2):%Y-%m-%dT%H:%M:%SZ}",
+    )
+
+
+def test_an_entry_without_days_of_its_own_is_renewed_by_the_tenants_default(site: Site) -> None:
+    wish = command("url.block", "url:https://bad.example.com/x")
+    site.act(wish)
+    site.time.advance(29 * 86_400)
+    again = replace(wish, idempotency_key="renewal-1", renewal=1, requested_at=site.time.clock())
+    assert site.act(again).changed
+    end = f"{NOON + timedelta(days=59):%Y-%m-%dT%H:%M:%SZ}"
+    assert site.read(again).state["ends_at"] == end
+    orders = len(site.simulator.mutations())
+    assert site.act(again).changed, "its reply got lost"
+    assert len(site.simulator.mutations()) == orders
 
 
 @pytest.mark.parametrize(
