@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from nightdesk.autonomy.enrichment.warnings import warned
 from nightdesk.autonomy.guardrails import DecisionContext, blast_radius, may_run_unattended
 from nightdesk.autonomy.policy import ACTS_ON, Policy, ProposedAction, Ruling
 from nightdesk.autonomy.protected import bearer, protection_checks
@@ -21,6 +22,7 @@ _CALM = frozenset(
         "timestamps",
         "clock-skew",
         "enrichment",
+        "enrichment-pending",
         "flood",
         "new-cases",
         "maintenance",
@@ -69,8 +71,9 @@ def resolve(
             rules = tuple(dict.fromkeys((*known.rules, *wish.rules)))
             wishes[key] = replace(known, unattended=known.unattended and wish.unattended, rules=rules)
             continue
-        facts = context.assets.get(bearer(wish.action.verb, wish.target).key)
-        found = protection_checks(wish.target, policy, facts, name=wish.action.verb)
+        felt = bearer(wish.action.verb, wish.target).key
+        known_of = (context.assets.get(felt), warned(context.enrichment, felt))
+        found = protection_checks(wish.target, policy, *known_of, name=wish.action.verb)
         checks += found
         if all(check.passed for check in found):
             wishes[key] = wish

@@ -13,6 +13,7 @@ from nightdesk.autonomy.adviser.advice import Advice
 from nightdesk.autonomy.bars import NEVER_CLOSE, Bars, bars
 from nightdesk.autonomy.canonical import fingerprint
 from nightdesk.autonomy.containment import Containment, resolve
+from nightdesk.autonomy.enrichment.caution import answered_by_lists
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
 from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge, names_things
 from nightdesk.autonomy.signing import SignedPolicy
@@ -51,6 +52,10 @@ _SENTENCES = {
     "timestamps": "A time stamp lies in the future or out of order",
     "clock-skew": "A clock is wrong, so times cannot be compared",
     "enrichment": "An enrichment did not answer, and a missing answer is no good news",
+    "intel": "A source of intelligence accuses what the case is about",
+    "criticality": "The asset is so critical that a person looks at its cases",
+    "vip": "A person looks at the cases of this account",
+    "prior-verdicts": "People confirmed an attack there before",
     "flood": "Far more alerts than usual arrive, and a flood can hide an attack",
     "new-cases": "Far more new cases than allowed arrive, and a flood can hide an attack",
     "close-budget": "As many cases were closed this hour as a machine may close",
@@ -101,6 +106,7 @@ def decide(
     arrived = surroundings.last_arrival or case.updated_at
     answer = _approved(_answer(ruling, asked, contained, started, now=now, hold_until=arrived + quiet), held)
     answer = _advised(answer, surroundings)
+    answer = _enriched(answer, case, surroundings, now)
     if case.status is CaseStatus.CLOSED and CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
         reopened = ("The case was closed, and with what is known now it would not be.", *answer.reasons)
         answer = _Answer(Outcome.REOPEN, _graver(answer.verdict, Verdict.UNDETERMINED), answer.code, reopened)
@@ -239,6 +245,20 @@ def _closed(rules: list[Rule], *, now: datetime, hold_until: datetime) -> _Answe
     else:
         code = "allow-list" if any(names_things(rule.when) for rule in distinct) else "signed-rule"
     return _Answer(Outcome.CLOSE, verdict, code, told)
+
+
+def _enriched(answer: _Answer, case: Case, context: DecisionContext, now: datetime) -> _Answer:
+    """A close waits for the answers that may still come; one that a signed list let through says so."""
+    listed = answered_by_lists(case, context.enrichment, context.allowed, now)
+    if answer.outcome is Outcome.CLOSE and listed:
+        told = (*answer.reasons, f"A signed allow-list answers for {', '.join(listed)}.")
+        answer = replace(answer, code="allow-list", reasons=told)
+    if not context.pending or answer.outcome not in {Outcome.CLOSE, Outcome.RECOMMEND}:
+        return answer
+    told = (*answer.reasons, f"Still asked for: {', '.join(context.pending)}.")
+    if answer.outcome is Outcome.RECOMMEND:
+        return replace(answer, reasons=told, hold_until=context.pending_until)
+    return _Answer(Outcome.HOLD, answer.verdict, "waiting-for-enrichment", told, context.pending_until or now)
 
 
 def _escalated(code: str, *reasons: str) -> _Answer:

@@ -35,6 +35,7 @@ __all__ = [
     "load_signed",
     "sidecar_of",
     "sign",
+    "verified_signers",
     "verify",
 ]
 
@@ -158,17 +159,7 @@ def verify(
 ) -> SignedPolicy:
     """The policy, if every signature in the sidecar is good and there are enough of them. Raises ConfigError."""
     policy = parse_policy(policy_bytes, file=file)
-    beside = f"{file}.sig"
-    entries = _entries(sidecar, beside) if sidecar is not None else []
-    if not entries:
-        raise _refuse(beside, f"is missing or empty: have a trusted person run `nightdesk policy sign {file}`")
-    problems = [
-        Problem(beside, f"[{index}]", text)
-        for index, entry in enumerate(entries)
-        for text in _faults(entry, policy_bytes, trusted, file)
-    ]
-    if problems:
-        raise ConfigError(problems)
+    entries = _verified(policy_bytes, sidecar, trusted, file)
     keys = {trusted[entry.signer].public_bytes(*_RAW) for entry in entries}
     unattended = [
         (index, name)
@@ -189,6 +180,33 @@ def verify(
             ]
         )
     return SignedPolicy(policy, tuple(entries))
+
+
+def verified_signers(
+    data: bytes, sidecar: bytes | None, trusted: Mapping[str, Ed25519PublicKey], *, file: str
+) -> tuple[str, ...]:
+    """Who signed these bytes, when every signature is good; two names of one key count as one. Raises ConfigError."""
+    by_key: dict[bytes, str] = {}
+    for entry in sorted(_verified(data, sidecar, trusted, file), key=lambda one: one.signer):
+        by_key.setdefault(trusted[entry.signer].public_bytes(*_RAW), entry.signer)
+    return tuple(sorted(by_key.values()))
+
+
+def _verified(
+    data: bytes, sidecar: bytes | None, trusted: Mapping[str, Ed25519PublicKey], file: str
+) -> list[Signature]:
+    beside = f"{file}.sig"
+    entries = _entries(sidecar, beside) if sidecar is not None else []
+    if not entries:
+        raise _refuse(beside, f"is missing or empty: have a trusted person run `nightdesk policy sign {file}`")
+    problems = [
+        Problem(beside, f"[{index}]", text)
+        for index, entry in enumerate(entries)
+        for text in _faults(entry, data, trusted, file)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return entries
 
 
 def _faults(entry: Signature, data: bytes, trusted: Mapping[str, Ed25519PublicKey], file: str) -> Iterator[str]:

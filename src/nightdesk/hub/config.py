@@ -20,6 +20,7 @@ from nightdesk.hub.approvals.settings import ApprovalSettings, read_approvals
 from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.change_windows import read_maintenance, read_windows
 from nightdesk.hub.config_file import HubConfig, InstanceConfig, Role, TenantConfig
+from nightdesk.hub.enrichment.settings import EnrichmentReader, EnrichmentSettings, read_enrichment
 from nightdesk.hub.inventory import read_inventory
 from nightdesk.hub.limits import read_limits
 from nightdesk.hub.openc2.limits import OpenC2Config
@@ -90,6 +91,7 @@ class TenantSettings:
     maintenance: tuple[Maintenance, ...] = ()
     signers: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
     """Whose signatures under a policy count."""
+    enrichment: EnrichmentSettings = field(default_factory=EnrichmentSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ class _Reader:
         limits = read_limits(f"{key}.limits", config.limits, self.wrong)
         approvals = read_approvals(config, f"{key}.approvals", self.wrong)
         config.witness.check(config.connectors, f"{key}.witness", self.wrong)
+        enrichment = self._enrichment(f"{key}.enrichment", config, instances)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -233,7 +236,20 @@ class _Reader:
             change_windows=read_windows(f"{key}.change_windows", config.change_windows, self.wrong),
             maintenance=read_maintenance(f"{key}.maintenance", config.maintenance, self.wrong),
             signers=trusted,
+            enrichment=enrichment,
         )
+
+    def _enrichment(
+        self, key: str, config: TenantConfig, instances: Mapping[str, InstanceSettings]
+    ) -> EnrichmentSettings:
+        def trusted() -> dict[str, Ed25519PublicKey]:
+            return {name: self._public_key(path) for name, path in config.signers.items()}
+
+        reader = EnrichmentReader(
+            self.folder, self.file, self.registry.enrichers, instances, self.secret, trusted, self.wrong,
+            config.tlp, config.pap,
+        )  # fmt: skip
+        return read_enrichment(config.enrichment, key, reader)
 
     def _key(self, key: str, reference: str) -> TenantKey | None:
         secret = self.secret(key, reference)

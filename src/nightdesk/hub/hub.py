@@ -22,6 +22,8 @@ from nightdesk.hub.approvals.settings import rules_of
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.brakes import Brakes
 from nightdesk.hub.config import HubSettings
+from nightdesk.hub.enrichment.engine import Enrichments
+from nightdesk.hub.enrichment.sources import World
 from nightdesk.hub.feeds import Feed
 from nightdesk.hub.hearing import Hearing
 from nightdesk.hub.lookout import HubLookout
@@ -74,6 +76,8 @@ class Hub:
         self.policies.refresh()
         self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
         self.playbooks.policy_of = self.policies.of
+        world = World(store, self.bindings, registry, settings.network, clock, sleep)
+        self.enrichments = Enrichments(settings.tenants, world, wake=self.wake)
         self.pipeline = Pipeline(
             store,
             registry.normalizer(),
@@ -83,6 +87,7 @@ class Hub:
             shared=settings.shared,
             policy=self.policies.of,
             ruled=RuledRuns(self.playbooks),
+            enrichments=self.enrichments,
         )
         self.journal = SqlJournal(store)
         self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
@@ -204,11 +209,13 @@ class Hub:
     async def once(self, *, pull: bool = True) -> int:
         """Pulls every feed once and works until nothing is left that can move now; returns how many moves that was."""
         self._loop = asyncio.get_running_loop()
+        self.enrichments.attach()
         if pull:
             await asyncio.gather(*(feed.once() for feed in self.feeds))
         moves = 0
         while True:
             progress = await asyncio.to_thread(self.pipeline.step)
+            await self.enrichments.settle()
             held = await asyncio.to_thread(self.pipeline.tick)
             again = await asyncio.to_thread(self.rollouts.once)
             moved = await self.engine.run_once() + await self.witness.once()
@@ -221,6 +228,7 @@ class Hub:
     async def run(self) -> None:
         """Works until ``stop``."""
         self._loop = asyncio.get_running_loop()
+        self.enrichments.attach()
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
         tasks += [
             asyncio.create_task(work)
@@ -231,6 +239,7 @@ class Hub:
                 self._tickets(),
                 self._asking(),
                 self._witnesses(),
+                self.enrichments.run(self._stop),
             )
         ]
         try:
@@ -239,6 +248,7 @@ class Hub:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.enrichments.aclose()
             await self.bindings.aclose()
 
     def stop(self) -> None:
@@ -307,6 +317,7 @@ class Hub:
             for instance in tenant.instances.values():
                 for text in sunset_warnings(instance.manifest, now.date()):
                     self.notices.tell(slug, "sunset", instance.name, text)
+        self.enrichments.watch(self.notices.tell, self.notices.over)
 
     def _drifted(self, tenant: str, instance: str, alarm: str) -> None:
         self.notices.tell(tenant, "drift", instance, alarm)

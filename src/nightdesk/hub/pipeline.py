@@ -27,6 +27,7 @@ from nightdesk.autonomy.switches import everything_stopped, stopped_rules
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.playbooks.ruled import RuledRuns, Shelf
+from nightdesk.hub.enrichment.engine import Enrichments
 from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.regrouping import title_of, unite
 from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake, suppressions, switches
@@ -85,7 +86,9 @@ class Pipeline:
         shared: Shared = NOTHING_SHARED,
         policy: Callable[[Connection, TenantSettings], SignedPolicy | Policy] = lambda _, tenant: tenant.policy,
         ruled: RuledRuns | None = None,
+        enrichments: Enrichments | None = None,
     ) -> None:
+        self._enrichments = enrichments
         self._store = store
         self._normalizer = normalizer
         self._tenants = tenants
@@ -113,6 +116,8 @@ class Pipeline:
             try:
                 page = self._page(tenant, limit)
                 if page.good or page.bad:
+                    if self._enrichments is not None:
+                        self._enrichments.prepare(slug, [found.alert for _, found in page.good])
                     with self._store.begin() as conn:
                         made += self._commit(conn, page)
             except Exception as error:  # noqa: BLE001  # isolation point; raised below, once the others had their turn
@@ -135,11 +140,11 @@ class Pipeline:
         return page
 
     def tick(self) -> Progress:
-        """Decides again every case whose quiet window has passed."""
+        """Decides again every case whose quiet window has passed, or that answers have come for."""
         now = self._clock()
         with self._store.read() as conn:
             due = decisions.holds_due(conn, now)
-        made: list[Decision] = []
+        made: list[Decision] = self._answered(now)
         for slug, group in itertools.groupby(sorted(due), key=lambda row: row[0]):
             tenant = self._tenants.get(slug)
             if tenant is None:
@@ -147,8 +152,18 @@ class Pipeline:
             with self._store.begin() as conn:
                 held = {case_id for _, case_id, _ in group}
                 found = cases.cases(conn, slug, held)
-                made += self._decide(conn, tenant, list(found.values()), now, held)
+                made += self._decide(conn, tenant, list(found.values()), now, held, again=True)
         return Progress(decided=tuple(made))
+
+    def _answered(self, now: datetime) -> list[Decision]:
+        """Decides again what answers have come for; recorded is only what says something new."""
+        made: list[Decision] = []
+        for slug, ids in (self._enrichments.ready() if self._enrichments is not None else {}).items():
+            tenant = self._tenants[slug]
+            with self._store.begin() as conn:
+                found = cases.cases(conn, slug, sorted(ids))
+                made += self._decide(conn, tenant, list(found.values()), now, (), again=True)
+        return made
 
     def _normalise(self, row: intake.InboxRow, page: _Page) -> None:
         try:
@@ -251,11 +266,19 @@ class Pipeline:
         groups.put_groups(conn, tenant, made.groups, {name: case_of[one] for one, name in made.of_alert.items()})
 
     def _decide(
-        self, conn: Connection, tenant: TenantSettings, found: Sequence[Case], now: datetime, due: Collection[str]
+        self,
+        conn: Connection,
+        tenant: TenantSettings,
+        found: Sequence[Case],
+        now: datetime,
+        due: Collection[str],
+        *,
+        again: bool = False,
     ) -> list[Decision]:
         """Decides each case and journals what follows, in the caller's transaction.
 
         What is ``due`` (an alert joined, a hold ended) is always recorded, the rest when it says something new.
+        ``again``: no alert has joined since the last decision.
         """
         if not found:
             return []
@@ -268,10 +291,14 @@ class Pipeline:
         rate = self._rates.setdefault(slug, HourlyRate())
         policy = self._policy(conn, tenant)
         made: list[Decision] = []
+        enriched = self._enrichments is not None and self._enrichments.has(slug)
+        view = self._enrichments.view(conn, slug, found) if self._enrichments is not None and enriched else None
         for case in found:
+            arrived = _arrival(latest.get(case.case_id), case) if again and enriched else case.updated_at
+            known = view.of(case, arrived, now).for_context() if view is not None else {}
             closed = happened.closed + sum(one.outcome is Outcome.CLOSE for one in made)
             context = DecisionContext(
-                last_arrival=case.updated_at,
+                last_arrival=arrived,
                 new_cases_last_hour=happened.new_cases,
                 alerts_last_hour=rate.last_hour(now),
                 alerts_hour_median=rate.median(),
@@ -290,6 +317,7 @@ class Pipeline:
                 maintenance=tuple(work.window.name for work in tenant.maintenance if work.covers(case, now)),
                 limits=tenant.limits,
                 playbooks=self._ruled.found(policy, tenant, case, now),
+                **known,
             )
             previous = latest.get(case.case_id)
             decision = decide(
@@ -301,7 +329,7 @@ class Pipeline:
                 decision_id=f"{case.case_id}-{counts.get(case.case_id, 0) + 1:03d}",
                 supersedes=previous.decision_id if previous else "",
             )
-            if previous is None or case.case_id in due or not _same(previous, decision):
+            if previous is None or case.case_id in due or not (_same(previous, decision) or _left(decision, again)):
                 made.append(decision)
         decisions.put_decisions(conn, made)
         by_id = {case.case_id: case for case in found}
@@ -339,6 +367,17 @@ def _means_more(before: Alert, after: Alert) -> bool:
         or set(after.caution) - set(before.caution) != set()
         or (before.closed_at_source and not after.closed_at_source)
     )
+
+
+def _arrival(previous: Decision | None, case: Case) -> datetime:
+    """When its last alert arrived, by the decision of then: a case that is decided again has a later change."""
+    told = previous.inputs.get("context", {}).get("last_arrival") if previous else None
+    return datetime.fromisoformat(told) if told else case.updated_at
+
+
+def _left(decision: Decision, again: bool) -> bool:
+    """True when a person has the case, and an answer that came meanwhile adds nothing to that."""
+    return again and decision.reason_code == "abstain-with-person"
 
 
 def _same(previous: Decision, now: Decision) -> bool:
