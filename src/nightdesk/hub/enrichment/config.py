@@ -1,4 +1,4 @@
-"""The shape of ``enrichment`` in a tenant's configuration: which sources are asked, how long, and how long answers hold.
+"""The shape of ``enrichment`` in a configuration: which sources are asked, how long, and how long answers hold.
 
 Every source is required unless it says otherwise: while it has not answered, no machine closes a case.
 """
@@ -85,6 +85,9 @@ class OpinionsConfig(_Asked):
 
     kind: Literal["opinions"]
     connector: str
+    timeout_seconds: Annotated[
+        Seconds, Field(le=120, description="the wait for a place in the quota is part of it")
+    ] = 90.0
     ttl_seconds: Annotated[Seconds, Field(description="how long an answer counts")] = 14400.0
 
 
@@ -153,5 +156,5 @@ class EnrichmentConfig(_Strict):
     ] = 0.5
     patience_seconds: Annotated[
         float, Field(gt=0, le=3600, description="after its last alert a close waits so long; then a person looks")
-    ] = 60.0
+    ] = 300.0
     max_entities: Annotated[int, Field(ge=1, le=1000, description="things of one case that are asked about")] = 100

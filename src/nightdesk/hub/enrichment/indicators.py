@@ -1,8 +1,8 @@
 """Indicators of a bound source, polled into an index of the tenant's own: nobody learns what is looked up in it.
 
 The index lies in the tenant's rows of the table ``enrichment``: ``=HASH`` what is said of one entity, ``~ID`` what is
-more than values, ``@ID`` each indicator's newest version with where it went, so that a new version or a revocation takes
-the old one away. A page of objects and the cursor behind it are one transaction.
+more than values, ``@ID`` each indicator's newest version with where it went, so that a new version or a revocation
+takes the old one away. A page of objects and the cursor behind it are one transaction.
 """
 
 import asyncio

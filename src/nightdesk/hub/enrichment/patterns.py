@@ -1,8 +1,9 @@
 """STIX patterns as far as one entity can answer them, and why another one is set aside.
 
 A pattern comes from a feed, so it may be wrong, dear, or meant to accuse everybody. What one entity cannot answer
-(times, several observations), what could take for ever (regular expressions) and what would match nearly anything is set aside
-with the reason, never silently and never half. Parsing and matching are OASIS's own libraries (STIX 2.1, part 9).
+(times, several observations), what could take for ever (regular expressions) and what would match nearly anything is
+set aside with the reason, never silently and never half. Parsing and matching are OASIS's own libraries (STIX 2.1,
+part 9).
 """
 
 import ipaddress

@@ -49,7 +49,7 @@ class EnrichmentSettings:
 
     sources: tuple[SourceSettings, ...] = ()
     wait: float = 0.5
-    patience: float = 60.0
+    patience: float = 300.0
     max_entities: int = 100
 
     @property
