@@ -191,6 +191,7 @@ class Hub:
                 for feed in self.feeds
             ],
             "left_out": dict(self.registry.broken),
+            "enrichment": self.enrichments.numbers(),
             "notices": [
                 {"tenant": one.tenant, "kind": one.kind, "about": one.about, "text": one.text, "since": one.since}
                 for one in self.notices.standing()

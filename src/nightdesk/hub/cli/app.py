@@ -11,6 +11,7 @@ from nightdesk.hub.cli import (
     approvals,
     cases,
     coverage,
+    enrich,
     estate,
     feeds,
     leases,
@@ -81,6 +82,8 @@ cases.cases_app.command("merge")(regroup.merge)
 cases.cases_app.command("split")(regroup.split)
 app.add_typer(suppress.suppress_app, name="suppress")
 app.add_typer(playbook.playbook_app, name="playbook")
+app.command("enrich")(enrich.enrich)
+app.add_typer(enrich.allow_app, name="allow-list")
 app.command("act")(cases.act)
 app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)

@@ -13,6 +13,7 @@ from nightdesk.autonomy.actions import Action, ActionState, JournalEntry
 from nightdesk.autonomy.clocks import ends_at
 from nightdesk.autonomy.verification import verification_text, witness_of
 from nightdesk.hub.console.book_models import run_row
+from nightdesk.hub.console.enriched import AnswerView
 from nightdesk.hub.console.graph import draw
 from nightdesk.hub.console.life import Step, steps
 from nightdesk.hub.console.story import story
@@ -179,7 +180,9 @@ def _row(row: CaseRow, decision: Decision | None) -> Row:
     )
 
 
-def case_page_model(page: CasePage, now: datetime) -> dict[str, Any]:
+def case_page_model(
+    page: CasePage, now: datetime, known: Mapping[str, Sequence[AnswerView]] | None = None
+) -> dict[str, Any]:
     """What the page of one case shows."""
     case = page.case
     decisions = list(page.decisions)
@@ -202,6 +205,7 @@ def case_page_model(page: CasePage, now: datetime) -> dict[str, Any]:
         "facts": _case_facts(page),
         "entities_by_kind": _by_kind(entities[:_ENTITIES]),
         "entity_count": len(entities),
+        "known": known or {},
         "entities_left_out": max(0, len(entities) - _ENTITIES),
         "version": version(page),
         "version_url": f"{case_url(case.case_id)}/version",

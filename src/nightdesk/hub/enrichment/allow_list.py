@@ -16,9 +16,9 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from nightdesk.autonomy.signing import sidecar_of, verified_signers
 from nightdesk.sdk.case import Entity
 from nightdesk.sdk.enrichment import ASKABLE, AllowFact, Enrichment, EnrichmentStatus
-from nightdesk.sdk.errors import ConfigError
+from nightdesk.sdk.errors import ConfigError, Problem
 
-__all__ = ["AllowList", "AllowListFile"]
+__all__ = ["AllowList", "AllowListFile", "read_list"]
 
 _NEEDED = 2
 """Persons whose signatures an allow-list takes."""
@@ -100,20 +100,37 @@ class AllowList:
                 told = ", ".join(signers)
                 self._refused = f"{self._path.name}: signed by {told} alone; an allow-list takes two persons, two keys"
                 return
-            listed = AllowListFile.model_validate(yaml.safe_load(data))
+            listed = _parsed(data, str(self._path))
         except ConfigError as error:
-            self._refused = f"{self._path.name}: {error.problems[0].message}"
+            self._refused = f"{self._path.name}: {error.problems[0].key} {error.problems[0].message}".replace(
+                ":  ", ": "
+            )
             return
-        except ValidationError as error:
-            first = error.errors()[0]
-            self._refused = f"{self._path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-            return
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            self._refused = f"{self._path.name}: cannot be read: {error}"
+        except OSError as error:
+            self._refused = f"{self._path.name}: cannot be read: {error.strerror}"
             return
         for entry in listed.entries:
             fact = AllowFact(entry.owner, entry.expires.astimezone(UTC), entry.reason, signers)
             self._entries.setdefault(entry.entity, []).append(fact)
+
+
+def read_list(path: Path) -> AllowListFile:
+    """The list of a file, whoever signed it. Raises ConfigError with every problem."""
+    try:
+        return _parsed(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror}")]) from error
+
+
+def _parsed(data: bytes, file: str) -> AllowListFile:
+    try:
+        return AllowListFile.model_validate(yaml.safe_load(data))
+    except ValidationError as error:
+        raise ConfigError(
+            [Problem(file, ".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        ) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError([Problem(file, "", f"is no YAML: {error}")]) from error
 
 
 def _mark(path: Path) -> object:

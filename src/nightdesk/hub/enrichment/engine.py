@@ -23,7 +23,7 @@ from nightdesk.hub.enrichment.answers import bounded, is_fresh, stale, unsigned
 from nightdesk.hub.enrichment.lookups import Lookups
 from nightdesk.hub.enrichment.sources import Source, World, sources_of
 from nightdesk.hub.store import enrichment as rows
-from nightdesk.sdk.case import Alert, Case, Entity
+from nightdesk.sdk.case import Alert, Case, CaseStatus, Entity
 from nightdesk.sdk.enrichment import ASKABLE, AllowFact, Enrichment, EnrichmentStatus
 from nightdesk.sdk.errors import NightdeskError
 
@@ -164,6 +164,31 @@ class Enrichments:
         if self._tenants:
             self.lookups.attach(asyncio.get_running_loop())
 
+    async def answers(self, tenant: str, entity: Entity, *, fresh: bool = False) -> tuple[Enrichment, ...]:
+        """What every source says of that thing, once each has answered; ``fresh``: asked again in any case."""
+        if fresh:
+            await asyncio.to_thread(self._forget, tenant, entity)
+        with self._world.store.read() as conn:
+            self._remote(conn, tenant, [entity])
+        await self.lookups.settle()
+        now = self._world.clock()
+        case = Case(tenant, "", "", CaseStatus.NEW, 0, now, now, (_about(tenant, entity, now),))
+        with self._world.store.read() as conn:
+            return self.view(conn, tenant, [case]).of(case, now, now).enrichment
+
+    def _forget(self, tenant: str, entity: Entity) -> None:
+        asked = [name for name, source in self.sources[tenant].items() if source.enricher is not None]
+
+        def work(conn: Connection) -> None:
+            for name in asked:
+                rows.forget(conn, tenant, name, [entity.key])
+
+        self._world.store.transact(work)
+
+    def note(self, tenant: str, source: str, problem: str) -> None:
+        """Keeps what is wrong with an index."""
+        self._problems[tenant, f"{source} index"] = (problem,)
+
     async def settle(self) -> None:
         """Polls what is due and waits until no question is out: for those who work until nothing is left."""
         if not self._tenants:
@@ -211,7 +236,7 @@ class Enrichments:
         try:
             changed = await source.indexer.poll()
         except NightdeskError as error:
-            self._problems[tenant, f"{source.name} index"] = (str(error),)
+            self.note(tenant, source.name, str(error))
             _log.warning("indicators", tenant=tenant, source=source.name, problem=str(error))
             return
         self._problems.pop((tenant, f"{source.name} index"), None)
@@ -238,6 +263,22 @@ class Enrichments:
             if told:
                 found[name] = told
         return found
+
+    def numbers(self) -> dict[str, list[dict[str, Any]]]:
+        """For metrics: answers since the start by tenant, source and status, and what each source is like now."""
+        counts = self.lookups.counts.copy()
+        return {
+            "answers": [
+                {"tenant": tenant, "source": source, "status": status, "number": number}
+                for (tenant, source, status), number in sorted(counts.items())
+            ],
+            "sources": [
+                {"tenant": tenant, "source": name, "left_alone": self.lookups.broken(tenant, name),
+                 "out": self.lookups.flying(tenant, name)}
+                for tenant, sources in self.sources.items()
+                for name in sources
+            ],
+        }  # fmt: skip
 
     def watch(self, tell: Callable[[str, str, str, str], None], over: Callable[[str, str, str], None]) -> None:
         """Tells the notices what changed since the last look."""
@@ -314,6 +355,11 @@ class View:
             missing.append(f"{left_out} more things than are asked about")
         self.engine.expect(self.tenant, case.case_id, expected)
         return Known(tuple(answers), allowed, _shown(missing), _shown(pending), until if pending else None)
+
+
+def _about(tenant: str, entity: Entity, now: datetime) -> Alert:
+    """An alert that names that one thing, for a question that no case asks."""
+    return Alert(tenant, "", "", "", "", "", now, now, now, now, entities=(entity,))
 
 
 def _things(entities: Iterable[Entity]) -> list[Entity]:

@@ -70,6 +70,11 @@ class Indexer:
         """Time between two polls."""
         return timedelta(seconds=self._config.poll_seconds)
 
+    def is_new(self) -> bool:
+        """Whether the index was never read."""
+        with self._store.read() as conn:
+            return not rows.kept(conn, self._tenant, self._source, [POLLED])
+
     async def poll(self) -> int:
         """Reads what is new to its end; returns how many indicators changed. Raises NightdeskError."""
         connector = self._connector()

@@ -106,10 +106,10 @@ class Lookups:
             self._flying[name] = made
             return made
 
-    def flying(self, tenant: str) -> int:
-        """How many of that tenant's questions are out or wait."""
+    def flying(self, tenant: str, source: str) -> int:
+        """How many questions to that source are out or wait."""
         with self._guard:
-            return sum(name[0] == tenant for name in self._flying)
+            return sum(name[:2] == (tenant, source) for name in self._flying)
 
     def broken(self, tenant: str, source: str) -> bool:
         """Whether the source is left alone for failing."""
