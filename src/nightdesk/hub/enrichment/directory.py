@@ -68,11 +68,7 @@ class Directory:
         if scheme not in {"ldaps", "ldap"} or not host:
             raise ConfigError([Problem("enrichment", "server", f"{address!r}: write ldaps://HOST or ldap://HOST")])
         self._start_tls = scheme == "ldap"
-        tls = self._ldap.Tls(
-            validate=ssl.CERT_REQUIRED,
-            version=ssl.PROTOCOL_TLS_CLIENT,
-            ca_certs_file=context.settings.text("ca_file") or None,
-        )
+        tls = _verifying(library, context.settings.text("ca_file"))
         self._server = self._ldap.Server(
             address, use_ssl=scheme == "ldaps", tls=tls, connect_timeout=self._timeout, get_info=self._ldap.NONE
         )
@@ -117,10 +113,18 @@ class Directory:
             raise_exceptions=True,
             receive_timeout=self._timeout,
         )
-        connection.open()
-        if self._start_tls:
-            connection.start_tls()  # raises where the server cannot: a password never goes in clear
-        connection.bind()
+        opened: list[Any] = []  # a refused bind lets go of the socket without closing it
+        try:
+            connection.open()
+            opened.append(connection.socket)
+            if self._start_tls:
+                connection.start_tls()  # raises where the server cannot: a password never goes in clear
+                opened.append(connection.socket)
+            connection.bind()
+        except (self._ldap.core.exceptions.LDAPExceptionError, OSError):
+            for one in opened:
+                one.close()
+            raise
         return connection
 
     def _filter(self, entity: Entity) -> str:
@@ -223,6 +227,28 @@ class Directory:
             return str(self._ldap.utils.dn.safe_dn(name)).lower()
         except self._ldap.core.exceptions.LDAPInvalidDnError:
             return name.lower()
+
+
+def _verifying(library: Any, ca_file: str) -> Any:
+    """TLS as Python does it, the host's name included: the library's own check of the name is deprecated."""
+    try:
+        trusted = ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        text = f"{ca_file} cannot be read as certificates: {error}"
+        raise ConfigError([Problem("enrichment", "ca_file", text)]) from error
+
+    class Verifying(library.Tls):  # type: ignore[misc]  # the library has no types
+        def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
+            plain = connection.socket
+            try:
+                connection.socket = trusted.wrap_socket(
+                    plain, do_handshake_on_connect=do_handshake, server_hostname=connection.server.host
+                )
+            except OSError:
+                plain.close()
+                raise
+
+    return Verifying(validate=ssl.CERT_REQUIRED)
 
 
 def _enabled(rule: str, given: Mapping[str, Sequence[str]]) -> bool | None:
