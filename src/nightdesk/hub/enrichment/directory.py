@@ -10,6 +10,7 @@ import re
 import ssl
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -88,7 +89,7 @@ class Directory:
                 found = self._search(connection, self._base, self._filter(entity), self._wanted(), most=_FEW)
                 return [self._fact(connection, entry) for entry in found]
             finally:
-                connection.unbind()
+                self._close(connection)
         except (
             errors.LDAPBindError,
             errors.LDAPInvalidCredentialsResult,
@@ -99,7 +100,7 @@ class Directory:
             raise UnavailableError(str(error), vendor=_NAME, operation="look up") from error
         except errors.LDAPOperationResult as error:
             raise ResponseError(str(error), vendor=_NAME, operation="look up") from error
-        except errors.LDAPExceptionError as error:
+        except errors.LDAPException as error:
             raise UnavailableError(str(error), vendor=_NAME, operation="look up") from error
 
     def _connection(self) -> Any:
@@ -113,19 +114,23 @@ class Directory:
             raise_exceptions=True,
             receive_timeout=self._timeout,
         )
-        opened: list[Any] = []  # a refused bind lets go of the socket without closing it
         try:
             connection.open()
-            opened.append(connection.socket)
             if self._start_tls:
                 connection.start_tls()  # raises where the server cannot: a password never goes in clear
-                opened.append(connection.socket)
             connection.bind()
-        except (self._ldap.core.exceptions.LDAPExceptionError, OSError):
-            for one in opened:
-                one.close()
+        except (self._ldap.core.exceptions.LDAPException, OSError):
+            self._close(connection)
             raise
         return connection
+
+    def _close(self, connection: Any) -> None:
+        """Ends the connection, also one that never came about: the library leaves its socket open then."""
+        held = connection.socket
+        with suppress(self._ldap.core.exceptions.LDAPException, OSError):
+            connection.unbind()
+        if held is not None:
+            held.close()
 
     def _filter(self, entity: Entity) -> str:
         """Who is meant, as an LDAP filter; what the name holds is data in it, never syntax."""
