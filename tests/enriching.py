@@ -100,6 +100,7 @@ def enriched(
     policy: bytes = CLOSES,
     simulator: Simulator | None = None,
     signers: tuple[str, ...] = ("jane", "omar"),
+    bound: Mapping[str, tuple[Simulator, str]] | None = None,
     **more: Any,
 ) -> Iterator[tuple[Hub, Simulator]]:
     """A hub of these tenants over one served simulator, in a time that the test moves. A page waits for nothing."""
@@ -111,7 +112,7 @@ def enriched(
         read = [
             load_config(
                 bind(
-                    folder / slug, slug, {"main": (made, served.base_url)}, policy=policy, signers=signers,
+                    folder / slug, slug, {"main": (made, served.base_url), **(bound or {})}, policy=policy, signers=signers,
                     enrichment=enrichment, **more,
                 ),
                 registry,

@@ -142,9 +142,9 @@ class Pipeline:
     def tick(self) -> Progress:
         """Decides again every case whose quiet window has passed, or that answers have come for."""
         now = self._clock()
+        made = self._answered(now)
         with self._store.read() as conn:
             due = decisions.holds_due(conn, now)
-        made: list[Decision] = self._answered(now)
         for slug, group in itertools.groupby(sorted(due), key=lambda row: row[0]):
             tenant = self._tenants.get(slug)
             if tenant is None:

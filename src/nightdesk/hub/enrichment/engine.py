@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from nightdesk.autonomy.enrichment.gate import refusal
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.enrichment.answers import bounded, is_fresh, stale, unsigned
 from nightdesk.hub.enrichment.lookups import Lookups
+from nightdesk.hub.enrichment.settings import EnrichmentSettings
 from nightdesk.hub.enrichment.sources import Source, World, sources_of
 from nightdesk.hub.store import enrichment as rows
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Entity
@@ -75,6 +77,10 @@ class Enrichments:
     def has(self, tenant: str) -> bool:
         """Whether anything is asked about that tenant's cases."""
         return tenant in self._tenants
+
+    def settings_of(self, tenant: str) -> EnrichmentSettings:
+        """That tenant's, which must have some."""
+        return self._tenants[tenant].enrichment
 
     # The pipeline's thread.
 
@@ -242,11 +248,14 @@ class Enrichments:
         self._problems.pop((tenant, f"{source.name} index"), None)
         if changed:
             _log.info("indicators", tenant=tenant, source=source.name, changed=changed)
+        with self._guard:
+            for name in [name for name in self._waiting if name[:2] == (tenant, source.name)]:
+                self._ready[tenant] |= self._waiting.pop(name)
         self._wake()
 
     def _purge(self, now: datetime) -> None:
         for tenant in self._tenants:
-            self._world.store.transact(lambda conn, tenant=tenant: rows.purge(conn, tenant, now - _KEPT))
+            self._world.store.transact(partial(rows.purge, tenant=tenant, before=now - _KEPT))
 
     def problems(self, tenant: str) -> dict[str, tuple[str, ...]]:
         """By source what people have to hear: files that broke, lists that expired, patterns set aside."""
@@ -325,7 +334,7 @@ class View:
         sources = self.engine.sources.get(self.tenant)
         if sources is None:
             return NOTHING_KNOWN
-        settings = self.engine._tenants[self.tenant].enrichment  # noqa: SLF001  # its own view
+        settings = self.engine.settings_of(self.tenant)
         until = arrived + timedelta(seconds=settings.patience)
         answers: list[Enrichment] = []
         allowed: dict[str, tuple[AllowFact, ...]] = {}

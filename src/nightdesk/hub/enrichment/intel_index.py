@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from nightdesk.autonomy.sharing import TLP, strictest
 from nightdesk.hub.enrichment.config import IndicatorsConfig
@@ -30,6 +30,7 @@ _KINDS = frozenset(
 )
 _REMEMBERED = 20_000  # entities whose patterns were asked since the index last changed
 _LABELS = 10
+_VERDICTS: tuple[Literal["malicious", "suspicious", "benign"], ...] = ("malicious", "suspicious", "benign")
 _Hit = Mapping[str, Any]
 
 
@@ -63,7 +64,7 @@ class IntelIndex:
         if polled is None:
             reason = "the index was not read yet"
             return {
-                one.key: Enrichment(one.key, "", EnrichmentStatus.ERROR, now, 0.0, reason=reason) for one in entities
+                one.key: Enrichment(one.key, "", EnrichmentStatus.PENDING, now, 0.0, reason=reason) for one in entities
             }
         loaded = self._ready(tenant, polled.fetched_at)
         late = now - polled.fetched_at > timedelta(seconds=self._config.ttl_seconds)
@@ -152,7 +153,7 @@ def _holds(hit: _Hit, now: datetime) -> bool:
 def _facts(hits: Sequence[_Hit]) -> tuple[IntelFact, ...]:
     """One fact a verdict: how many, the newest, the surest, the strictest marking."""
     made = []
-    for verdict in ("malicious", "suspicious", "benign"):
+    for verdict in _VERDICTS:
         of_it = [hit for hit in hits if hit["verdict"] == verdict]
         if not of_it:
             continue
@@ -160,7 +161,7 @@ def _facts(hits: Sequence[_Hit]) -> tuple[IntelFact, ...]:
         marks = [hit["tlp"] for hit in of_it if hit["tlp"]]
         made.append(
             IntelFact(
-                verdict=cast("Literal['malicious', 'suspicious', 'benign']", verdict),
+                verdict=verdict,
                 by=of_it[0]["by"],
                 count=len(of_it),
                 newest=max(datetime.fromisoformat(hit["modified"]) for hit in of_it),

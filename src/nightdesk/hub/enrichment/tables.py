@@ -135,8 +135,8 @@ def table(folder: Path, config: AssetsCsvConfig | IdentitiesCsvConfig) -> Table:
         columns = {"hostname": True, **dict.fromkeys(optional, False)}
         kinds = frozenset({EntityKind.HOST, EntityKind.ADDRESS})
         return Table(path, config, kinds=kinds, columns=columns, read=_asset)
-    optional = ("email", "privileged", "vip", "enabled", "service", "department", "owner", "groups")
-    columns = {"account": True, **dict.fromkeys(optional, False)}
+    more = ("email", "privileged", "vip", "enabled", "service", "department", "owner", "groups")
+    columns = {"account": True, **dict.fromkeys(more, False)}
     kinds = frozenset({EntityKind.ACCOUNT, EntityKind.EMAIL})
     return Table(path, config, kinds=kinds, columns=columns, read=_identity)
 
