@@ -5,7 +5,7 @@ signature, counts for nothing (autonomy.md 2.6, 6 and 11); it is told, and the c
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +24,14 @@ _NEEDED = 2
 """Persons whose signatures an allow-list takes."""
 
 
+_DAY = len("2026-11-01")
+
+
 def _moment(value: Any) -> Any:
     """A plain day of YAML ends at its beginning in UTC: the earlier reading of two."""
-    if hasattr(value, "isoformat") and not isinstance(value, datetime):
+    if isinstance(value, str) and len(value) == _DAY:
+        return f"{value}T00:00:00Z"
+    if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     return value
 
