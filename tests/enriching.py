@@ -112,8 +112,8 @@ def enriched(
         read = [
             load_config(
                 bind(
-                    folder / slug, slug, {"main": (made, served.base_url), **(bound or {})}, policy=policy, signers=signers,
-                    enrichment=enrichment, **more,
+                    folder / slug, slug, {"main": (made, served.base_url), **(bound or {})}, policy=policy,
+                    signers=signers, enrichment=enrichment, **more,
                 ),
                 registry,
             )

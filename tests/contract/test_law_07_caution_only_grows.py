@@ -563,7 +563,7 @@ def test_a_signed_list_answers_what_is_accused_and_closes_nothing_by_itself(
     case: Case, policy: SignedPolicy, seconds: int, answers: tuple[Enrichment, ...], days: int
 ) -> None:
     entry = AllowFact("jane", CASE_TIME + timedelta(days=days), "our scanner", ("jane", "omar"))
-    listed = {key: (entry,) for key in _THINGS}
+    listed = dict.fromkeys(_THINGS, (entry,))
     bare = caution(case, policy, DecisionContext(), seconds)
     without = caution(case, policy, DecisionContext(enrichment=answers), seconds)
     with_list = caution(case, policy, DecisionContext(enrichment=answers, allowed=listed), seconds)

@@ -352,7 +352,7 @@ def _answer(url: str, asked: dict[str, Any], names: dict[str, str]) -> tuple[Any
 
 
 def test_a_tenants_index_is_brought_up_to_date_from_a_real_collection(site: Site, tmp_path: Path) -> None:
-    """What a stranger posted is found by its value; what they revoked is not, and a page that broke off loses nothing."""
+    """What a stranger posted, over more pages than one, is found by its value; what they revoked is not."""
     site.share(MOST + 5)
     wide = an_indicator("9001", pattern="[ipv4-addr:value ISSUBSET '198.51.100.0/24']", confidence=60)
     dear = an_indicator("9002", pattern="[url:value MATCHES '^(a+)+$']")

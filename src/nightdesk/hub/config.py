@@ -212,11 +212,11 @@ class _Reader:
         }
         trusted = self._signers(f"{key}.signers", config)
         policy = self._policy(config, trusted)
+        enrichment = self._enrichment(f"{key}.enrichment", config, instances, trusted)
         assets = read_inventory(self.folder, config.assets, partial(self.wrong, f"{key}.assets"))
         limits = read_limits(f"{key}.limits", config.limits, self.wrong)
         approvals = read_approvals(config, f"{key}.approvals", self.wrong)
         config.witness.check(config.connectors, f"{key}.witness", self.wrong)
-        enrichment = self._enrichment(f"{key}.enrichment", config, instances)
         if len(self.problems) > before or tenant_key is None or policy is None:
             return None
         return TenantSettings(
@@ -240,11 +240,12 @@ class _Reader:
         )
 
     def _enrichment(
-        self, key: str, config: TenantConfig, instances: Mapping[str, InstanceSettings]
+        self,
+        key: str,
+        config: TenantConfig,
+        instances: Mapping[str, InstanceSettings],
+        trusted: Mapping[str, Ed25519PublicKey],
     ) -> EnrichmentSettings:
-        def trusted() -> dict[str, Ed25519PublicKey]:
-            return {name: self._public_key(path) for name, path in config.signers.items()}
-
         reader = EnrichmentReader(
             self.folder, self.file, self.registry.enrichers, instances, self.secret, trusted, self.wrong,
             config.tlp, config.pap,

@@ -74,7 +74,7 @@ class EnrichmentReader:
     specs: Mapping[str, EnricherSpec]
     instances: Mapping[str, _Instance]
     secret: Callable[[str, str], Secret | None]
-    trusted: Callable[[], Mapping[str, Ed25519PublicKey]]
+    trusted: Mapping[str, Ed25519PublicKey]
     wrong: Callable[[str, str], None]
     tlp: str
     pap: str
@@ -99,10 +99,7 @@ def _source(name: str, config: SourceConfig, key: str, reader: EnrichmentReader)
     if isinstance(config, InventoryConfig | OpinionsConfig | IndicatorsConfig):
         _bound(config, key, reader)
     if isinstance(config, AllowListConfig):
-        try:
-            return SourceSettings(name, config, reader.folder, trusted=reader.trusted())
-        except (ConfigError, OSError):
-            return None  # the signers' own key says what is wrong
+        return SourceSettings(name, config, reader.folder, trusted=reader.trusted)
     if isinstance(config, OtherConfig):
         values = _other(config, key, reader)
         return None if values is None else SourceSettings(name, config, reader.folder, values)
