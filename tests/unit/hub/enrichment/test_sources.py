@@ -102,8 +102,7 @@ def test_only_the_kinds_that_are_wanted_are_asked_about(tmp_path: Path, time: Fa
 
 
 def test_more_things_than_are_asked_about_give_the_case_to_a_person(tmp_path: Path, time: FakeTime) -> None:
-    more = {"enrichment": {"max_entities": 2}}
-    with enriched(tmp_path, {"feed": {"kind": "oracle"}}, time, **more) as (hub, simulator):
+    with enriched(tmp_path, {"feed": {"kind": "oracle"}}, time, enrichment={"max_entities": 2}) as (hub, simulator):
         an_alert_of(simulator, time)
         worked(hub)
         assert decided(hub)[-1].inputs["context"]["missing"] == ["2 more things than are asked about"]
