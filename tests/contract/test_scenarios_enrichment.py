@@ -356,3 +356,63 @@ def test_what_was_answered_is_asked_once_and_outlives_the_process(tmp_path: Path
         an_alert_of(simulator, time, "alert-3")
         worked(hub)
         assert sorted(feed.asked) == sorted([*once, *once]), "what is not known is asked again when its time is over"
+
+
+def test_11_what_was_closed_before_a_source_answered_is_opened_again_when_it_accuses(
+    tmp_path: Path, time: FakeTime
+) -> None:
+    with enriched(tmp_path, {"feed": {"kind": "oracle", "required": False}}, time) as (hub, simulator):
+        oracle("acme", "feed").says[ADDRESS] = (ACCUSED,)
+        an_alert_of(simulator, time)
+        late = oracle("acme", "feed")
+
+        async def go() -> None:
+            late.gate = asyncio.Event()
+            hub.enrichments.attach()
+            await asyncio.gather(*(feed.once() for feed in hub.feeds))
+            await asyncio.to_thread(hub.pipeline.step)
+            assert the_last(hub).outcome is Outcome.CLOSE
+            late.gate.set()
+            await hub.enrichments.settle()
+            await asyncio.to_thread(hub.pipeline.tick)
+            await hub.bindings.aclose()
+
+        asyncio.run(go())
+        assert (the_last(hub).outcome, the_last(hub).reason_code) == (Outcome.REOPEN, "abstain-intel")
+        assert the_status(hub) is CaseStatus.ESCALATED
+
+
+def test_a_page_waits_for_quick_answers_so_that_one_decision_is_enough(tmp_path: Path, time: FakeTime) -> None:
+    with enriched(tmp_path, FEED, time, enrichment={"wait_seconds": 10}) as (hub, simulator):
+        oracle("acme", "feed").says[ADDRESS] = (ACCUSED,)
+        an_alert_of(simulator, time)
+        worked(hub)
+        (only,) = decided(hub)
+        assert only.reason_code == "abstain-intel"
+        assert "pending" not in {one["status"] for one in told(only)}
+
+
+def test_late_answers_do_not_make_the_wait_for_quiet_longer(tmp_path: Path, time: FakeTime) -> None:
+    patient = CLOSES.replace(b", at_once: true", b"")
+    with enriched(tmp_path, FEED, time, policy=patient, quiet_seconds=300) as (hub, simulator):
+        an_alert_of(simulator, time)
+        late = oracle("acme", "feed")
+
+        async def go() -> None:
+            late.gate = asyncio.Event()
+            hub.enrichments.attach()
+            await asyncio.gather(*(feed.once() for feed in hub.feeds))
+            await asyncio.to_thread(hub.pipeline.step)
+            began = time.clock()
+            assert the_last(hub).hold_until == began + timedelta(seconds=300)
+            time.advance(100)
+            late.gate.set()
+            await hub.enrichments.settle()
+            await asyncio.to_thread(hub.pipeline.tick)
+            assert the_last(hub).hold_until == began + timedelta(seconds=300)
+            time.advance(200)
+            await asyncio.to_thread(hub.pipeline.tick)
+            await hub.bindings.aclose()
+
+        asyncio.run(go())
+        assert [one.outcome for one in decided(hub)] == [Outcome.HOLD, Outcome.CLOSE]
