@@ -26,8 +26,9 @@ from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.autonomy.switches import everything_stopped, stopped_rules
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
-from nightdesk.hub.playbooks.ruled import RuledRuns, Shelf
+from nightdesk.hub.enrichment.again import adds_nothing, arrival
 from nightdesk.hub.enrichment.engine import Enrichments
+from nightdesk.hub.playbooks.ruled import RuledRuns, Shelf
 from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.regrouping import title_of, unite
 from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake, suppressions, switches
@@ -294,7 +295,7 @@ class Pipeline:
         enriched = self._enrichments is not None and self._enrichments.has(slug)
         view = self._enrichments.view(conn, slug, found) if self._enrichments is not None and enriched else None
         for case in found:
-            arrived = _arrival(latest.get(case.case_id), case) if again and enriched else case.updated_at
+            arrived = arrival(latest.get(case.case_id), case) if again and enriched else case.updated_at
             known = view.of(case, arrived, now).for_context() if view is not None else {}
             closed = happened.closed + sum(one.outcome is Outcome.CLOSE for one in made)
             context = DecisionContext(
@@ -329,7 +330,11 @@ class Pipeline:
                 decision_id=f"{case.case_id}-{counts.get(case.case_id, 0) + 1:03d}",
                 supersedes=previous.decision_id if previous else "",
             )
-            if previous is None or case.case_id in due or not (_same(previous, decision) or _left(decision, again)):
+            if (
+                previous is None
+                or case.case_id in due
+                or not (_same(previous, decision) or (again and adds_nothing(decision)))
+            ):
                 made.append(decision)
         decisions.put_decisions(conn, made)
         by_id = {case.case_id: case for case in found}
@@ -367,17 +372,6 @@ def _means_more(before: Alert, after: Alert) -> bool:
         or set(after.caution) - set(before.caution) != set()
         or (before.closed_at_source and not after.closed_at_source)
     )
-
-
-def _arrival(previous: Decision | None, case: Case) -> datetime:
-    """When its last alert arrived, by the decision of then: a case that is decided again has a later change."""
-    told = previous.inputs.get("context", {}).get("last_arrival") if previous else None
-    return datetime.fromisoformat(told) if told else case.updated_at
-
-
-def _left(decision: Decision, again: bool) -> bool:
-    """True when a person has the case, and an answer that came meanwhile adds nothing to that."""
-    return again and decision.reason_code == "abstain-with-person"
 
 
 def _same(previous: Decision, now: Decision) -> bool:
