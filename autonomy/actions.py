@@ -4,16 +4,18 @@ The words are fixed: proposed → awaiting_approval → approved | rejected | ca
 effective | failed | unverified | contradicted → leased → expired | renewed → undo_requested → undone | undo_failed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.targets import Target
 
 __all__ = ["FOLLOWS", "Action", "ActionState", "Journal", "JournalEntry", "StaleActionError"]
+
+_T = TypeVar("_T")
 
 
 class ActionState(StrEnum):
@@ -131,6 +133,13 @@ class Journal(Protocol):
 
     def create(self, action: Action, *, actor: str) -> Action:
         """Stores it, or returns the one that has the same (tenant, idempotency key) already."""
+        ...
+
+    def in_turn(self, tenant: str, work: Callable[["Journal"], _T]) -> _T:
+        """One transaction around ``work``, in which nobody else creates an action of that tenant.
+
+        What ``work`` reads from the journal that it is given is still so when it creates there. It may be called again.
+        """
         ...
 
     def get(self, tenant: str, action_id: str) -> Action | None:

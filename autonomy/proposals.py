@@ -1,16 +1,16 @@
 """How an action comes to be wanted and allowed: proposal, approval, rejection, cancellation; nothing here acts."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
+from nightdesk.autonomy.actions import Action, ActionState, Journal, StaleActionError
 from nightdesk.autonomy.approvals import Ballot, Choice, Request
 from nightdesk.autonomy.asking import Requests, RulesOf, unlisted
-from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age, slot, slot_of
+from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age, same_wish, slot_of
 from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared, fault
 from nightdesk.sdk.errors import PolicyError, UnsupportedError
 from nightdesk.sdk.targets import Target
@@ -23,6 +23,7 @@ _WAITING = frozenset({_S.PROPOSED, _S.AWAITING_APPROVAL, _S.APPROVED})
 _CARRIED = ("lease_seconds", "stop_at", "accept_losses", "rules")
 """What of a wish's ``result`` is about the wish and not about its way."""
 _UNDER_WAY = _WAITING | {_S.REQUESTED, _S.ACCEPTED, _S.PENDING}
+_CARRIED_ON = _UNDER_WAY | IN_FORCE
 
 
 class Approval(StrEnum):
@@ -88,13 +89,6 @@ class Proposals:
         allowed = _allowed(Approval(approval), wanted)
         if allowed is Approval.POLICY and lease is None and _contains(wanted):
             lease = self._default_lease
-        place = slot(name, target, source_instance)
-        standing = self._standing(tenant, wanted, place, case_id, decision_id, given)
-        if standing is not None:
-            return self.start(standing)
-        generation = self._ledger.journal.next_generation(tenant, place, wanted.family)
-        key = idempotency_key(tenant, name, place, case_id, generation)
-        now = self._ledger.clock()
         result: dict[str, Any] = {}
         if lease is not None:
             result["lease_seconds"] = lease.total_seconds()
@@ -104,29 +98,27 @@ class Proposals:
             result["accept_losses"] = sorted(accept_losses)
         if rules:
             result["rules"] = sorted(set(rules))
-        created = self._ledger.journal.create(
-            Action(
-                tenant=tenant,
-                action_id=f"act-{key[:32]}",
-                verb=name,
-                target=target,
-                generation=generation,
-                idempotency_key=key,
-                state=_S.PROPOSED,
-                created_at=now,
-                updated_at=now,
-                instance=source_instance,
-                case_id=case_id,
-                decision_id=decision_id,
-                parameters=given,
-                reason=reason,
-                requested_by=requested_by,
-                approval=allowed.value,
-                result=result,
-            ),
-            actor=requested_by,
+        now = self._ledger.clock()
+        wish = Action(
+            tenant=tenant,
+            action_id="",
+            verb=name,
+            target=target,
+            generation=0,
+            idempotency_key="",
+            state=_S.PROPOSED,
+            created_at=now,
+            updated_at=now,
+            instance=source_instance,
+            case_id=case_id,
+            decision_id=decision_id,
+            parameters=given,
+            reason=reason,
+            requested_by=requested_by,
+            approval=allowed.value,
+            result=result,
         )
-        return self.start(created)
+        return self._once(wish, _standing, actor=requested_by)
 
     def start(self, action: Action) -> Action:
         """A new proposal waits for a person, or is approved by policy or by who commanded it."""
@@ -171,19 +163,13 @@ class Proposals:
 
         It goes to whoever is bound by then, which may be another connector than the first one's.
         """
-        wanted = verb(action.verb)
-        journal, now = self._ledger.journal, self._ledger.clock()
-        generation = journal.next_generation(action.tenant, slot_of(action), wanted.family)
-        key = idempotency_key(action.tenant, action.verb, slot_of(action), action.case_id, generation)
+        wanted, now = verb(action.verb), self._ledger.clock()
         kept = {name: action.result[name] for name in _CARRIED if name in action.result}
         if action.lease_until is not None:
             kept["lease_seconds"] = max(0.0, (action.lease_until - now).total_seconds())
             kept |= {"stop_at": action.lease_until.isoformat()} if "stop_at" in kept else {}
         copy = replace(
             action,
-            action_id=f"act-{key[:32]}",
-            generation=generation,
-            idempotency_key=key,
             state=_S.PROPOSED,
             created_at=now,
             updated_at=now,
@@ -201,25 +187,56 @@ class Proposals:
             deadline=None,
             lease_until=None,
         )
-        return self.start(journal.create(copy, actor=actor))
+        return self._once(copy, _repeating, actor=actor)
 
-    def _standing(
-        self, tenant: str, wanted: Verb, place: str, case_id: str, decision_id: str, given: Mapping[str, Any]
-    ) -> Action | None:
-        live = _UNDER_WAY | IN_FORCE | {_S.UNVERIFIED}
-        found = self._ledger.journal.standing(tenant, place, wanted.family)
-        for other in sorted((one for one in found if one.state in live), key=age, reverse=True):
-            same = other.verb == wanted.name and dict(other.parameters) == dict(given)
-            if not same and wanted.reversible:
-                return None  # the newest wish is another: this is a new one
-            if not same or other.case_id != case_id:
-                continue
-            # A message or scan that is done may be wanted again, but not twice by one decision.
-            if wanted.reversible or other.state in _UNDER_WAY - {_S.ACCEPTED}:
-                return other
-            if decision_id and other.decision_id == decision_id:
-                return other
-        return None
+    def _once(self, wish: Action, known: Callable[[Journal, Action], Action | None], *, actor: str) -> Action:
+        """The action that carries the wish already, else a new one: looked for and made in one turn (law 4).
+
+        Between two workers' looks and their creations one wish would become two actions.
+        """
+
+        def work(journal: Journal) -> Action:
+            return known(journal, wish) or journal.create(_numbered(journal, wish), actor=actor)
+
+        action = self._ledger.journal.in_turn(wish.tenant, work)
+        try:
+            return self.start(action)
+        except StaleActionError:
+            return self._ledger.fresh(action)  # who proposed the same meanwhile has started it
+
+
+def _standing(journal: Journal, wish: Action) -> Action | None:
+    """The action that stands for the same wish of the same case, unless the newest wish is another."""
+    wanted = verb(wish.verb)
+    found = journal.standing(wish.tenant, slot_of(wish), wanted.family)
+    live = _UNDER_WAY | IN_FORCE | {_S.UNVERIFIED}
+    for other in sorted((one for one in found if one.state in live), key=age, reverse=True):
+        same = same_wish(other, wish)
+        if not same and wanted.reversible:
+            return None  # the newest wish is another: this is a new one
+        if not same or other.case_id != wish.case_id:
+            continue
+        # A message or scan that is done may be wanted again, but not twice by one decision.
+        if wanted.reversible or other.state in _UNDER_WAY - {_S.ACCEPTED}:
+            return other
+        if wish.decision_id and other.decision_id == wish.decision_id:
+            return other
+    return None
+
+
+def _repeating(journal: Journal, copy: Action) -> Action | None:
+    """Who repeats the same action already: two engines that see it ended repeat it once."""
+    standing = journal.standing(copy.tenant, slot_of(copy), verb(copy.verb).family)
+    first = copy.result["repeats"]
+    return next((one for one in standing if one.result.get("repeats") == first and one.state in _CARRIED_ON), None)
+
+
+def _numbered(journal: Journal, wish: Action) -> Action:
+    """The wish as the next generation of its slot, with the key and id that follow from that."""
+    place = slot_of(wish)
+    generation = journal.next_generation(wish.tenant, place, verb(wish.verb).family)
+    key = idempotency_key(wish.tenant, wish.verb, place, wish.case_id, generation)
+    return replace(wish, action_id=f"act-{key[:32]}", generation=generation, idempotency_key=key)
 
 
 def _contains(wanted: Verb) -> bool:

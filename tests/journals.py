@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.stores import prepared
 
@@ -18,6 +18,7 @@ from nightdesk.sdk.verbs import verb
 __all__ = ["KINDS", "MemoryJournal", "open_journal"]
 
 KINDS = ("memory", "sqlite")
+_T = TypeVar("_T")
 _LEASED = frozenset({ActionState.LEASED, ActionState.RENEWED})
 
 
@@ -36,6 +37,10 @@ class MemoryJournal:
         self._actions[action.tenant, action.action_id] = action
         self._note(action, action.created_at, actor, {})
         return action
+
+    def in_turn(self, tenant: str, work: Callable[[Journal], _T]) -> _T:
+        del tenant  # one thread, so nobody comes between
+        return work(self)
 
     def get(self, tenant: str, action_id: str) -> Action | None:
         return self._actions.get((tenant, action_id))

@@ -1,18 +1,20 @@
 """`kill -9` in one process: at a boundary of a transaction or of a request, and nothing of ours runs afterwards."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.actions import Action, ActionState, Journal
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.store import Store
 
 __all__ = ["Fuse", "FusedJournal", "Killed"]
+
+_T = TypeVar("_T")
 
 
 class Killed(BaseException):
@@ -51,19 +53,27 @@ class Fuse:
 
 
 class _FusedStore:
-    """A store that dies right before a commit, which is then rolled back, or right after it."""
+    """A store that dies right before a commit, which is then rolled back, or right after it.
+
+    ``doing`` says what is committed; a transaction that wrote nothing has no such boundaries.
+    """
 
     def __init__(self, store: Store, fuse: Fuse) -> None:
         self._store = store
         self._fuse = fuse
+        self.clock = store.clock
         self.doing = ""
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
+        if self._fuse.dead:
+            raise Killed("begin")
         with self._store.begin() as conn:
             yield conn
-            self._fuse.cross(f"before {self.doing}")
-        self._fuse.cross(f"after {self.doing}")
+            if self.doing:
+                self._fuse.cross(f"before {self.doing}")
+        if self.doing:
+            self._fuse.cross(f"after {self.doing}")
 
     def transact(self, work: Any) -> Any:
         with self.begin() as conn:
@@ -73,6 +83,21 @@ class _FusedStore:
         if self._fuse.dead:
             raise Killed("read")
         return self._store.read()
+
+
+class _Turn:
+    """The journal of one turn; tells the store when there is something to commit."""
+
+    def __init__(self, journal: Journal, fused: _FusedStore) -> None:
+        self._journal = journal
+        self._fused = fused
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def create(self, action: Action, *, actor: str) -> Action:
+        self._fused.doing = "create"
+        return self._journal.create(action, actor=actor)
 
 
 class FusedJournal(SqlJournal):
@@ -87,6 +112,11 @@ class FusedJournal(SqlJournal):
         """One boundary before its commit, one after."""
         self._fused.doing = "create"
         return super().create(action, actor=actor)
+
+    def in_turn(self, tenant: str, work: Callable[[Journal], _T]) -> _T:
+        """The same two boundaries, when something is created in the turn."""
+        self._fused.doing = ""
+        return super().in_turn(tenant, lambda journal: work(_Turn(journal, self._fused)))
 
     def move(
         self, action: Action, to: ActionState, *, at: datetime, actor: str, detail: Mapping[str, Any], **changes: Any

@@ -27,7 +27,6 @@ from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.openc2 import Taken, put_command, taken_command
 from nightdesk.hub.store.prior import Joined, headers
-from nightdesk.hub.store.sql import take
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import MappingError, NotFoundError, PolicyError
 from nightdesk.sdk.verbs import verb
@@ -117,7 +116,6 @@ class Consumer:
 
     def _take(self, conn: Connection, caller: Principal, command: Command, wish: Wish, taken: Taken) -> _Landed:
         """The command and its action in one transaction: a crash leaves both or neither (law 4)."""
-        take(conn, caller.tenant, "openc2")  # one command at a time: two of the same wish must see each other
         known = self._repeated(conn, caller, command, taken.command)
         if known is not None:
             return _Landed(known, waits=False)

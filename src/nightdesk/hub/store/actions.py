@@ -1,25 +1,29 @@
 """The action journal on the database: each method its own transaction, on disk before it returns (law 4)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy import insert as plain_insert
 
-from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState, JournalEntry, StaleActionError
+from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState, Journal, JournalEntry, StaleActionError
 from nightdesk.autonomy.ledger import slot_of
 from nightdesk.hub.store.codec import decode_action, dump, load, maybe_stamp, moment, safe_key, safe_text, stamp
 from nightdesk.hub.store.links import absorbed
+from nightdesk.hub.store.prior import Joined
 from nightdesk.hub.store.schema import LEASED, LIVE, OVER, action_journal
 from nightdesk.hub.store.schema import action as action_table
-from nightdesk.hub.store.sql import insert, take
+from nightdesk.hub.store.sql import hold, insert, take
 from nightdesk.hub.store.store import Store
 from nightdesk.sdk.verbs import verb
 
 __all__ = ["SqlJournal", "actions_of_case", "create_in", "entry_of", "move_in"]
 
+_T = TypeVar("_T")
+_NUMBERS = "action"
+"""The counter that every creation takes: who holds it is alone in creating actions of that tenant."""
 _FIXED = frozenset(
     {"tenant", "action_id", "verb", "target", "generation", "idempotency_key", "state", "created_at", "updated_at"}
 )
@@ -30,7 +34,7 @@ def create_in(conn: Connection, action: Action, *, actor: str) -> Action:
     row = {
         "tenant": action.tenant,
         "action_id": action.action_id,
-        "seq": take(conn, action.tenant, "action"),
+        "seq": take(conn, action.tenant, _NUMBERS),
         "decision_id": action.decision_id,
         "idempotency_key": safe_key(action.idempotency_key),
         "target_key": safe_key(slot_of(action)),
@@ -138,6 +142,19 @@ class SqlJournal:
     def create(self, action: Action, *, actor: str) -> Action:
         """Stores it, or returns the one that has the same (tenant, idempotency key) already."""
         return self._store.transact(lambda conn: create_in(conn, action, actor=actor))
+
+    def in_turn(self, tenant: str, work: Callable[[Journal], _T]) -> _T:
+        """Holds the counter of the tenant's actions from before the first read until all is on disk.
+
+        One turn for the whole tenant, not one a target: ``create`` takes that counter until its transaction ends, so
+        two turns would be two locks that two workers could take in opposite order.
+        """
+
+        def alone(conn: Connection) -> _T:
+            hold(conn, tenant, _NUMBERS)
+            return work(SqlJournal(Joined(self._store, conn)))
+
+        return self._store.transact(alone)
 
     def get(self, tenant: str, action_id: str) -> Action | None:
         """One action of that tenant."""

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from nightdesk.hub.store.schema import counter
 
-__all__ = ["CHUNK", "chunks", "insert", "lost_race", "take"]
+__all__ = ["CHUNK", "chunks", "hold", "insert", "lost_race", "take"]
 
 CHUNK = 500
 """Values in one ``IN`` list: far below both engines' limits, large enough that the statement's cost vanishes."""
@@ -37,6 +37,12 @@ def take(conn: Connection, tenant: str, name: str, count: int = 1) -> int:
     ).returning(counter.c.value)
     last = conn.execute(statement).scalar_one()
     return int(last) - count + 1
+
+
+def hold(conn: Connection, tenant: str, name: str) -> None:
+    """Waits for whoever has that counter and keeps it until the transaction ends; SQLite has one writer anyway."""
+    if conn.dialect.name == "postgresql":
+        take(conn, tenant, name, 0)
 
 
 def lost_race(error: DBAPIError) -> bool:
