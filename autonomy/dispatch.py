@@ -300,7 +300,14 @@ class Dispatch:
             # Only ``act`` promises that a repeated key is one effect; a comment written twice is two.
             harmless = verb(action.verb).risk <= Risk.R1 and not action.verb.startswith("alert.")
             return harmless or not lost_requests(action)
-        return reading is not None and reading.effect in {Effect.NOT_IN_EFFECT, Effect.FAILED}
+        unseen = reading is not None and reading.effect in {Effect.NOT_IN_EFFECT, Effect.FAILED}
+        return unseen and self._has_waited(action, route)
+
+    def _has_waited(self, action: Action, route: Route) -> bool:
+        """What has no inverse may be done twice when it is asked twice: first the lost request gets time to show."""
+        if verb(action.verb).reversible or not lost_requests(action):
+            return True
+        return _is_older(self._ledger, action, min(self._limits.doubt, route.action_manifest.deadline / 2))
 
     async def _repeat(self, action: Action, route: Route) -> Action:
         why = standing_refusal(self._guards, action, route, self._ledger.clock())

@@ -16,7 +16,9 @@ class Limits:
     ``attempts``: requests of one wish. ``answer``: for one call of a connector. ``unreachable``: for a vendor before
     the first request. ``takeover``: how long a request that another process made is left to it.
     ``watch``: how long a late effect of an unverified action is looked for. ``late``: how long after its request an
-    effect that was never seen may still come, where the vendor shows no order outstanding.
+    effect that was never seen may still come, where the vendor shows no order outstanding. ``doubt``: how long the
+    effect of a request whose reply was lost is looked for before one that has no inverse is asked again; half of the
+    deadline where that is shorter.
     """
 
     attempts: int = 3
@@ -25,6 +27,7 @@ class Limits:
     takeover: float = 30.0
     watch: float = 7 * 86400.0
     late: float = 600.0
+    doubt: float = 60.0
 
 
 class Pace:

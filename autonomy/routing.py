@@ -139,14 +139,17 @@ def evidence_of(reading: Reading) -> dict[str, Any]:
 def wish_of(action: Action, route: Route, at: datetime) -> Command:
     """The command for what the action wants, without what this vendor cannot honour."""
     honoured = {name: value for name, value in action.parameters.items() if name not in action.losses}
-    return _command(action, action.verb, honoured, route, action.requested_at or at, action.idempotency_key)
+    asked = _command(action, action.verb, honoured, route, action.requested_at or at, action.idempotency_key)
+    return replace(asked, outstanding=action.accepted_at is not None and action.effective_at is None)
 
 
 def inverse_of(action: Action, route: Route, at: datetime, key: str) -> Command:
     """The command that undoes the action, with the values the target had before."""
     inverse = verb(action.verb).inverse
     asked_at = action.undo_requested_at or at
-    return replace(_command(action, inverse, previous_values(action, route), route, asked_at, key), undoes=True)
+    asked = _command(action, inverse, previous_values(action, route), route, asked_at, key)
+    outstanding = bool(action.result.get("undo_accepted")) and not action.result.get("undo_shown")
+    return replace(asked, undoes=True, outstanding=outstanding)
 
 
 def previous_values(action: Action, route: Route) -> Mapping[str, Any]:

@@ -67,8 +67,9 @@ class Hosts:
             if not late:
                 self._asked.forget(command.idempotency_key)
             return (Effect.PENDING if late else Effect.IN_EFFECT), state, native
-        # A device that has not spoken since may still do it, also after a restart that forgot who asked.
-        pending = late or self._asked.get(command.idempotency_key) is not None
+        # The vendor shows no orders, so one that it took may still be carried out, whoever remembers it: this process,
+        # the journal after a restart, or the silence of the device where a crash lost the answer.
+        pending = late or command.outstanding or self._asked.get(command.idempotency_key) is not None
         return (Effect.PENDING if pending else Effect.NOT_IN_EFFECT), state, native
 
     async def scan(self, command: Command) -> Receipt:

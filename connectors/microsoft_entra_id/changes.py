@@ -66,7 +66,8 @@ class Changes:
             operation=command.verb,
             scope=verb.scope,
             json=verb.body,
-            repeatable=True,  # a state is set, not toggled
+            # A state is set, not toggled; but sessions that began since would be ended by a second POST.
+            repeatable=verb.method == "PATCH",
         )
         return Receipt(command.native_id, losses=lost, evidence={"before": before})
 

@@ -92,6 +92,8 @@ class Accounts:
                 operation=command.verb,
                 scope=_MANAGE,
                 params=params,
+                # A DELETE that ends sessions ends those begun since as well, when it is asked again for a lost reply.
+                repeatable=False,
             )
         except RejectedError:
             # Somebody was faster, or it was refused: the user's own state tells which.

@@ -14,6 +14,7 @@ from tests.schedules.vendors import place_of
 from tests.schedules.world import Wish, World
 
 from nightdesk.autonomy.actions import FOLLOWS, Action, ActionState
+from nightdesk.autonomy.pacing import Limits
 from nightdesk.sdk.manifest import Manifest
 from nightdesk.sdk.verbs import Risk, verb
 
@@ -46,6 +47,8 @@ class Verdict:
     """Slots of which exactly one final state was right."""
     unsure: int = 0
     """Slots where the plan or somebody else left more than one."""
+    late_again: int = 0
+    """Orders that were asked again, as nothing was seen of them, and then came about all the same."""
     alike: int = 0
     """Undos of what somebody else had made again in the meantime, which no vendor lets anybody tell apart."""
 
@@ -215,7 +218,9 @@ def _effects(world: World, slot: Slot, mine: Sequence[Action], found: Verdict) -
         key = (event.by, forward)
         found.effects += forward
         done[key] = done.get(key, 0) + 1
-        if done[key] > 1 and not theirs_since.get(key) and not _others_between(slot.events, position, event):
+        if done[key] > 1 and _was_waited_for(slot.events[:position], event):
+            found.late_again += 1
+        elif done[key] > 1 and not theirs_since.get(key) and not _others_between(slot.events, position, event):
             found.double_effects += forward
             found.double_undos += not forward
             found.wrong.append(f"{_name(action)}: {'done' if forward else 'undone'} {done[key]} times")
@@ -224,6 +229,13 @@ def _effects(world: World, slot: Slot, mine: Sequence[Action], found: Verdict) -
             found.wrong.append(f"{_name(action)} touched what nobody may touch")
         if not forward:
             _undone_rightly(world, slot, position, event, action, found)
+
+
+def _was_waited_for(before: Sequence[Event], event: Event) -> bool:
+    """Whether the order was asked again although the first was on its way, after it was waited for: decision 23, 6."""
+    first = next(one for one in reversed(before) if one.by == event.by and one.key == event.key and one.flip)
+    waited = (event.asked_at - first.asked_at).total_seconds()
+    return first.at >= event.asked_at and waited >= Limits().doubt
 
 
 def _others_between(events: Sequence[Event], position: int, event: Event) -> bool:
@@ -275,6 +287,10 @@ def _final(world: World, slot: Slot, mine: Sequence[Action], found: Verdict) -> 
         if not _over(world, wish, action, now) and action.state is not _S.CONTRADICTED:
             standing.append((action, wish))
     right = _right(slot, standing, mine)
+    last = slot.last_flip
+    if last is not None and last.by and slot.overtaken(last) and slot.on not in right:
+        found.late_again += 1
+        doubtful = True
     if doubtful or len(right) > 1:
         found.unsure += 1
         return

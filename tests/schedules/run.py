@@ -68,6 +68,7 @@ class Totals:
     undo_failed: int = 0
     slots_judged: int = 0
     slots_unsure: int = 0
+    late_again: int = 0
     alike: int = 0
     seconds: float = 0.0
     failures: list[Failure] = field(default_factory=list)
@@ -162,6 +163,7 @@ def _count(story: Story, world: World, found: Verdict) -> Totals:
         undo_failed=found.undo_failed,
         slots_judged=found.judged,
         slots_unsure=found.unsure,
+        late_again=found.late_again,
         alike=found.alike,
     )
     protected = {place_of(thing.target) for things in world.things.values() for thing in things if thing.protected}

@@ -72,6 +72,14 @@ class Slot:
         """Whether an order is still to take effect or fail."""
         return any(not (one.order.done or one.order.failed) for one in self._open)
 
+    def overtaken(self, event: Event) -> bool:
+        """Whether it came after its own repeat: asked first, its fate not known, asked again, and done last."""
+        return any(
+            other.key == event.key and event.asked_at < other.asked_at and other.at <= event.at
+            for other in self.events
+            if other.key and other is not event
+        )
+
     def outstanding(self, at: datetime) -> bool:
         """Whether something of ours was asked before then and done after it."""
         return any(event.by and event.asked_at <= at <= event.at for event in self.events)

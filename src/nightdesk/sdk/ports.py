@@ -79,6 +79,11 @@ class Command:
     """It takes back an earlier command of ours, and ``pre_state`` is what was so before that one."""
     renewal: int = 0
     """How often the vendor's own clock was to be set anew by then; above 0 what stands already is to last again."""
+    outstanding: bool = False
+    """The vendor accepted this very command and no read-back has shown it yet, as the journal has it.
+
+    For vendors that show no orders: what a connector remembers of one dies with its process.
+    """
 
     def only(self, *known: str) -> None:
         """Raises UnsupportedError for a parameter that is none of these: law 8, nothing is dropped in silence."""

@@ -370,6 +370,58 @@ def test_an_effect_of_a_lost_request_is_ours_although_the_repeated_one_changed_n
     assert world.edr.order_count == 1
 
 
+@pytest.mark.parametrize(("deadline", "waits"), [(900, 60), (40, 20)])
+def test_what_has_no_inverse_is_looked_for_before_it_is_asked_again(world: World, deadline: float, waits: int) -> None:
+    world.router.declared["host.scan"] = declare(deadline=deadline, inverse="", irreversible="it ends by itself")
+    world.edr.by_hand(isolate=True)  # to this vendor every other verb is what ends it
+    world.edr.faults.add("server_error", path="/act", times=1)
+    action = world.isolate(verb="host.scan")
+    world.run()
+    begun = world.now(action).updated_at
+    world.run(waits - 2, step=1)
+    assert (world.now(action).state, world.now(action).result["attempts"]) == (ActionState.REQUESTED, 1)
+    world.run(20, step=1)
+    again = next(line for line in world.journal.history("acme", action.action_id) if line.detail.get("attempts") == 2)
+    assert waits <= (again.at - begun).total_seconds() < waits + 16  # the pause between two looks is 15 s at most
+
+
+def test_what_was_refused_for_its_pace_is_asked_again_at_once(world: World) -> None:
+    world.router.declared["host.scan"] = declare(deadline=900, inverse="", irreversible="it ends by itself")
+    world.edr.by_hand(isolate=True)
+    world.edr.faults.add("rate_limited", path="/act", times=1, options={"retry_after": 3})
+    action = world.isolate(verb="host.scan")
+    world.run(10, step=1)
+    assert len(world.edr.commands) == 1
+    assert world.now(action).result["attempts"] == 2
+
+
+def test_a_connector_is_told_what_the_journal_knows_of_its_order(world: World) -> None:
+    """Accepted and not seen yet; neither before it was accepted nor once it was seen."""
+    asked: list[tuple[str, bool]] = []
+
+    class Listening(Edr):
+        async def act(self, command: Command) -> Receipt:
+            asked.append(("act", command.outstanding))
+            return await super().act(command)
+
+        async def read_back(self, command: Command) -> Reading:
+            asked.append((command.verb, command.outstanding))
+            return await super().read_back(command)
+
+    world.router.ports["first"] = Listening(world.clock, world.edr.faults)
+    world.edr.faults.add("late_effect", options={"seconds": 4})
+    action = world.isolate()
+    world.run(20, step=1)
+    assert asked[:2] == [("host.isolate", False), ("act", False)]
+    assert set(asked[2:]) == {("host.isolate", True)}
+    asked.clear()
+    world.undo(world.now(action))
+    world.run(20, step=1)
+    assert asked[:2] == [("host.isolate", False), ("act", False)]
+    assert set(asked[2:]) == {("host.release", True)}
+    assert world.now(action).state is ActionState.UNDONE
+
+
 def test_an_error_after_a_lost_reply_is_settled_by_reading(world: World) -> None:
     world.edr.tells_pending = False
     world.edr.faults.add("late_effect", options={"seconds": 40})
@@ -632,6 +684,36 @@ def test_one_engine_asked_twice_at_once_sends_one_request(world: World) -> None:
     asyncio.run(both())
     assert slow.order_count == 1
     assert world.now(action).state is ActionState.EFFECTIVE
+
+
+@pytest.mark.parametrize(("other", "together"), [("host:ws-0042", 1), ("host:ws-0001", 2)])
+def test_two_families_of_one_target_take_turns_and_two_targets_do_not(world: World, other: str, together: int) -> None:
+    inside: list[str] = []
+    most = 0
+
+    class Slow:
+        done: frozenset[str] = frozenset()
+
+        async def act(self, command: Command) -> Receipt:
+            nonlocal most
+            inside.append(command.verb)
+            most = max(most, len(inside))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            inside.remove(command.verb)
+            self.done |= {command.verb}
+            return Receipt()
+
+        async def read_back(self, command: Command) -> Reading:
+            effect = Effect.IN_EFFECT if command.verb in self.done else Effect.NOT_IN_EFFECT
+            return Reading(effect, world.clock())
+
+    world.router.ports["first"] = Slow()
+    world.router.declared["host.scan"] = declare(inverse="", irreversible="it ends by itself")
+    world.isolate()
+    world.engine.propose("acme", "host.scan", Target.parse(other), requested_by="ann", approval="direct")
+    asyncio.run(world.engine.run_once())
+    assert most == together
 
 
 def test_what_one_target_raises_does_not_stop_the_others() -> None:

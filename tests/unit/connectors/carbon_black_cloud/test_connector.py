@@ -1,7 +1,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -319,6 +319,16 @@ def test_who_was_restarted_still_knows_that_a_silent_device_may_do_it_yet(site: 
     assert site.read(asked).effect is Effect.PENDING
     site.app.faults.clear()
     assert site.read(asked).effect is Effect.NOT_IN_EFFECT
+
+
+def test_who_was_restarted_is_told_by_the_journal_that_an_order_was_taken(site: Site) -> None:
+    number = site.device()
+    isolate, release = wish("host.isolate", number), wish("host.release", number, pre_state={"isolated": False})
+    assert site.read(isolate).effect is Effect.NOT_IN_EFFECT
+    assert site.read(replace(isolate, outstanding=True)).effect is Effect.PENDING
+    assert site.read(replace(release, outstanding=True)).effect is Effect.IN_EFFECT
+    site.app.fleet.devices[number].isolated = True
+    assert site.read(replace(isolate, outstanding=True)).effect is Effect.IN_EFFECT
 
 
 def test_quarantined_without_a_contact_since_the_request_is_no_effect_yet(site: Site, time: FakeTime) -> None:

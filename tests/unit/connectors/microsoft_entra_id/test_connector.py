@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -616,6 +617,20 @@ def test_a_revocation_in_the_second_of_the_command_is_not_missed_for_a_clock_tha
     site.time.advance(0.2)
     site.act(command)
     site.time.advance(0.3)
+    assert site.read(command).effect is Effect.IN_EFFECT
+
+
+@pytest.mark.parametrize(("verb", "orders"), [("account.revoke_sessions", 1), ("account.disable", 2)])
+def test_after_a_lost_reply_a_state_is_set_again_and_sessions_are_not_ended_again(
+    site: Site, anna: str, verb: str, orders: int
+) -> None:
+    command = site.wish(verb, anna)
+    command = replace(command, pre_state=site.read(command).state)
+    site.simulator.faults.add("lost_reply", path="/users/", method="POST" if orders == 1 else "PATCH", times=1)
+    site.time.advance(2)
+    with nullcontext() if orders > 1 else pytest.raises(UnavailableError):
+        site.act(command)
+    assert site.simulator.directory.accounts[anna].changes == orders
     assert site.read(command).effect is Effect.IN_EFFECT
 
 

@@ -498,6 +498,17 @@ def test_sessions_end_with_their_tokens_and_the_log_is_the_proof(site: Site) -> 
     assert site.member("ann").changes == 1, "new sessions are not ended by a repeat"
 
 
+def test_a_lost_reply_does_not_end_sessions_twice(site: Site) -> None:
+    """A DELETE is safe to repeat for most; this one would end the sessions that began since."""
+    site.simulator.faults.add("lost_reply", method="DELETE", times=1)
+    wish = command(site, "account.revoke_sessions")
+    site.time.advance(1)
+    with pytest.raises(UnavailableError):
+        site.act(wish)
+    assert site.member("ann").changes == 1
+    assert site.read(wish).effect is Effect.IN_EFFECT
+
+
 def test_only_this_user_s_sessions_and_only_those_ended_since_count(site: Site) -> None:
     site.simulator.directory.change("00uann", "revoke_sessions")
     site.time.advance(60)

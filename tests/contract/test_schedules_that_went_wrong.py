@@ -1,0 +1,138 @@
+"""Schedules that ended wrong once, each shortened to what it takes: laws 4 and 6, and decision 23."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.schedules.oracle import Verdict, judge
+from tests.schedules.slots import Slot
+from tests.schedules.story import Step, Story, TenantPlan
+from tests.schedules.world import World
+
+from nightdesk.autonomy.dispatch import Dispatch
+from nightdesk.autonomy.pacing import Limits
+from nightdesk.hub.store.store import Store
+
+SEED = 1
+HOST = "host.isolate"
+SESSIONS = "account.revoke_sessions"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(f"sqlite:///{tmp_path / 'journal.db'}", synchronous="NORMAL")
+    yield opened
+    opened.close()
+
+
+def _wish(number: int, family: str, **changes: Any) -> Step:
+    facts = {"family": family, "thing": 0, "on": True, "lease": None, "approval": "direct", "case": f"case-{number}"}
+    return Step("wish", "t1", number, {**facts, "by": "ann", "instance": "", **changes})
+
+
+def _fault(what: str, instance: str, **how: Any) -> Step:
+    return Step("fault", "t1", 0, {"what": what, "instance": instance, **how})
+
+
+def _undo(number: int) -> Step:
+    return Step("undo", "t1", number, {"by": "bob"})
+
+
+def _kill(after: int) -> Step:
+    return Step("kill", data={"after": after})
+
+
+def _pass(seconds: float) -> Step:
+    return Step("pass", data={"seconds": seconds})
+
+
+def _told(
+    store: Store, role: str, vendor: str, *steps: Step, seed: int = SEED, number: int = 0
+) -> tuple[World, Verdict]:
+    families = sorted({step.data["family"] for step in steps if step.kind == "wish"})
+    plan = TenantPlan("t1", {role: (vendor,)}, tuple((family, 0) for family in families))
+    world = World(Story(seed, number, (plan,), steps), store)
+    world.tell()
+    found = judge(world, last=False)
+    found.wrong += [*world.told.wrong, *world.wires.wrong, *world.calls.clashes]
+    return world, found
+
+
+SIGN_OUTS = [("okta", "DELETE", 0), ("microsoft_entra_id", "POST", 1)]  # Entra's first POST is for its token
+
+
+@pytest.mark.parametrize(("vendor", "method", "after"), SIGN_OUTS)
+def test_sessions_are_not_ended_again_by_a_client_that_repeats_a_lost_reply(
+    store: Store, vendor: str, method: str, after: int
+) -> None:
+    lost = _fault("lost_reply", "identity1", times=3, after=after, method=method)
+    _, found = _told(store, "identity", vendor, lost, _wish(1, SESSIONS), _pass(1500))
+    assert (found.wrong, found.effects) == ([], 1)
+
+
+@pytest.mark.parametrize(("vendor", "method", "after"), SIGN_OUTS)
+@pytest.mark.parametrize(("late", "effects"), [(3, 1), (40, 1), (400, 2)])
+def test_what_has_no_inverse_is_looked_for_before_it_is_asked_again(
+    store: Store, vendor: str, method: str, after: int, late: float, effects: int
+) -> None:
+    """Later than it is waited for, nobody can tell it from an order that was lost: counted, not hidden."""
+    steps = (
+        _fault("late_effect", "identity1", options={"seconds": late}),
+        _fault("lost_reply", "identity1", times=1, after=after, method=method),
+    )
+    _, found = _told(store, "identity", vendor, *steps, _wish(1, SESSIONS), _pass(1500))
+    assert (found.wrong, found.effects, found.late_again) == ([], effects, effects - 1)
+
+
+def test_the_oracle_sees_an_engine_that_does_not_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dispatch, "_has_waited", lambda *_: True)
+    late = _fault("late_effect", "identity1", options={"seconds": Limits().doubt - 20})
+    lost = _fault("lost_reply", "identity1", times=1, after=0, method="DELETE")
+    _, found = _told(store, "identity", "okta", late, lost, _wish(1, SESSIONS), _pass(1500))
+    assert any("done 2 times" in text for text in found.wrong)
+    assert found.double_effects == 1
+
+
+def test_a_restart_does_not_forget_an_order_that_its_vendor_does_not_show(store: Store) -> None:
+    """Accepted, never seen, undone, killed, and only then done: what outlives the process is the journal."""
+    steps = (
+        _wish(1, HOST, instance="edr1"),
+        _fault("late_effect", "edr1", options={"seconds": 2500}),
+        _pass(1500),
+        _undo(1),
+        _kill(2),
+    )
+    world, found = _told(store, "edr", "carbon_black_cloud", *steps)
+    assert world.fuse.kills.total() == 1
+    assert (found.wrong, found.effects, found.unsure) == ([], 1, 0)
+    assert not world.slots[0].on
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_two_families_of_one_account_take_turns_at_the_vendor(store: Store, number: int) -> None:
+    """Whatever the wire's dice say: both set out at once, and neither is sent while the other is."""
+    wishes = (_wish(1, "account.disable", approval="policy"), _wish(2, SESSIONS))
+    world, found = _told(store, "identity", "microsoft_entra_id", *wishes, _pass(20), number=number)
+    assert (world.calls.clashes, found.wrong) == ([], [])
+    assert found.effects == 2
+
+
+def test_an_undo_that_comes_after_its_repeat_and_a_newer_wish_is_nobodys_to_foresee(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decision 23, 6: the first undo got lost with the process and comes last of all."""
+    steps = (
+        _wish(1, "account.disable", thing=1),
+        _pass(20),
+        _kill(14),
+        _fault("late_effect", "identity1", options={"seconds": 200}),
+        _undo(1),
+        _wish(2, "account.disable", thing=1),
+    )
+    world, found = _told(store, "identity", "microsoft_entra_id", *steps, seed=2, number=2447)
+    (slot,) = (slot for slot in world.slots if slot.events)
+    assert [event.on for event in slot.events] == [True, False, True, False], "the dice tell another story by now"
+    assert (found.wrong, found.late_again, found.unsure) == ([], 1, 1)
+    monkeypatch.setattr(Slot, "overtaken", lambda *_: False)
+    assert any("is off and must be on" in text for text in judge(world, last=False).wrong)
