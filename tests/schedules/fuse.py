@@ -1,7 +1,7 @@
 """`kill -9` in one process: at a boundary of a transaction or of a request, and nothing of ours runs afterwards."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -63,11 +63,13 @@ class _FusedStore:
         self._fuse = fuse
         self.clock = store.clock
         self.doing = ""
+        self.seen: dict[tuple[object, ...], Sequence[Action]] = {}
+        """Answers since the last write: an idle engine asks the same again and again."""
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        if self._fuse.dead:
-            raise Killed("begin")
+        self.alive("begin")
+        self.seen.clear()
         with self._store.begin() as conn:
             yield conn
             if self.doing:
@@ -80,9 +82,12 @@ class _FusedStore:
             return work(conn)
 
     def read(self) -> Any:
-        if self._fuse.dead:
-            raise Killed("read")
+        self.alive("read")
         return self._store.read()
+
+    def alive(self, doing: str) -> None:
+        if self._fuse.dead:
+            raise Killed(doing)
 
 
 class _Turn:
@@ -107,6 +112,18 @@ class FusedJournal(SqlJournal):
         self._fused = _FusedStore(store, fuse)
         super().__init__(self._fused)  # type: ignore[arg-type]  # the part of a store that a journal uses
         self._on_move = on_move
+
+    def in_state(self, states: Sequence[ActionState], *, tenant: str | None = None) -> Sequence[Action]:
+        """As stored; asked of the store once between two writes."""
+        self._fused.alive("read")
+        key = (*states, tenant)
+        if key not in self._fused.seen:
+            self._fused.seen[key] = super().in_state(states, tenant=tenant)
+        return list(self._fused.seen[key])
+
+    def leases_due(self, now: datetime) -> Sequence[Action]:
+        """As stored; where nothing is leased, nothing is due."""
+        return super().leases_due(now) if self.in_state([ActionState.LEASED, ActionState.RENEWED]) else []
 
     def create(self, action: Action, *, actor: str) -> Action:
         """One boundary before its commit, one after."""

@@ -233,9 +233,11 @@ def _effects(world: World, slot: Slot, mine: Sequence[Action], found: Verdict) -
 
 def _was_waited_for(before: Sequence[Event], event: Event) -> bool:
     """Whether the order was asked again although the first was on its way, after it was waited for: decision 23, 6."""
-    first = next(one for one in reversed(before) if one.by == event.by and one.key == event.key and one.flip)
-    waited = (event.asked_at - first.asked_at).total_seconds()
-    return first.at >= event.asked_at and waited >= Limits().doubt
+    return any(
+        first.at >= event.asked_at and (event.asked_at - first.asked_at).total_seconds() >= Limits().doubt
+        for first in before
+        if first.key == event.key and first.flip
+    )
 
 
 def _others_between(events: Sequence[Event], position: int, event: Event) -> bool:
