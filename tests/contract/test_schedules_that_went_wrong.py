@@ -109,6 +109,21 @@ def test_a_restart_does_not_forget_an_order_that_its_vendor_does_not_show(store:
     assert not world.slots[0].on
 
 
+def test_a_vendor_whose_clock_is_behind_is_believed_that_it_heard_of_the_host(store: Store) -> None:
+    """Else what was done and ended by somebody else would be outstanding, and its undo watched, for a week."""
+    off = {"instance": "edr1", "family": HOST, "thing": 0, "on": False}
+    steps = (
+        _fault("clock_skew", "edr1", options={"seconds": -90}),
+        _wish(1, HOST, instance="edr1"),
+        _pass(20),
+        Step("foreign", "t1", 0, off),
+        _pass(1500),
+        _undo(1),
+    )
+    _, found = _told(store, "edr", "carbon_black_cloud", *steps)
+    assert (found.wrong, found.effects) == ([], 1)
+
+
 @pytest.mark.parametrize("number", range(6))
 def test_two_families_of_one_account_take_turns_at_the_vendor(store: Store, number: int) -> None:
     """Whatever the wire's dice say: both set out at once, and neither is sent while the other is."""
