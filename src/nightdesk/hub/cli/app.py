@@ -9,6 +9,7 @@ from nightdesk import __version__
 from nightdesk.hub.cli import (
     alerts,
     approvals,
+    autonomy,
     cases,
     coverage,
     estate,
@@ -81,6 +82,7 @@ cases.cases_app.command("merge")(regroup.merge)
 cases.cases_app.command("split")(regroup.split)
 app.add_typer(suppress.suppress_app, name="suppress")
 app.add_typer(playbook.playbook_app, name="playbook")
+app.add_typer(autonomy.autonomy_app, name="autonomy")
 app.command("act")(cases.act)
 app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)
