@@ -43,7 +43,9 @@ def read_groups(path: Path, variant: Variant = Variant.ALL) -> list[Judged]:
         lines = csv.DictReader(stream, restkey="", strict=True)
         absent = [name for name in COLUMNS if name not in (lines.fieldnames or ())]
         if absent:
-            raise ConfigError([Problem(str(path), "line 1", f"no column {', '.join(absent)}; this is no ait-groups file")])
+            raise ConfigError(
+                [Problem(str(path), "line 1", f"no column {', '.join(absent)}; this is no ait-groups file")]
+            )
         for line in lines:
             try:
                 one = _judged(line)
@@ -70,7 +72,9 @@ def _opened(path: Path) -> Iterator[TextIO]:
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error}; give a .csv or .csv.gz file")]) from error
     except UnicodeDecodeError as error:
-        raise ConfigError([Problem(str(path), "", f"is no UTF-8 text at byte {error.start}; save it as such")]) from error
+        raise ConfigError(
+            [Problem(str(path), "", f"is no UTF-8 text at byte {error.start}; save it as such")]
+        ) from error
     except csv.Error as error:
         raise ConfigError([Problem(str(path), "", f"is no well-formed CSV: {error}")]) from error
 

@@ -53,7 +53,9 @@ class Settings:
         probability("delta", self.delta)
 
 
-def evaluate(judged: Sequence[Judged], settings: Settings, progress: Progress | None = None) -> tuple[dict[str, Any], Curve]:
+def evaluate(
+    judged: Sequence[Judged], settings: Settings, progress: Progress | None = None
+) -> tuple[dict[str, Any], Curve]:
     """(the document, its curve). Raises ConfigError for data that nothing can be learnt or held out from."""
     folds = held_out(judged, progress)
     clear = [one for one in judged if not one.unclear]

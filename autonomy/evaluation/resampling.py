@@ -56,9 +56,7 @@ def resampled_loto(folds: Sequence[HeldOut], alpha: float, delta: float, draws: 
     return found
 
 
-def resampled_stream(
-    trials: Sequence[Trial], alpha: float, delta: float, gate: Gate, draws: int
-) -> list[Violations]:
+def resampled_stream(trials: Sequence[Trial], alpha: float, delta: float, gate: Gate, draws: int) -> list[Violations]:
     """Thresholds of ``stream``, certified on drawn clusters: the whole gate, at every threshold of the grid."""
     import numpy as np
 

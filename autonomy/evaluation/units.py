@@ -107,7 +107,9 @@ def held_out(judged: Iterable[Judged], progress: Progress | None = None) -> list
     rows = observe(judged)
     tenants = rows.tenants
     if len(tenants) < 2:
-        raise ConfigError([Problem("data", "tenant", f"{len(tenants)} tenant(s); at least 2 are needed to hold one out")])
+        raise ConfigError(
+            [Problem("data", "tenant", f"{len(tenants)} tenant(s); at least 2 are needed to hold one out")]
+        )
     pairs = list(combinations(tenants, 2)) if len(tenants) >= FEWEST_TENANTS else []
     units = {name: Units(name, tuple(Unit.of(row.judged) for row in rows.of([name])), ()) for name in tenants}
     inner: dict[tuple[str, str], Units] = {}
@@ -152,13 +154,12 @@ def _trained(rows: "Rows", among: Sequence[str]) -> "Tables | None":
 
 
 def _scores(rows: "Rows", tables: "Tables", tenant: str, among: Sequence[str]) -> list[float]:
-    """The more suspicious of the two models' log-odds: what either holds for an attack is not closed."""
-    import numpy as np
+    """The log-odds that the product's thresholds compare."""
+    from math import isfinite
 
-    from nightdesk.autonomy.learning.matrices import logits, matrix, second_logits
+    from nightdesk.autonomy.learning.matrices import logits, matrix
 
-    values = matrix(rows.of([tenant]), rows.fleet, among)
-    scores = np.maximum(logits(tables, values), second_logits(tables, values))
-    if not np.isfinite(scores).all():
+    scores = [float(one) for one in logits(tables, matrix(rows.of([tenant]), rows.fleet, among))]
+    if not all(map(isfinite, scores)):
         raise NightdeskError(f"tenant {tenant}: a score is no number; look for values that are none in its groups")
-    return [float(one) for one in scores]
+    return scores

@@ -95,5 +95,9 @@ def _duration(text: str, as_json: bool) -> float:
     """Seconds of a span such as 90s, 30m, 4h, 1d."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
     if found is None:
-        fail(f"--label-delay {text!r} is no span of time; give a number with s, m, h or d, such as 4h", code=2, as_json=as_json)
+        fail(
+            f"--label-delay {text!r} is no span of time; give a number with s, m, h or d, such as 4h",
+            code=2,
+            as_json=as_json,
+        )
     return float(found[1]) * _SECONDS[found[2]]
