@@ -6,7 +6,7 @@ from nightdesk.autonomy.evaluation.outcome import Outcome, outcome
 from nightdesk.autonomy.evaluation.units import HeldOut
 from nightdesk.autonomy.levels.evidence import DAY
 
-__all__ = ["BASELINES", "compared", "allow_list", "even_odds", "throttle"]
+__all__ = ["BASELINES", "allow_list", "compared", "even_odds", "throttle"]
 
 
 def throttle(fold: HeldOut) -> list[int]:

@@ -1,7 +1,7 @@
 """One tenant's groups in the order of time, closed by score and earned right: labels come late, QA draws, rights go.
 
-Every group that is not closed is judged by a person, ``delay`` seconds later; of those closed, a sample is. Judgements of
-groups below the threshold are the evidence of their rule, for in that zone it would close.
+Every group that is not closed is judged by a person, ``delay`` seconds later; of those closed, a sample is. Judgements
+of groups below the threshold are the evidence of their rule, for in that zone it would close.
 """
 
 from collections import defaultdict

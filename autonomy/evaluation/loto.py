@@ -14,7 +14,7 @@ from nightdesk.autonomy.risk.bounds import upper_bound
 from nightdesk.autonomy.risk.distrust import Past, ceiling, distrusted
 from nightdesk.autonomy.risk.threshold import Threshold, learn_then_test
 
-__all__ = ["Certificate", "Tested", "Deciding", "acted", "deciding", "loto", "past_of"]
+__all__ = ["Certificate", "Deciding", "Tested", "acted", "deciding", "loto", "past_of"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,17 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from nightdesk.autonomy.evaluation.units import Unit
+from nightdesk.autonomy.learning.calibration import platt
+from nightdesk.sdk.errors import ConfigError, Problem
+
+try:
+    import numpy as np
+except ImportError as error:
+    raise ConfigError([Problem("nightdesk", "learn", "install nightdesk[learn] to evaluate the autonomy")]) from error
 
 __all__ = ["Outcome", "calibration_error", "mean_coverage", "outcome", "worst"]
 
-BINS = 15
+_BINS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,10 @@ class Outcome:
 
 
 def outcome(tenant: str, units: Sequence[Unit], closed: Collection[int], reopened: Collection[int] = ()) -> Outcome:
-    """Counts a closing, given by places in ``units``. What was re-opened saved nobody work, but was missed all the same."""
+    """Counts a closing, given by places in ``units``.
+
+    What was re-opened saved nobody work, but was missed all the same.
+    """
     clusters: dict[tuple[str, str, str], bool] = defaultdict(bool)
     steps: dict[str, list[Unit]] = defaultdict(list)
     benign = spared = attacks = missed = 0
@@ -89,22 +99,17 @@ def calibration_error(acted: Sequence[tuple[float, bool]], like: Sequence[tuple[
     """
     if not acted or not like:
         return None
-    import numpy as np
-
     shown = sorted(acted)
     probable = np.array(_probabilities([score for score, _ in shown], like))
     happened = np.array([attack for _, attack in shown], dtype=float)
-    parts = np.array_split(np.arange(len(shown)), min(BINS, len(shown)))
-    return float(sum(abs(probable[part].mean() - happened[part].mean()) * len(part) for part in parts) / len(shown))
+    parts = np.array_split(np.arange(len(shown)), min(_BINS, len(shown)))
+    off = (abs(probable[part].mean() - happened[part].mean()) * len(part) for part in parts)
+    return float(sum(off) / len(shown))
 
 
 def _probabilities(scores: Sequence[float], like: Sequence[tuple[float, bool]]) -> list[float]:
     attacks = sum(attack for _, attack in like)
     if 0 < attacks < len(like):
-        import numpy as np
-
-        from nightdesk.autonomy.learning.calibration import platt
-
         curve = platt(np.array([score for score, _ in like]), np.array([attack for _, attack in like]))
         return [curve.probability(score) for score in scores]
     return [(attacks + 0.5) / (len(like) + 1)] * len(scores)

@@ -92,7 +92,7 @@ def _left_out(folds: Sequence[HeldOut], settings: Settings) -> tuple[dict[str, A
     curve = Curve("Benign groups closed at a promised miss rate", "promised miss rate, %", points, marks)
     drawn = resampled_loto(folds, alpha, delta, settings.resamplings)
     other = UnitKind.CLUSTER if by_group else UnitKind.GROUP
-    body = {**_told(found[settings.unit], settings), f"by_{other}": _beside(found[other]), **_broken(drawn)}
+    body = {**_told(found[settings.unit]), f"by_{other}": _beside(found[other]), **_broken(drawn)}
     body["curve"] = [
         {"alpha": one, "coverage": mean_coverage(each.outcome for each in tested), "missed": _missed(tested)}
         for one, tested in ladder
@@ -110,7 +110,7 @@ def _streamed(folds: Sequence[HeldOut], settings: Settings, progress: Progress |
     curve = _over_time(folds, [course for _, course in chosen])
     drawn = resampled_stream(tried, alpha, delta, gate, settings.resamplings)
     body = {
-        **_told([one for one, _ in chosen], settings),
+        **_told([one for one, _ in chosen]),
         f"by_{other}": _beside([one for one, _ in found[other]]),
         **_broken(drawn),
         "gate": {"label_delay_s": gate.delay, "qa": gate.qa, "w0": gate.terms.fleet_verdicts},
@@ -133,7 +133,7 @@ def _strict(folds: Sequence[HeldOut], found: Sequence[Tested], gate: Gate) -> di
     return _summed(outcomes)
 
 
-def _told(found: Sequence[Tested], settings: Settings) -> dict[str, Any]:
+def _told(found: Sequence[Tested]) -> dict[str, Any]:
     """The figures that come first, then each tenant's."""
     outcomes = [one.outcome for one in found]
     least = worst(outcomes)

@@ -1,7 +1,7 @@
 """How often the promise is broken when the attacks it is calibrated on are drawn anew: it may be in 5 % of the draws.
 
-Drawn are clusters (tenant, attack step, rule), with replacement, from all attacks as models scored them that know nothing
-of their tenant. The true miss rate is that of the pool they are drawn from.
+Drawn are clusters (tenant, attack step, rule), with replacement, from all attacks as models scored them that know
+nothing of their tenant. The true miss rate is that of the pool they are drawn from.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,12 @@ from nightdesk.autonomy.evaluation.stream import Trial, prefix, worth
 from nightdesk.autonomy.evaluation.units import HeldOut
 from nightdesk.autonomy.risk.bounds import errors_allowed, items_needed
 from nightdesk.autonomy.risk.threshold import lowest_per_cluster
+from nightdesk.sdk.errors import ConfigError, Problem
+
+try:
+    import numpy as np
+except ImportError as error:
+    raise ConfigError([Problem("nightdesk", "learn", "install nightdesk[learn] to evaluate the autonomy")]) from error
 
 __all__ = ["Violations", "resampled_loto", "resampled_stream"]
 
@@ -36,8 +42,6 @@ class Violations:
 
 def resampled_loto(folds: Sequence[HeldOut], alpha: float, delta: float, draws: int) -> list[Violations]:
     """Thresholds of ``loto``, calibrated on drawn clusters."""
-    import numpy as np
-
     found = []
     for number, fold in enumerate(folds):
         scored = deciding(fold)
@@ -58,8 +62,6 @@ def resampled_loto(folds: Sequence[HeldOut], alpha: float, delta: float, draws: 
 
 def resampled_stream(trials: Sequence[Trial], alpha: float, delta: float, gate: Gate, draws: int) -> list[Violations]:
     """Thresholds of ``stream``, certified on drawn clusters: the whole gate, at every threshold of the grid."""
-    import numpy as np
-
     found = []
     for number, trial in enumerate(trials):
         own = trial.fold.own

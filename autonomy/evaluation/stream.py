@@ -1,15 +1,15 @@
 """Tenants as they happen: a group is closed when it scores below a threshold *and* its rule has earned that here.
 
-The promise is about both together. The other tenants are run through the same gate, each by models and fleet counts of
-neither it nor the tenant held out, and their attacks that were closed are counted. So an attack whose rule had no right to
-close is caught, however low it scores; with the score alone one tenant's exfiltration, scored as the noise that its rule
-is elsewhere, would drag the threshold of everybody down.
+The promise is about both together. The other tenants are run through the same gate, each by models and fleet counts
+of neither it nor the tenant held out, and their attacks that were closed are counted. So an attack whose rule had no
+right to close is caught, however low it scores; with the score alone one tenant's exfiltration, scored as the noise
+that its rule is elsewhere, would drag the threshold of everybody down.
 """
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from nightdesk.autonomy.evaluation.gate import Course, Gate, fleet_records, through_time
 from nightdesk.autonomy.evaluation.loto import Certificate, Tested, acted, past_of

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from math import isfinite
 
 from nightdesk.autonomy.learning.groups import Judged
 from nightdesk.autonomy.learning.history import HOLD
+from nightdesk.autonomy.learning.matrices import logits, matrix
+from nightdesk.autonomy.learning.model import train
+from nightdesk.autonomy.learning.rows import Rows, observe
+from nightdesk.autonomy.learning.tables import Tables
 from nightdesk.autonomy.risk.threshold import Scored
 from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
-
-if TYPE_CHECKING:
-    from nightdesk.autonomy.learning.rows import Rows
-    from nightdesk.autonomy.learning.tables import Tables
 
 __all__ = ["FEWEST_TENANTS", "HeldOut", "Progress", "Unit", "Units", "held_out"]
 
@@ -102,8 +102,6 @@ def held_out(judged: Iterable[Judged], progress: Progress | None = None) -> list
 
     Raises ConfigError without two tenants, or without the extra that trains.
     """
-    from nightdesk.autonomy.learning.rows import observe
-
     rows = observe(judged)
     tenants = rows.tenants
     if len(tenants) < 2:
@@ -139,26 +137,16 @@ def _told(progress: Progress | None, done: int, total: int) -> None:
         progress("models of other tenants", done, total)
 
 
-def _trained(rows: "Rows", among: Sequence[str]) -> "Tables | None":
+def _trained(rows: Rows, among: Sequence[str]) -> Tables | None:
     """A model of these tenants; None when they have only attacks or none."""
-    from threadpoolctl import threadpool_limits
-
-    from nightdesk.autonomy.learning.model import train
-
     kinds = {row.judged.attack for row in rows.of(among, clear=True)}
     if len(kinds) < 2:
         return None
-    # Rows are few: threads of a shared machine wait for each other longer than they work (10 s instead of 0.3 s).
-    with threadpool_limits(1):
-        return train(rows, among)
+    return train(rows, among)
 
 
-def _scores(rows: "Rows", tables: "Tables", tenant: str, among: Sequence[str]) -> list[float]:
+def _scores(rows: Rows, tables: Tables, tenant: str, among: Sequence[str]) -> list[float]:
     """The log-odds that the product's thresholds compare."""
-    from math import isfinite
-
-    from nightdesk.autonomy.learning.matrices import logits, matrix
-
     scores = [float(one) for one in logits(tables, matrix(rows.of([tenant]), rows.fleet, among))]
     if not all(map(isfinite, scores)):
         raise NightdeskError(f"tenant {tenant}: a score is no number; look for values that are none in its groups")

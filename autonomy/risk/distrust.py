@@ -1,8 +1,8 @@
 """Which rules a score is not to be trusted with: learnt from tenants where it took their attacks for noise.
 
-With few attacks a certified threshold hangs on the lowest-scored one. Where that is an alert whose attacks look like its
-noise (a busy processor, say), trusting the score with that rule costs the coverage of all others. So such a rule is left
-to people, as far as that pays, and what is left is closed by a higher threshold at the same promise.
+With few attacks a certified threshold hangs on the lowest-scored one. Where that is of a rule whose attacks look like
+its noise (a busy processor, say), trusting the score with that rule costs the coverage of all others. So such a rule is
+left to people, as far as that pays, and what is left is closed by a higher threshold at the same promise.
 """
 
 from bisect import bisect_left

@@ -64,7 +64,7 @@ def evaluate(
     Exit 0 also when nothing could be certified: the answer says how many attacks are missing. 2: the file or an option
     is wrong.
     """
-    from nightdesk.hub.evaluating import draw, evaluated, print_report
+    from nightdesk.hub.cli.evaluating import draw, evaluated, print_report
 
     delay = _duration(label_delay, as_json)
     del form
