@@ -38,7 +38,8 @@ def svg(curve: Curve) -> str:
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-family="sans-serif">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"',
+        ' font-family="sans-serif">',
         f"<title>{escape(curve.title)}</title>",
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
         f'<text x="{_LEFT}" y="28" font-size="16" fill="#1a1a1a">{escape(curve.title)}</text>',
@@ -47,7 +48,8 @@ def svg(curve: Curve) -> str:
         y = up(quarter / 4)
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#d0d0d0"/>')
         parts.append(
-            f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" font-size="12" text-anchor="end" fill="#444444">{quarter * 25} %</text>'
+            f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" font-size="12" text-anchor="end" fill="#444444">'
+            f"{quarter * 25} %</text>"
         )
     line = " ".join(f"{across(x):.1f},{up(share):.1f}" for x, share in curve.points)
     parts.append(f'<polyline points="{line}" fill="none" stroke="#0b5cad" stroke-width="2"/>')

@@ -38,7 +38,7 @@ class Gate:
 
 @dataclass(slots=True)
 class Course:
-    """What happened: places of closed groups, of those re-opened, of those drawn for QA; rights won and lost by rule."""
+    """What happened: places of closed groups and of those re-opened, how many QA drew, rights won and lost by rule."""
 
     closed: list[int] = field(default_factory=list)
     reopened: set[int] = field(default_factory=set)
@@ -108,7 +108,7 @@ def _start(record: FleetRecord | None, terms: Terms) -> Earning:
 
 
 def _judged(course: Course, right: _Right, own: Units, place: int, at: float, *, sampled: bool) -> list[int]:
-    """A person has judged. Returns what is re-opened because of it: all since the last clean sample, a week at least."""
+    """A person has judged. Returns what is re-opened for it: all since the last clean sample, a week at least."""
     unit = own.units[place]
     right.earning.see(Verdict(unit.key, unit.entity, at, f"analyst-{place % _ANALYSTS}", unit.attack))
     if unit.attack:

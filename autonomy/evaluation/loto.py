@@ -105,17 +105,16 @@ def acted(units: Units, places: Sequence[int]) -> list[tuple[float, bool]]:
     return [(units.scores[place], units.units[place].attack) for place in places]
 
 
-def loto(folds: Sequence[HeldOut], alpha: float, delta: float, *, by_group: bool) -> list[Tested]:
+def loto(folds: Sequence[Deciding], alpha: float, delta: float, *, by_group: bool) -> list[Tested]:
     """Each tenant closed by the threshold of the others (Learn then Test); without a promise, nothing is closed."""
     found = []
-    for fold in folds:
-        scored = deciding(fold)
+    for scored in folds:
         others = scored.others.values()
         attacks = [one for units in others for one in units.attacks(by_group=by_group)]
         threshold = learn_then_test(attacks, alpha, delta)
         closed = scored.closed(scored.own, threshold)
         like = [one for units in others for one in acted(units, scored.closed(units, threshold))]
         ece = calibration_error(acted(scored.own, closed), like)
-        figures = outcome(fold.tenant, scored.own.units, closed)
+        figures = outcome(scored.own.tenant, scored.own.units, closed)
         found.append(Tested(Certificate.of(threshold, delta), figures, ece, closed))
     return found

@@ -95,7 +95,8 @@ def calibration_error(acted: Sequence[tuple[float, bool]], like: Sequence[tuple[
     """The expected calibration error of what was acted on, in 15 bins of equal size (Naeini, Cooper, Hauskrecht 2015).
 
     Both are (score, attack). Probabilities come from what other tenants would have closed in the same way, through a
-    rising logistic curve (Platt 1999), or as its share of attacks where there are none or only attacks. None when nothing was acted on.
+    rising logistic curve (Platt 1999), or as its share of attacks where there are none or only attacks. None when
+    nothing was acted on.
     """
     if not acted or not like:
         return None

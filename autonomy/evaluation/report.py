@@ -8,7 +8,7 @@ from typing import Any
 from nightdesk.autonomy.evaluation.baselines import compared
 from nightdesk.autonomy.evaluation.curve import Curve
 from nightdesk.autonomy.evaluation.gate import Course, Gate, fleet_records, through_time
-from nightdesk.autonomy.evaluation.loto import Tested, loto
+from nightdesk.autonomy.evaluation.loto import Tested, deciding, loto
 from nightdesk.autonomy.evaluation.outcome import Outcome, mean_coverage, outcome, worst
 from nightdesk.autonomy.evaluation.resampling import Violations, resampled_loto, resampled_stream
 from nightdesk.autonomy.evaluation.stream import stream, trials
@@ -84,13 +84,14 @@ def evaluate(
 
 def _left_out(folds: Sequence[HeldOut], settings: Settings) -> tuple[dict[str, Any], Curve]:
     alpha, delta = settings.alpha, settings.delta
-    found = {kind: loto(folds, alpha, delta, by_group=kind is UnitKind.GROUP) for kind in UnitKind}
+    scored = [deciding(fold) for fold in folds]
+    found = {kind: loto(scored, alpha, delta, by_group=kind is UnitKind.GROUP) for kind in UnitKind}
     by_group = settings.unit is UnitKind.GROUP
-    ladder = [(one, loto(folds, one, delta, by_group=by_group)) for one in LADDER]
+    ladder = [(one, loto(scored, one, delta, by_group=by_group)) for one in LADDER]
     points = tuple((one * 100, mean_coverage(each.outcome for each in tested)) for one, tested in ladder)
     marks = tuple(f"{one:.3g}" for one, _ in points)
     curve = Curve("Benign groups closed at a promised miss rate", "promised miss rate, %", points, marks)
-    drawn = resampled_loto(folds, alpha, delta, settings.resamplings)
+    drawn = resampled_loto(scored, alpha, delta, settings.resamplings)
     other = UnitKind.CLUSTER if by_group else UnitKind.GROUP
     body = {**_told(found[settings.unit]), f"by_{other}": _beside(found[other]), **_broken(drawn)}
     body["curve"] = [

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nightdesk.autonomy.evaluation.gate import Gate, fleet_records, through_time
-from nightdesk.autonomy.evaluation.loto import deciding
+from nightdesk.autonomy.evaluation.loto import Deciding
 from nightdesk.autonomy.evaluation.stream import Trial, prefix, worth
-from nightdesk.autonomy.evaluation.units import HeldOut
 from nightdesk.autonomy.risk.bounds import errors_allowed, items_needed
 from nightdesk.autonomy.risk.threshold import lowest_per_cluster
 from nightdesk.sdk.errors import ConfigError, Problem
@@ -40,23 +39,22 @@ class Violations:
     pool: int
 
 
-def resampled_loto(folds: Sequence[HeldOut], alpha: float, delta: float, draws: int) -> list[Violations]:
+def resampled_loto(folds: Sequence[Deciding], alpha: float, delta: float, draws: int) -> list[Violations]:
     """Thresholds of ``loto``, calibrated on drawn clusters."""
     found = []
-    for number, fold in enumerate(folds):
-        scored = deciding(fold)
+    for number, scored in enumerate(folds):
         calibrating = [one for units in scored.others.values() for one in units.attacks(by_group=False)]
         pool = sorted(one.rank for one in lowest_per_cluster([*calibrating, *scored.own.attacks(by_group=False)]))
         have = len(lowest_per_cluster(calibrating))
         drawn = max(have, items_needed(0, alpha, delta)) if have else 0
         allowed = errors_allowed(drawn, alpha, delta)
         if allowed is None or not draws:
-            found.append(Violations(fold.tenant, 0.0, 0, drawn, len(pool)))
+            found.append(Violations(scored.own.tenant, 0.0, 0, drawn, len(pool)))
             continue
         top = sum(score < scored.ceiling for score, _ in pool)
         ranks = np.random.default_rng(_SEED + number).integers(0, len(pool), size=(draws, drawn))
         beyond = np.minimum(np.partition(ranks, allowed, axis=1)[:, allowed], top)
-        found.append(Violations(fold.tenant, float((beyond / len(pool) > alpha).mean()), draws, drawn, len(pool)))
+        found.append(Violations(scored.own.tenant, float((beyond / len(pool) > alpha).mean()), draws, drawn, len(pool)))
     return found
 
 

@@ -67,7 +67,7 @@ def trials(folds: Sequence[HeldOut], gate: Gate, progress: Progress | None = Non
 
 
 def _grid(others: Mapping[str, Units]) -> list[float]:
-    """The thresholds of ``SHARES``: attacks have no part in them, so the order of tests is fixed before they are seen."""
+    """The thresholds of ``SHARES``: attacks have no part in them, so the order is fixed before they are seen."""
     benign = sorted(one.score for units in others.values() for one in past_of(units) if not one.attack)
     return [benign[min(len(benign) - 1, int(share * len(benign)))] for share in SHARES] if benign else []
 

@@ -42,9 +42,9 @@ def ceiling(tenants: Iterable[Iterable[Past]]) -> float:
 def distrusted(tenants: Iterable[Sequence[Past]]) -> frozenset[str]:
     """The rules to leave to people: given up in the order of their lowest attack, while the coverage gains.
 
-    Coverage is the mean over tenants of the benign units below the lowest attack of the rules that are kept. A threshold
-    that is calibrated on a tenant's attacks must be calibrated with the rules distrusted by *other* tenants (cross-
-    fitting), or the choice has seen what it is tested on.
+    Coverage is the mean over tenants of the benign units below the lowest attack of the rules that are kept. A
+    threshold that is calibrated on a tenant's attacks must be calibrated with the rules distrusted by *other* tenants
+    (cross-fitting), or the choice has seen what it is tested on.
     """
     past = [list(one) for one in tenants]
     top = ceiling(past)
