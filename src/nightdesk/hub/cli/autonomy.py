@@ -67,6 +67,8 @@ def evaluate(
     from nightdesk.hub.cli.evaluating import draw, evaluated, print_report
 
     delay = _duration(label_delay, as_json)
+    if picture is not None and not picture.parent.is_dir():
+        fail(f"--svg {picture}: cannot be written, there is no folder {picture.parent}", code=2, as_json=as_json)
     del form
     with troubles(as_json):
         settings = _settings(protocol, unit, alpha, delta, resamplings, delay, qa, w0)

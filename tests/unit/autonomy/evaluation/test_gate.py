@@ -1,4 +1,4 @@
-"""Rights in time: earned by late verdicts, lent by the fleet, lost with one attack, and what was closed is re-opened."""
+"""Rights in time: earned by late verdicts, lent by the fleet, lost with one attack; then closures are re-opened."""
 
 from dataclasses import replace
 

@@ -12,7 +12,8 @@ from nightdesk.autonomy.evaluation.units import HeldOut, Units
 
 UNITS = [
     unit(0), unit(1), unit(2), unit(3),
-    unit(4, incident="scan", at=1_000.0), unit(5, incident="scan", at=1_060.0), unit(6, incident="scan", rule="S", at=1_090.0),
+    unit(4, incident="scan", at=1_000.0), unit(5, incident="scan", at=1_060.0),
+    unit(6, incident="scan", rule="S", at=1_090.0),
     unit(7, incident="exfil"), unit(8, unclear=True),
 ]  # fmt: skip
 
