@@ -66,7 +66,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == _GZIP
-        opener: Callable[..., TextIO] = gzip.open if packed else open  # type: ignore[assignment]
+        opener: Callable[..., TextIO] = gzip.open if packed else open
         with opener(path, mode="rt", encoding="utf-8", newline="") as stream:
             yield stream
     except (OSError, EOFError, zlib.error) as error:

@@ -83,6 +83,6 @@ def resampled_stream(trials: Sequence[Trial], alpha: float, delta: float, gate: 
         broken = 0
         for row in counts:
             passed = prefix([int(one) for one in row], drawn, alpha, delta)
-            broken += bool(passed) and rates[worth(coverage[:passed])] > alpha
+            broken += bool(passed) and bool(rates[worth(coverage[:passed])] > alpha)
         found.append(Violations(own.tenant, broken / draws, draws, drawn, len(pool)))
     return found
