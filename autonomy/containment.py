@@ -1,8 +1,9 @@
 """From "isolate the victim" in a rule to named, checked targets; a doubt leaves the idea and asks for a person."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from nightdesk.autonomy.enrichment.warnings import warned
 from nightdesk.autonomy.guardrails import DecisionContext, blast_radius, may_run_unattended
 from nightdesk.autonomy.policy import ACTS_ON, Policy, ProposedAction, Ruling
 from nightdesk.autonomy.protected import bearer, protection_checks
@@ -11,9 +12,9 @@ from nightdesk.autonomy.switches import rule_stopped
 from nightdesk.sdk.case import Alert, Check, Entity, EntityKind, Proposal
 from nightdesk.sdk.errors import RejectedError
 from nightdesk.sdk.targets import Target
-from nightdesk.sdk.verbs import Risk, TargetKind, verb
+from nightdesk.sdk.verbs import Risk, TargetKind, Verb, verb
 
-__all__ = ["Containment", "resolve"]
+__all__ = ["Containment", "is_calm", "resolve", "unattended"]
 
 _CALM = frozenset(
     {
@@ -21,6 +22,7 @@ _CALM = frozenset(
         "timestamps",
         "clock-skew",
         "enrichment",
+        "enrichment-pending",
         "flood",
         "new-cases",
         "maintenance",
@@ -69,17 +71,20 @@ def resolve(
             rules = tuple(dict.fromkeys((*known.rules, *wish.rules)))
             wishes[key] = replace(known, unattended=known.unattended and wish.unattended, rules=rules)
             continue
-        facts = context.assets.get(bearer(wish.action.verb, wish.target).key)
-        found = protection_checks(wish.target, policy, facts, name=wish.action.verb)
+        felt = bearer(wish.action.verb, wish.target).key
+        known_of = (context.assets.get(felt), warned(context.enrichment, felt))
+        found = protection_checks(wish.target, policy, *known_of, name=wish.action.verb)
         checks += found
         if all(check.passed for check in found):
             wishes[key] = wish
-    calm = all(check.passed for check in asked if check.name in _CALM)
+    calm = is_calm(asked)
     proposals = []
     for key, wish in wishes.items():
         approval = "human"
         if wish.unattended and key not in doubted:
-            doubts = tuple(_unattended(wish, list(wishes.values()), signers, context, calm=calm))
+            planned = _planned(wish, list(wishes.values()))
+            wanted = verb(wish.action.verb)
+            doubts = tuple(unattended(wanted, wish.target, planned, signers, context, calm=calm))
             checks += doubts
             approval = "policy" if all(check.passed for check in doubts) else "human"
         proposals.append(
@@ -132,20 +137,34 @@ def _facts(alert: Alert, entity: Entity) -> dict[str, str]:
     return facts
 
 
-def _unattended(
-    wish: _Wish, all_wishes: list[_Wish], signers: int, context: DecisionContext, *, calm: bool
+def unattended(
+    wanted: Verb, target: Target, planned: int, signers: int, context: DecisionContext, *, calm: bool
 ) -> Iterator[Check]:
-    wanted = verb(wish.action.verb)
-    what = f"{wanted.name} {wish.target.key}"
+    """Everything that must pass before a rule's action goes without a person. ``planned``: so many like it, itself too.
+
+    Asked when a rule proposes it, and again of each action of a playbook that a rule started.
+    """
+    what = f"{wanted.name} {target.key}"
     yield Check("two-signers", signers >= 2, f"{what}: {signers}", "two persons")
     yield Check("calm", calm, what, "no check failed that makes a machine wait")
     bounded = wanted.risk < Risk.R2 or (wanted.risk is Risk.R2 and wanted.reversible)
     yield Check("reversible", bounded, f"{what}: {wanted.risk.name}", "R1, or R2 with an inverse")
-    yield from may_run_unattended(wanted.target, wish.target.key, wish.target.facts.get("asset_type", ""), context)
+    yield from may_run_unattended(wanted.target, target.key, target.facts.get("asset_type", ""), context)
     if wanted.risk >= Risk.R2:
-        planned = {
+        yield from blast_radius(wanted.name, planned, context, what)
+
+
+def is_calm(asked: Iterable[Check]) -> bool:
+    """Whether nothing is in disorder that makes a machine wait for a person."""
+    return all(check.passed for check in asked if check.name in _CALM)
+
+
+def _planned(wish: _Wish, all_wishes: Iterable[_Wish]) -> int:
+    """How many targets of that sort these wishes name."""
+    return len(
+        {
             one.target.key
             for one in all_wishes
             if bucket(one.action.verb) == bucket(wish.action.verb) and verb(one.action.verb).risk >= Risk.R2
         }
-        yield from blast_radius(wanted.name, len(planned), context, what)
+    )

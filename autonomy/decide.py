@@ -13,9 +13,11 @@ from nightdesk.autonomy.adviser.advice import Advice
 from nightdesk.autonomy.bars import NEVER_CLOSE, Bars, bars
 from nightdesk.autonomy.canonical import fingerprint
 from nightdesk.autonomy.containment import Containment, resolve
+from nightdesk.autonomy.enrichment.caution import answered_by_lists
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
 from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge, names_things
 from nightdesk.autonomy.signing import SignedPolicy
+from nightdesk.autonomy.starting import Starting, resolve_starts
 from nightdesk.autonomy.suppression import rules_of, suppressing
 from nightdesk.autonomy.switches import CLOSES, rule_stopped
 from nightdesk.sdk.case import Case, CaseStatus, Check, Decision, Mode, Outcome, Verdict
@@ -50,6 +52,10 @@ _SENTENCES = {
     "timestamps": "A time stamp lies in the future or out of order",
     "clock-skew": "A clock is wrong, so times cannot be compared",
     "enrichment": "An enrichment did not answer, and a missing answer is no good news",
+    "intel": "A source of intelligence accuses what the case is about",
+    "criticality": "The asset is so critical that a person looks at its cases",
+    "vip": "A person looks at the cases of this account",
+    "prior-verdicts": "People confirmed an attack there before",
     "flood": "Far more alerts than usual arrive, and a flood can hide an attack",
     "new-cases": "Far more new cases than allowed arrive, and a flood can hide an attack",
     "close-budget": "As many cases were closed this hour as a machine may close",
@@ -96,9 +102,11 @@ def decide(
         *held.checks(),
     )
     contained = held.on(resolve(ruling, plain, len(signers), surroundings, asked))
+    started = resolve_starts(ruling, len(signers), surroundings, asked, held)
     arrived = surroundings.last_arrival or case.updated_at
-    answer = _approved(_answer(ruling, asked, contained, now=now, hold_until=arrived + quiet), held)
+    answer = _approved(_answer(ruling, asked, contained, started, now=now, hold_until=arrived + quiet), held)
     answer = _advised(answer, surroundings)
+    answer = _enriched(answer, case, surroundings, now)
     if case.status is CaseStatus.CLOSED and CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
         reopened = ("The case was closed, and with what is known now it would not be.", *answer.reasons)
         answer = _Answer(Outcome.REOPEN, _graver(answer.verdict, Verdict.UNDETERMINED), answer.code, reopened)
@@ -112,7 +120,7 @@ def decide(
         mode=Mode.RECOMMENDED if answer.outcome is Outcome.RECOMMEND else Mode.AUTONOMOUS,
         reason_code=answer.code,
         reasons=answer.reasons,
-        checks=(*asked, *contained.checks),
+        checks=(*asked, *contained.checks, *started.checks),
         policy_id=plain.policy_id,
         policy_version=plain.version,
         policy_sha256=plain.sha256,
@@ -120,6 +128,7 @@ def decide(
         proposals=contained.proposals,
         supersedes=supersedes,
         hold_until=answer.hold_until,
+        starts=started.starts,
     )
 
 
@@ -143,9 +152,15 @@ def _stopped(ruling: Ruling, subjects: tuple[str, ...]) -> Iterator[Check]:
 
 
 def _answer(
-    ruling: Ruling, asked: tuple[Check, ...], contained: Containment, *, now: datetime, hold_until: datetime
+    ruling: Ruling,
+    asked: tuple[Check, ...],
+    contained: Containment,
+    started: Starting,
+    *,
+    now: datetime,
+    hold_until: datetime,
 ) -> _Answer:
-    raised = _raised(ruling, contained)
+    raised = _raised(ruling, contained, started)
     if raised is not None:
         return raised
     failed = {check.name: check for check in asked if not check.passed}
@@ -166,10 +181,11 @@ def _answer(
     return _closed([rule for rule in ruling.closing if rule is not None], now=now, hold_until=hold_until)
 
 
-def _raised(ruling: Ruling, contained: Containment) -> _Answer | None:
+def _raised(ruling: Ruling, contained: Containment, started: Starting) -> _Answer | None:
     """The answer when a rule asks for a person, whatever else is true."""
     wanted = [
         *((rule, rule.then.propose.verdict) for rule, _ in ruling.proposing if rule.then.propose),
+        *((rule, rule.then.playbook.verdict) for rule, _ in ruling.starting if rule.then.playbook),
         *((rule, rule.then.escalate.verdict) for rule in ruling.escalating if rule.then.escalate),
         *((rule, Verdict.UNDETERMINED) for rule in ruling.unsure),
     ]
@@ -178,13 +194,19 @@ def _raised(ruling: Ruling, contained: Containment) -> _Answer | None:
     verdict = _graver(*(word for _, word in wanted))
     told = tuple(_by_rule(rule, "asks for a person") for rule, _ in wanted if rule not in ruling.unsure)
     told += tuple(_by_rule(rule, "may apply: it lacks a fact, or has expired") for rule in ruling.unsure)
-    if contained.proposals:
+    told += started.refusals
+    if contained.proposals or started.starts:
+        code = "propose-rule" if contained.proposals else "playbook-rule"
         ready = [f"{one.verb} {one.target} (approval: {one.approval})" for one in contained.proposals]
-        return _Answer(Outcome.PROPOSE_CONTAINMENT, verdict, "propose-rule", (*told, f"Ready: {', '.join(ready)}."))
+        told += (f"Ready: {', '.join(ready)}.",) if ready else ()
+        told += tuple(f"Playbook {one.name} (approval: {one.approval}), once for this case." for one in started.starts)
+        return _Answer(Outcome.PROPOSE_CONTAINMENT, verdict, code, told)
     if ruling.proposing:
         refused = [f"{check.name}: {check.value}" for check in contained.checks if not check.passed]
         told += (f"Nothing is proposed ({'; '.join(refused)}).",)
         return _Answer(Outcome.ESCALATE, verdict, "proposal-refused", told)
+    if ruling.starting:
+        return _Answer(Outcome.ESCALATE, verdict, "playbook-refused", told)
     code = "escalate-rule" if ruling.escalating else "rule-unsure"
     return _Answer(Outcome.ESCALATE, verdict, code, told)
 
@@ -223,6 +245,20 @@ def _closed(rules: list[Rule], *, now: datetime, hold_until: datetime) -> _Answe
     else:
         code = "allow-list" if any(names_things(rule.when) for rule in distinct) else "signed-rule"
     return _Answer(Outcome.CLOSE, verdict, code, told)
+
+
+def _enriched(answer: _Answer, case: Case, context: DecisionContext, now: datetime) -> _Answer:
+    """A close waits for the answers that may still come; one that a signed list let through says so."""
+    listed = answered_by_lists(case, context.enrichment, context.allowed, now)
+    if answer.outcome is Outcome.CLOSE and listed:
+        told = (*answer.reasons, f"A signed allow-list answers for {', '.join(listed)}.")
+        answer = replace(answer, code="allow-list", reasons=told)
+    if not context.pending or answer.outcome not in {Outcome.CLOSE, Outcome.RECOMMEND}:
+        return answer
+    told = (*answer.reasons, f"Still asked for: {', '.join(context.pending)}.")
+    if answer.outcome is Outcome.RECOMMEND:
+        return replace(answer, reasons=told, hold_until=context.pending_until)
+    return _Answer(Outcome.HOLD, answer.verdict, "waiting-for-enrichment", told, context.pending_until or now)
 
 
 def _escalated(code: str, *reasons: str) -> _Answer:

@@ -73,6 +73,12 @@ def _lines(decision: Decision, case: Case, verdict: str) -> Iterator[str]:
         yield from ("", "Containment:", "")
         for one in decision.proposals:
             yield f"- {one.verb} on {quoted(one.target)}, approval: {one.approval}"
+    if decision.starts:
+        yield from ("", "Playbooks, each once for the case:", "")
+        for start in decision.starts:
+            given = ", ".join(f"{name} “{quoted(text)}”" for name, text in start.variables.items())
+            name = f"{quoted(start.name)} ({start.sha256[:12]})"
+            yield f"- {name} with {given or 'no inputs'}, approval: {start.approval}"
     yield from ("", f"Alerts ({len(case.alerts)}); titles and names are quoted from the sources, untrusted:", "")
     for alert in case.alerts[:_ROWS]:
         yield f"- {severity_word(alert.severity_id)}: “{quoted(alert.title)}” ({quoted(alert.alert_id)})"

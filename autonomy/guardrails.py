@@ -11,14 +11,17 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from nightdesk.autonomy.enrichment.caution import enrichment_checks
 from nightdesk.autonomy.matching import tactics_of
 from nightdesk.autonomy.policy import case_severity
 from nightdesk.autonomy.radius import Bucket, bucket
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Check
+from nightdesk.sdk.enrichment import AllowFact, Enrichment
 from nightdesk.sdk.verbs import TargetKind
 
 __all__ = [
     "AssetFacts",
+    "BookFacts",
     "DecisionContext",
     "Limits",
     "abstain_checks",
@@ -50,6 +53,8 @@ class Limits:
     indicators_per_hour: int = 50
     policy_approval_seconds: float = 900.0
     person_approval_seconds: float = 14400.0
+    criticality: int = 4
+    """From which rank of an asset on (1 low to 4 critical) a person looks; 5: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,19 @@ class AssetFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class BookFacts:
+    """What was found of the playbook that a rule names: its content's hash, its inputs from the case, what it lacks.
+
+    ``sha256`` is empty when there is no such playbook. ``unfit`` says everything that would stop it half-way.
+    """
+
+    name: str = ""
+    sha256: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    unfit: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionContext:
     """Everything a decision looks at beside the case and the policy. ``assets`` is keyed by target (``host:ws-0042``).
 
@@ -78,7 +96,10 @@ class DecisionContext:
     ``maintenance`` names the announced work that the case's hosts or rules are in.
     ``advice`` is what an adviser said of these alerts, as its ``to_json`` gives it.
     ``suppressions`` are those that hold, as their ``to_json`` gives them.
+    ``pending`` names what was asked and may still be answered until ``pending_until``. ``allowed`` are entries of
+    verified allow-lists by entity; nothing in ``enrichment`` can take their place.
     ``kill_switch``: the machine's work is stopped for this tenant; ``stopped_rules`` are as ``switches`` gives them.
+    ``playbooks`` is keyed by the rule that would start one.
     """
 
     last_arrival: datetime | None = None
@@ -101,12 +122,17 @@ class DecisionContext:
     with_person: bool = False
     advice: Mapping[str, Any] | None = None
     limits: Limits = field(default_factory=Limits)
+    playbooks: Mapping[str, BookFacts] = field(default_factory=dict)
+    enrichment: tuple[Enrichment, ...] = ()
+    allowed: Mapping[str, tuple[AllowFact, ...]] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    pending_until: datetime | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the record."""
         dumped: dict[str, Any] = _adapter().dump_python(self, mode="json")
         # What came later is left out while it says nothing: a record made before it replays to the same bytes.
-        _forget(dumped, {"maintenance": [], "stopped_rules": [], "suppressions": [], "advice": None})
+        _forget(dumped, _LATER)
         _forget(dumped["limits"], _LATER_LIMITS)
         for facts in dumped["assets"].values():
             _forget(facts, _LATER_FACTS)
@@ -118,9 +144,20 @@ class DecisionContext:
         return _adapter().validate_python(dict(raw))
 
 
+_LATER: Mapping[str, Any] = {
+    "maintenance": [],
+    "stopped_rules": [],
+    "suppressions": [],
+    "advice": None,
+    "playbooks": {},
+    "enrichment": [],
+    "allowed": {},
+    "pending": [],
+    "pending_until": None,
+}
 _LATER_FACTS: Mapping[str, Any] = {"groups": [], "ports": [], "names": [], "asked": True}
 _LATER_LIMITS: Mapping[str, Any] = {
-    name: getattr(Limits(), name) for name in ("policy_approval_seconds", "person_approval_seconds")
+    name: getattr(Limits(), name) for name in ("policy_approval_seconds", "person_approval_seconds", "criticality")
 }
 
 
@@ -141,6 +178,7 @@ def abstain_checks(case: Case, context: DecisionContext, now: datetime) -> tuple
         *_about_alerts(case.alerts),
         *_floors(case, context.limits),
         *_freshness(case.alerts, context, now),
+        *_enriched(case, context, now),
         *_load(context),
         *_announced(context),
         Check("kill-switch", not context.kill_switch, "on" if context.kill_switch else "off", "off"),
@@ -151,6 +189,13 @@ def abstain_checks(case: Case, context: DecisionContext, now: datetime) -> tuple
             "a machine does not close what a person has",
         ),
     )
+
+
+def _enriched(case: Case, context: DecisionContext, now: datetime) -> Iterator[Check]:
+    if context.pending:
+        shown = f"{', '.join(context.pending[:5])}{' …' if len(context.pending) > 5 else ''}"
+        yield Check("enrichment-pending", passed=False, value=shown, limit="every answer there")
+    yield from enrichment_checks(case, context.enrichment, context.allowed, now, criticality=context.limits.criticality)
 
 
 def _announced(context: DecisionContext) -> Iterator[Check]:

@@ -21,8 +21,10 @@ __all__ = [
     "ProposedAction",
     "Rule",
     "Ruling",
+    "StartPlaybook",
     "canonical_bytes",
     "case_severity",
+    "hits",
     "judge",
     "names_things",
 ]
@@ -95,6 +97,19 @@ class Propose(PolicyModel):
     verdict: RaisedAs = Verdict.LIKELY_TRUE_POSITIVE
 
 
+class StartPlaybook(PolicyModel):
+    """Give the case to a person and start this playbook on it: the content that was signed for (``sha256``), no other.
+
+    ``inputs`` says which entity of the matching alerts an external variable is, as a target word of a proposal does.
+    """
+
+    id: str
+    sha256: str = ""
+    inputs: dict[str, str] = Field(default_factory=dict)
+    approval: Literal["human", "policy"] = "human"
+    verdict: RaisedAs = Verdict.LIKELY_TRUE_POSITIVE
+
+
 def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
@@ -119,6 +134,7 @@ class Then(PolicyModel):
     recommend: Recommend | None = None
     escalate: Escalate | None = None
     propose: Propose | None = None
+    playbook: StartPlaybook | None = None
     require_approval: Bars | None = None
     never: Bars | None = None
     never_touch: NeverTouch | None = None
@@ -185,6 +201,7 @@ class Ruling:
     proposing: tuple[tuple[Rule, tuple[Alert, ...]], ...]
     closing: tuple[Rule | None, ...]
     expired: tuple[str, ...]
+    starting: tuple[tuple[Rule, tuple[Alert, ...]], ...] = ()
 
     @property
     def covered(self) -> bool:
@@ -208,6 +225,14 @@ def case_severity(case: Case) -> int:
     return 0 if 0 in ranks else max([severity_rank(case.severity_id), *ranks])
 
 
+def hits(rule: Rule, case: Case) -> tuple[Alert, ...]:
+    """The alerts of the case that a raising rule matches."""
+    count = len(case.alerts)
+    return tuple(
+        alert for alert in case.alerts if evaluate(rule.when, Facts(alert, alert.severity_id, count), closing=False)
+    )
+
+
 def _patience(rule: Rule) -> int:
     """How long a closing rule waits.
 
@@ -226,16 +251,17 @@ def judge(policy: Policy, case: Case, now: datetime) -> Ruling:
     escalating: list[Rule] = []
     unsure: list[Rule] = []
     proposing: list[tuple[Rule, tuple[Alert, ...]]] = []
+    starting: list[tuple[Rule, tuple[Alert, ...]]] = []
     for rule in policy.rules:
-        if rule.then.escalate is None and rule.then.propose is None:
+        if rule.then.escalate is None and rule.then.propose is None and rule.then.playbook is None:
             continue
         answers = [(alert, evaluate(rule.when, own[id(alert)], closing=False)) for alert in case.alerts]
-        hits = tuple(alert for alert, answer in answers if answer)
-        if hits and rule.then.escalate is not None:
+        matching = tuple(alert for alert, answer in answers if answer)
+        if matching and rule.then.escalate is not None:
             escalating.append(rule)
-        elif hits and not rule.expired(now):
-            proposing.append((rule, hits))
-        elif hits or any(answer is None for _, answer in answers):
+        elif matching and not rule.expired(now):
+            (proposing if rule.then.playbook is None else starting).append((rule, matching))
+        elif matching or any(answer is None for _, answer in answers):
             unsure.append(rule)
     closers = [rule for rule in policy.rules if rule.closing is not None]
     closing: list[Rule | None] = []
@@ -247,4 +273,4 @@ def judge(policy: Policy, case: Case, now: datetime) -> Ruling:
         closing.append(min(standing, key=_patience, default=None))
         if not standing:
             expired.update(dict.fromkeys(rule.id for rule in meant))
-    return Ruling(tuple(escalating), tuple(unsure), tuple(proposing), tuple(closing), tuple(expired))
+    return Ruling(tuple(escalating), tuple(unsure), tuple(proposing), tuple(closing), tuple(expired), tuple(starting))

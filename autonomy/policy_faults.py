@@ -1,19 +1,20 @@
 """What is wrong with a rule that its shape alone does not say; above all, whatever would let caution shrink (law 7)."""
 
+import re
 from collections.abc import Callable, Iterator
 
 from nightdesk.autonomy.conditions import IDENTIFIED, Selector, When
 from nightdesk.autonomy.matching import in_network
-from nightdesk.autonomy.policy import ACTS_ON, TARGETS, NeverTouch, Propose, Rule, Then, names_things
+from nightdesk.autonomy.policy import ACTS_ON, TARGETS, NeverTouch, Propose, Rule, StartPlaybook, Then, names_things
 from nightdesk.sdk.case import EntityKind
 from nightdesk.sdk.errors import RejectedError, UnsupportedError
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import Risk, TargetKind, verb
 from nightdesk.stix import attack
 
-__all__ = ["faults"]
+__all__ = ["ROLE_KINDS", "faults"]
 
-_ROLE_KINDS = {
+ROLE_KINDS = {
     "victim-host": EntityKind.HOST,
     "actor-host": EntityKind.HOST,
     "victim-user": EntityKind.ACCOUNT,
@@ -27,7 +28,11 @@ _ROLE_KINDS = {
     "sender": EntityKind.EMAIL,
     "recipient": EntityKind.EMAIL,
 }
+"""Which kind of entity has a role; a role that is not here may be of any kind."""
+
 Found = Iterator[tuple[str, str]]
+_BOOK = re.compile(r"playbook--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_VARIABLE = re.compile(r"__[a-zA-Z_][a-zA-Z0-9_-]{0,199}__")
 
 
 def faults(rule: Rule) -> Found:
@@ -57,6 +62,8 @@ def faults(rule: Rule) -> Found:
     yield from _wrong_when(rule.when, ".when", raising=not closing)
     if rule.then.propose is not None:
         yield from _wrong_propose(rule.then.propose)
+    if rule.then.playbook is not None:
+        yield from _wrong_playbook(rule.then.playbook)
 
 
 def _pinned(when: When) -> bool:
@@ -166,7 +173,7 @@ def _wrong_propose(propose: Propose) -> Found:
                 f"{key}.target",
                 f"{action.target!r} is no entity kind or role; there are: {', '.join(sorted(TARGETS))}",
             )
-        elif _ROLE_KINDS.get(action.target, action.target) != kind:
+        elif ROLE_KINDS.get(action.target, action.target) != kind:
             yield f"{key}.target", f"{wanted.name} acts on a {kind}, and {action.target} is none"
         unknown = sorted(set(action.parameters) - set(wanted.parameters))
         if unknown:
@@ -176,3 +183,24 @@ def _wrong_propose(propose: Propose) -> Found:
             wanted.risk > Risk.R2 or (wanted.risk is Risk.R2 and not wanted.reversible)
         ):
             yield f"{key}.verb", f"{wanted.name} ({wanted.risk.name}) is not for policy approval: write approval: human"
+
+
+def _wrong_playbook(wanted: StartPlaybook) -> Found:
+    """What can be said without the playbook; ``playbooks.ruled`` says the rest."""
+    key = ".then.playbook"
+    if not _BOOK.fullmatch(wanted.id):
+        yield (
+            f"{key}.id",
+            f"{wanted.id!r} is no playbook's id: write playbook--…, as `nightdesk playbook show` prints it",
+        )
+    if not re.fullmatch(r"[0-9a-f]{64}", wanted.sha256):
+        yield (
+            f"{key}.sha256",
+            "a rule is signed for one content of a playbook: write its sha256, as `nightdesk playbook show` prints it",
+        )
+    for name, word in wanted.inputs.items():
+        if not _VARIABLE.fullmatch(name):
+            yield f"{key}.inputs", f"{name!r} is no variable: write a name such as __host__"
+        if word not in TARGETS:
+            there = ", ".join(sorted(TARGETS))
+            yield f"{key}.inputs.{name}", f"{word!r} is no entity kind or role; there are: {there}"

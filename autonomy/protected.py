@@ -136,10 +136,10 @@ _SERVICE_PREFIXES = (
 )
 
 
-def protection_checks(target: Target, policy: Policy, facts: AssetFacts | None, *, name: str = "") -> tuple[Check, ...]:
+def protection_checks(target: Target, policy: Policy, *known: AssetFacts | None, name: str = "") -> tuple[Check, ...]:
     """The checks that must pass before a containment of this target may even be proposed; ``name`` is its verb."""
     felt = bearer(name, target)
-    why = protected(felt, *([facts] if facts else []))
+    why = protected(felt, *(facts for facts in known if facts is not None))
     sane = next(_senseless(target), "") or (fault(name, target) if name else "")
     return (
         forbidden(felt, policy),

@@ -35,6 +35,7 @@ __all__ = [
     "load_signed",
     "sidecar_of",
     "sign",
+    "verified_signers",
     "verify",
 ]
 
@@ -158,6 +159,42 @@ def verify(
 ) -> SignedPolicy:
     """The policy, if every signature in the sidecar is good and there are enough of them. Raises ConfigError."""
     policy = parse_policy(policy_bytes, file=file)
+    entries = _verified(policy_bytes, sidecar, trusted, file)
+    keys = {trusted[entry.signer].public_bytes(*_RAW) for entry in entries}
+    unattended = [
+        (index, name)
+        for index, rule in enumerate(policy.rules)
+        for name, effect in (("propose", rule.then.propose), ("playbook", rule.then.playbook))
+        if effect is not None and effect.approval == "policy"
+    ]
+    if unattended and len(keys) < 2:
+        raise ConfigError(
+            [
+                Problem(
+                    file,
+                    f"rules[{index}].then.{name}.approval",
+                    "contains without a person, which takes two signers with two keys: "
+                    "have a second trusted person sign, or write approval: human",
+                )
+                for index, name in unattended
+            ]
+        )
+    return SignedPolicy(policy, tuple(entries))
+
+
+def verified_signers(
+    data: bytes, sidecar: bytes | None, trusted: Mapping[str, Ed25519PublicKey], *, file: str
+) -> tuple[str, ...]:
+    """Who signed these bytes, when every signature is good; two names of one key count as one. Raises ConfigError."""
+    by_key: dict[bytes, str] = {}
+    for entry in sorted(_verified(data, sidecar, trusted, file), key=lambda one: one.signer):
+        by_key.setdefault(trusted[entry.signer].public_bytes(*_RAW), entry.signer)
+    return tuple(sorted(by_key.values()))
+
+
+def _verified(
+    data: bytes, sidecar: bytes | None, trusted: Mapping[str, Ed25519PublicKey], file: str
+) -> list[Signature]:
     beside = f"{file}.sig"
     entries = _entries(sidecar, beside) if sidecar is not None else []
     if not entries:
@@ -165,29 +202,11 @@ def verify(
     problems = [
         Problem(beside, f"[{index}]", text)
         for index, entry in enumerate(entries)
-        for text in _faults(entry, policy_bytes, trusted, file)
+        for text in _faults(entry, data, trusted, file)
     ]
     if problems:
         raise ConfigError(problems)
-    keys = {trusted[entry.signer].public_bytes(*_RAW) for entry in entries}
-    unattended = [
-        index
-        for index, rule in enumerate(policy.rules)
-        if rule.then.propose is not None and rule.then.propose.approval == "policy"
-    ]
-    if unattended and len(keys) < 2:
-        raise ConfigError(
-            [
-                Problem(
-                    file,
-                    f"rules[{index}].then.propose.approval",
-                    "contains without a person, which takes two signers with two keys: "
-                    "have a second trusted person sign, or write approval: human",
-                )
-                for index in unattended
-            ]
-        )
-    return SignedPolicy(policy, tuple(entries))
+    return entries
 
 
 def _faults(entry: Signature, data: bytes, trusted: Mapping[str, Ed25519PublicKey], file: str) -> Iterator[str]:

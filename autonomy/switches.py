@@ -18,6 +18,7 @@ from nightdesk.sdk.verbs import VERBS, Risk, verb
 __all__ = [
     "ANYWHERE",
     "CLOSES",
+    "TELLS",
     "Brake",
     "Clearance",
     "Departure",
@@ -38,7 +39,7 @@ ANYWHERE = "*"
 CLOSES = "alert.set_disposition"
 """The verb of a rule that closes."""
 
-_TELLS = frozenset({"ticketing", "chat"})
+TELLS = frozenset({"ticketing", "chat"})
 """Roles whose verbs only tell people; a stop that silenced them would hide what it left to people."""
 
 
@@ -216,7 +217,7 @@ def _concerns(switch: Switch, leaving: Departure) -> bool:
         return False
     if switch.scope is Scope.VENDOR_ACTION:
         return (switch.owner, switch.verb) == (leaving.vendor, leaving.verb)
-    if not leaving.alone or verb(leaving.verb).role in _TELLS:
+    if not leaving.alone or verb(leaving.verb).role in TELLS:
         return False
     if switch.scope is Scope.RULE:
         return switch.owner in leaving.rules and switch.verb in {"", leaving.verb}

@@ -31,7 +31,7 @@ from nightdesk.sdk.manifest import Manifest, Stream
 from nightdesk.stix.ids import TenantKey
 from nightdesk.stix.scope import Scope
 
-__all__ = ["BOOK", "CASE", "HOSTS"]
+__all__ = ["BOOK", "CASE", "HOSTS", "a_tenant_with_a_file"]
 
 CASE, HOSTS = "case-1", 4
 BOOK = a_playbook(
@@ -49,7 +49,8 @@ BOOK = a_playbook(
 )
 
 
-def _settings() -> HubSettings:
+def a_tenant_with_a_file() -> HubSettings:
+    """One tenant whose EDR is a file."""
     manifest = Manifest(
         vendor="file_edr",
         title="A file",
@@ -104,7 +105,7 @@ def main() -> None:
     router = ManyHosts("first", first=FileEdr(folder / "vendor.jsonl", boundaries))
     # The dead process is known to be dead: nothing is left to it.
     engine = Engine(journal, router, limits=Limits(takeover=0.0))
-    service = Playbooks(_settings(), store, Library(), utc_now)
+    service = Playbooks(a_tenant_with_a_file(), store, Library(), utc_now)
     asyncio.run(_live(service, engine, journal, store))
     sys.stdout.write(f"{boundaries.seen}\n")
 

@@ -22,6 +22,7 @@ __all__ = [
     "Branch",
     "Event",
     "Left",
+    "Mandate",
     "Phase",
     "Run",
     "RunState",
@@ -92,6 +93,19 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Mandate:
+    """On whose word a run acts that no person started: the decision, its rules, and the content they were signed for.
+
+    ``inputs`` are the values that it was started on, whatever became of the variables since.
+    """
+
+    decision_id: str
+    rules: tuple[str, ...]
+    sha256: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """The whole of it. ``branches`` are by path (``0``, ``0.1a``); ``variables`` by scope."""
 
@@ -110,6 +124,7 @@ class Run:
     answers: Mapping[str, str] = field(default_factory=dict)
     """Who answered which manual step."""
     problem: str = ""
+    mandate: Mandate | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the store."""

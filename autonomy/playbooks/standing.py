@@ -12,10 +12,21 @@ from typing import Any
 import orjson
 
 from nightdesk.autonomy.playbooks.model import Action, Playbook, Step
-from nightdesk.autonomy.playbooks.run import Branch, Phase, Run
+from nightdesk.autonomy.playbooks.run import Branch, Mandate, Phase, Run
 from nightdesk.autonomy.playbooks.variables import with_values
 
-__all__ = ["ROOT_PATH", "begin", "book_of", "key_of", "letters", "order_of_work", "parent_of", "step_of", "waiting_for"]
+__all__ = [
+    "ROOT_PATH",
+    "begin",
+    "book_of",
+    "key_of",
+    "letters",
+    "order_of_work",
+    "parent_of",
+    "started_by",
+    "step_of",
+    "waiting_for",
+]
 
 ROOT_PATH = "0"
 
@@ -30,6 +41,7 @@ def begin(  # a run has this many facts
     started_by: str,
     variables: Mapping[str, str],
     now: datetime,
+    mandate: Mandate | None = None,
 ) -> Run:
     """A run that has done nothing yet; ``called`` are the playbooks that it calls, at whatever remove."""
     books = {playbook.id: playbook, **called}
@@ -44,7 +56,16 @@ def begin(  # a run has this many facts
         documents={name: one.model_dump(mode="json", exclude_defaults=True) for name, one in books.items()},
         variables={ROOT_PATH: {**with_values(playbook.playbook_variables), **variables}},
         branches={ROOT_PATH: Branch(playbook.id, ROOT_PATH, playbook.workflow_start, now)},
+        mandate=mandate,
     )
+
+
+def started_by(run: Run) -> str:
+    """On whose word it acts, as people read it."""
+    if run.mandate is None:
+        return run.started_by
+    rules = f"rule{'s' if len(run.mandate.rules) > 1 else ''} {', '.join(run.mandate.rules)}"
+    return f"{run.started_by} ({rules}, decision {run.mandate.decision_id})"
 
 
 def key_of(run_id: str, path: str, branch: Branch, commands: int) -> str:

@@ -1,12 +1,14 @@
 """What an instance knows of a value: its warninglists first, then its attributes for detection."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from nightdesk.connectors.misp.client import Misp
 from nightdesk.connectors.misp.sweep import is_set
 from nightdesk.connectors.misp.values import is_about, value_of
 from nightdesk.sdk.context import Clock
+from nightdesk.sdk.moments import SECOND, instant
 from nightdesk.sdk.ports import Opinion
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.triage import is_ours
@@ -54,6 +56,7 @@ class Opinions:
         fresh = [row for row in for_detection if not _is_decayed(row)]
         verdict = "malicious" if fresh else "unknown" if for_detection else "suspicious"
         tags = sorted({str(tag.get("name")) for row in rows for tag in _list(row.get("Tag")) if tag.get("name")})
+        marks = tuple(tag for tag in tags if tag.lower().startswith("tlp:"))
         labels = [tag for tag in tags if not tag.lower().startswith("tlp:")]
         event_ids = sorted({str(row.get("event_id")) for row in rows})
         evidence = {
@@ -62,10 +65,19 @@ class Opinions:
             "decayed": len(for_detection) - len(fresh),
             "events": event_ids[:20],
             "categories": sorted({str(row.get("category")) for row in rows}),
-            "tlp": [tag for tag in tags if tag.lower().startswith("tlp:")],
+            "tlp": list(marks),
         }
         link = f"{self._misp.base_url}/events/view/{event_ids[0]}"
-        return Opinion("MISP", verdict, self._clock(), labels=tuple(labels), link=link, evidence=evidence)
+        return Opinion(
+            "MISP", verdict, self._clock(), labels=tuple(labels), link=link, evidence=evidence,
+            hits=len(rows), newest=_newest(rows), markings=marks,
+        )  # fmt: skip
+
+
+def _newest(rows: Sequence[Mapping[str, Any]]) -> datetime | None:
+    """When the newest attribute was changed."""
+    times = [found for row in rows if (found := instant(row.get("timestamp"), "s")) is not None]
+    return datetime.fromtimestamp(max(times) // SECOND, UTC) if times else None
 
 
 def _is_decayed(row: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """What the engines say of a thing, as one verdict; kept for a while, because each look-up costs quota."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nightdesk.connectors.virustotal.client import VirusTotal
@@ -71,6 +71,8 @@ class Opinions:
             labels=tuple(dict.fromkeys(labels)),
             link=place.link,
             evidence={name: value for name, value in evidence.items() if value is not None},
+            hits=counts["malicious"] + counts["suspicious"],
+            newest=None if analysed is None else datetime.fromtimestamp(analysed // SECOND, UTC),
         )
 
     def _verdict(self, counts: Mapping[str, int], *, is_stale: bool) -> str:

@@ -17,6 +17,15 @@ from nightdesk.autonomy.policy import Policy, Rule
 from nightdesk.autonomy.policy_faults import faults
 from nightdesk.autonomy.signing import Signature, SignedPolicy
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
+from nightdesk.sdk.enrichment import (
+    AllowFact,
+    AssetFact,
+    Enrichment,
+    EnrichmentStatus,
+    IdentityFact,
+    IntelFact,
+    VerdictsFact,
+)
 from nightdesk.sdk.testing.cases import CASE_TIME, a_case, an_alert, an_entity
 
 SIGNATURE = (Signature("jane", "k", "s", "t"), Signature("omar", "k2", "s", "t"))
@@ -476,3 +485,120 @@ def test_no_text_gets_round_a_rule_that_holds_back(
     before = caution(case, held, seconds=seconds)
     for changes in ({"title": text}, {"description": text}):
         assert caution(exchanged(case, 0, **changes), held, seconds=seconds) >= before
+
+
+# What sources say of a case's entities.
+
+_THINGS = ("host:h1", *(f"address:{text}" for text in ADDRESSES))
+_FACTS = st.one_of(
+    st.builds(
+        IntelFact,
+        st.sampled_from(["malicious", "suspicious", "benign", "unknown"]),
+        st.just("feed"),
+        count=st.integers(0, 99),
+        labels=st.lists(st.sampled_from(["known good", "allow", "whitelisted"]), max_size=2).map(tuple),
+    ),
+    st.builds(
+        AssetFact, st.sampled_from(["", "low", "medium", "high", "critical"]), tags=st.just(("domain-controller",))
+    ),
+    st.builds(IdentityFact, privileged=st.booleans(), vip=st.sampled_from([None, True, False])),
+    st.builds(
+        VerdictsFact,
+        st.sampled_from(RULES),
+        st.sampled_from(["true-positive", "false-positive", "benign-positive"]),
+        st.integers(1, 500),
+        st.just(CASE_TIME - timedelta(days=1)),
+    ),
+    # A forged list: right in form, and from a source that verifies nothing.
+    st.builds(
+        AllowFact,
+        st.just("jane"),
+        st.just(CASE_TIME + timedelta(days=400)),
+        st.just("known good"),
+        st.just(("jane", "omar")),
+    ),
+)
+_answers = st.lists(
+    st.builds(
+        Enrichment,
+        st.sampled_from(_THINGS),
+        st.sampled_from(["feed", "cmdb", "allowed"]),
+        st.sampled_from(list(EnrichmentStatus)),
+        st.just(CASE_TIME),
+        st.just(3600.0),
+        st.lists(_FACTS, max_size=3).map(tuple),
+    ),
+    max_size=6,
+).map(tuple)
+
+
+@given(case=cases, policy=policies, seconds=moments, answers=_answers)
+@THOROUGH
+def test_no_set_of_answers_without_a_signed_list_moves_a_case_towards_less_caution(
+    case: Case, policy: SignedPolicy, seconds: int, answers: tuple[Enrichment, ...]
+) -> None:
+    plain = outcome(case, policy, DecisionContext(), seconds)
+    told = outcome(case, policy, DecisionContext(enrichment=answers), seconds)
+    assert CAUTION[told.outcome] >= CAUTION[plain.outcome]
+    named = {(one.verb, one.target, one.approval) for one in told.proposals if one.approval == "policy"}
+    assert named <= {(one.verb, one.target, one.approval) for one in plain.proposals}
+
+
+@given(case=cases, policy=policies, seconds=moments, answers=_answers, more=_answers)
+@THOROUGH
+def test_one_more_answer_moves_no_case_towards_less_caution(
+    case: Case,
+    policy: SignedPolicy,
+    seconds: int,
+    answers: tuple[Enrichment, ...],
+    more: tuple[Enrichment, ...],
+) -> None:
+    before = caution(case, policy, DecisionContext(enrichment=answers), seconds)
+    assert caution(case, policy, DecisionContext(enrichment=(*answers, *more)), seconds) >= before
+
+
+@given(case=cases, policy=policies, seconds=moments, answers=_answers, days=st.integers(-400, 400))
+@THOROUGH
+def test_a_signed_list_answers_what_is_accused_and_closes_nothing_by_itself(
+    case: Case, policy: SignedPolicy, seconds: int, answers: tuple[Enrichment, ...], days: int
+) -> None:
+    entry = AllowFact("jane", CASE_TIME + timedelta(days=days), "our scanner", ("jane", "omar"))
+    listed = dict.fromkeys(_THINGS, (entry,))
+    bare = caution(case, policy, DecisionContext(), seconds)
+    without = caution(case, policy, DecisionContext(enrichment=answers), seconds)
+    with_list = caution(case, policy, DecisionContext(enrichment=answers, allowed=listed), seconds)
+    assert bare <= with_list <= without
+    if days < 0:
+        assert with_list == without, "an entry that has expired counts for nothing"
+    unsigned = {key: (replace(entry, signers=()),) for key in _THINGS}
+    assert caution(case, policy, DecisionContext(enrichment=answers, allowed=unsigned), seconds) == without
+
+
+@given(case=cases, policy=policies, seconds=moments)
+@THOROUGH
+def test_an_answer_that_may_still_come_keeps_a_case_from_being_closed(
+    case: Case, policy: SignedPolicy, seconds: int
+) -> None:
+    until = CASE_TIME + timedelta(seconds=900)
+    plain = outcome(case, policy, DecisionContext(), seconds)
+    waiting = outcome(case, policy, DecisionContext(pending=("feed host:h1",), pending_until=until), seconds)
+    assert waiting.outcome is not Outcome.CLOSE
+    assert CAUTION[waiting.outcome] >= CAUTION[plain.outcome]
+    assert all(one.approval == "human" for one in waiting.proposals)
+    if plain.outcome is Outcome.ESCALATE:
+        assert waiting.outcome is Outcome.ESCALATE, "escalating waits for nothing"
+
+
+def test_the_generated_answers_both_raise_and_leave_alone() -> None:
+    """Without this the properties above could hold because an answer never matters."""
+    seen: Counter[bool] = Counter()
+    closing = accepted([{"when": {"rule_id": list(RULES)}, "then": CLOSE}])
+
+    @given(answers=_answers)
+    @settings(max_examples=200, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    def draw(answers: tuple[Enrichment, ...]) -> None:
+        case = a_case([an_alert(title="", severity_id=1, entities=(an_entity("host:h1"),))])
+        seen[caution(case, closing, DecisionContext(enrichment=answers)) > 0] += 1
+
+    draw()
+    assert min(seen[True], seen[False]) >= 10, seen

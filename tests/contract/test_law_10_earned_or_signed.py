@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightdesk.autonomy.decide import DecisionContext, decide
-from nightdesk.autonomy.guardrails import AssetFacts
+from nightdesk.autonomy.guardrails import AssetFacts, BookFacts
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.policy_file import parse_policy
 from nightdesk.autonomy.signing import SignedPolicy, add_signature, load_signed, sidecar_of, sign, verify
@@ -112,3 +112,32 @@ def test_nobody_can_sign_a_rule_that_closes_everything(when: str) -> None:
     text = CLOSES.replace(b"{rule_id: rule-1}", when.encode())
     with pytest.raises(ConfigError):
         verify(text, signed(text, "jane", "omar"), TRUSTED, file="p")
+
+
+STARTS = (
+    b"policy_id: p\nversion: 1\nrules:\n  - {id: worm, owner: jane, when: {rule_id: rule-1}, then: {playbook: "
+    b"{approval: policy, id: playbook--ba67c1d1-e228-510a-9f7c-5f1d6ebf214d, sha256: " + b"a" * 64 + b"}}}\n"
+)
+
+
+def test_a_playbook_whose_actions_go_without_a_person_takes_two() -> None:
+    with pytest.raises(ConfigError, match=r"rules\[0\]\.then\.playbook\.approval: .*two signers"):
+        verify(STARTS, signed(STARTS, "jane"), TRUSTED, file="p")
+    assert verify(STARTS, signed(STARTS, "jane", "omar"), TRUSTED, file="p").signers == ("jane", "omar")
+    waiting = STARTS.replace(b"approval: policy", b"approval: human")
+    assert verify(waiting, signed(waiting, "jane"), TRUSTED, file="p").signers == ("jane",)
+
+
+@pytest.mark.parametrize("digest", ["a" * 64, "b" * 64])
+def test_a_playbook_is_started_by_signed_rules_only_and_only_what_was_signed(digest: str) -> None:
+    found = {"worm": BookFacts("Contain", digest)}
+    context = DecisionContext(playbooks=found)
+    waiting = STARTS.replace(b"approval: policy", b"approval: human")
+    for policy, right in (
+        (verify(waiting, signed(waiting, "jane"), TRUSTED, file="p"), digest == "a" * 64),
+        (parse_policy(waiting, file="p"), False),
+        (SignedPolicy(parse_policy(waiting, file="p"), ()), False),
+    ):
+        decision = decide(a_case(), policy, now=CASE_TIME, quiet=timedelta(0), context=context, decision_id="d")
+        assert bool(decision.starts) is right
+        assert decision.outcome is (Outcome.PROPOSE_CONTAINMENT if right else Outcome.ESCALATE)

@@ -13,7 +13,7 @@ from tests.pasts import RULES_THEN, lived
 
 from nightdesk.autonomy.canonical import canonical
 from nightdesk.autonomy.decide import decide
-from nightdesk.autonomy.guardrails import AssetFacts, DecisionContext
+from nightdesk.autonomy.guardrails import AssetFacts, BookFacts, DecisionContext
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.policy_file import parse_policy
 from nightdesk.autonomy.record import GENESIS, broken_link, from_record, link, replay, to_record
@@ -34,11 +34,14 @@ rules:
   - {id: hands-off, owner: j, then: {never_touch: {assets: line-*}}}
   - {id: worm, owner: j, when: {rule_id: worm},
      then: {propose: {approval: policy, actions: [{verb: host.isolate, target: host, parameters: {mode: full}}]}}}
-""",
+  - {id: play, owner: j, when: {rule_id: [play, both]}, then: {playbook: {approval: policy, sha256: "%s",
+     id: playbook--ba67c1d1-e228-510a-9f7c-5f1d6ebf214d}}}
+"""
+    % (b"a" * 64),
     file="p",
 )
 SIGNED = SignedPolicy(POLICY, (Signature("jane", "k", "s", "t"), Signature("omar", "k", "s", "t")))
-RULES = ("noise", "both", "test", "ask", "worm", "unheard-of", "")
+RULES = ("noise", "both", "test", "ask", "worm", "play", "unheard-of", "")
 
 
 @st.composite
@@ -74,7 +77,15 @@ contexts = st.builds(
     fleet_size=st.integers(0, 1000),
     assets=st.sampled_from([{}, {"host:ws-0042": AssetFacts("workstation", ("berlin",))}]),
     kill_switch=st.booleans(),
-    stopped_rules=st.sampled_from([(), (), ("fast",), ("slow", "worm/host.isolate"), ("evil", "worm")]),
+    stopped_rules=st.sampled_from([(), (), ("fast",), ("slow", "worm/host.isolate"), ("evil", "worm"), ("play",)]),
+    playbooks=st.sampled_from(
+        [
+            {},
+            {"play": BookFacts("Contain", "a" * 64, {"__host__": "ws-0042"})},
+            {"play": BookFacts("Contain", "b" * 64)},
+            {"play": BookFacts("Contain", "a" * 64, {}, ("roles: edr: tenant 'acme' binds no connector to it",))},
+        ]
+    ),
 )
 
 
@@ -109,6 +120,15 @@ def test_every_decision_is_made_again_bit_for_bit_from_stored_json(
     )
     assert canonical(to_record(replay(read, later, policy))) == stored
     assert from_record(read) == decision
+
+
+def test_a_record_of_before_there_were_playbook_rules_is_made_again_to_its_own_bytes() -> None:
+    """What came later says nothing in a record that has nothing of it."""
+    decision = decide(a_case(), SIGNED, now=CASE_TIME, quiet=timedelta(0), decision_id="d")
+    record = to_record(decision)
+    assert "starts" not in record
+    assert "playbooks" not in record["inputs"]["context"]
+    assert canonical(to_record(from_record(record))) == canonical(record)
 
 
 def decisions() -> list[Decision]:

@@ -23,7 +23,12 @@ import nightdesk.connectors.taxii as package
 from nightdesk.connectors.taxii import Connector
 from nightdesk.connectors.taxii.payloads import COMMUNITY, stix_time
 from nightdesk.connectors.taxii.simulator import Simulator
+from nightdesk.hub.enrichment.config import IndicatorsConfig
+from nightdesk.hub.enrichment.indicators import Indexer
+from nightdesk.hub.enrichment.intel_index import IntelIndex
+from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Context, Network, Settings, utc_now
+from nightdesk.sdk.enrichment import IntelFact
 from nightdesk.sdk.errors import AuthError, NotFoundError, ScopeError
 from nightdesk.sdk.manifest import load_manifest, validate_settings
 from nightdesk.sdk.ports import Command, Effect
@@ -31,6 +36,7 @@ from nightdesk.sdk.records import Cursor, RawRecord
 from nightdesk.sdk.secrets import Secret
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing import serve
+from nightdesk.sdk.testing.cases import an_entity
 
 pytestmark = pytest.mark.slow
 T = TypeVar("T")
@@ -343,3 +349,39 @@ def _answer(url: str, asked: dict[str, Any], names: dict[str, str]) -> tuple[Any
     if answer.is_success and "objects" in body:
         return answer.status_code, sorted(body), len(body["objects"]), body.get("more"), dated
     return answer.status_code, sorted(body) if answer.is_success and body else (), dated
+
+
+def test_a_tenants_index_is_brought_up_to_date_from_a_real_collection(site: Site, tmp_path: Path) -> None:
+    """What a stranger posted, over more pages than one, is found by its value; what they revoked is not."""
+    site.share(MOST + 5)
+    wide = an_indicator("9001", pattern="[ipv4-addr:value ISSUBSET '198.51.100.0/24']", confidence=60)
+    dear = an_indicator("9002", pattern="[url:value MATCHES '^(a+)+$']")
+    site.outside(SHARED).add_objects({"objects": [wide, dear]})
+    store = Store.open(f"sqlite:///{tmp_path}/nightdesk.db")
+    config = IndicatorsConfig(kind="indicators", connector="feed")
+
+    def poll() -> Indexer:
+        async def once(connector: Connector) -> Indexer:
+            made = Indexer("acme", "intel", config, MANIFEST, lambda: connector, store, utc_now)
+            await made.poll()
+            return made
+
+        return site.run(once)
+
+    def hits(key: str) -> list[IntelFact]:
+        entity = an_entity(key)
+        told = IntelIndex("intel", config, store).know("acme", [entity], utc_now())[entity.key]
+        return [fact for fact in told.facts if isinstance(fact, IntelFact)]
+
+    try:
+        assert len(poll().aside) == 1
+        assert all(hits(f"domain:bad1{number:03d}.example.com") for number in range(MOST + 5))
+        assert [fact.confidence for fact in hits("address:198.51.100.9")] == [60]
+        assert hits("address:198.51.101.9") == []
+        revoked = an_indicator("1000", modified=stix_time(utc_now()), revoked=True)
+        site.outside(SHARED).add_objects({"objects": [revoked]})
+        poll()
+        assert hits("domain:bad1000.example.com") == []
+        assert hits("domain:bad1001.example.com")
+    finally:
+        store.close()

@@ -9,11 +9,12 @@ from nightdesk.sdk.case import Alert, Case, Decision, Outcome, Proposal
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind, verb
 
-__all__ = ["AUTONOMY", "follow"]
+__all__ = ["AUTONOMY", "containment_lease", "follow"]
 
 AUTONOMY = "autonomy"
 _CLOSE = "alert.set_disposition"
 _BLOCK_LEASE = timedelta(hours=24)
+_FLEET_WIDE = frozenset({"hash.block", "ip.block", "domain.block", "url.block"})
 
 
 def follow(proposals: Proposals, journal: Journal, decision: Decision, case: Case, tenant: TenantSettings) -> int:
@@ -56,7 +57,6 @@ def _close(proposals: Proposals, decision: Decision, alert: Alert) -> None:
 
 def _contain(proposals: Proposals, decision: Decision, proposal: Proposal, tenant: TenantSettings) -> None:
     parsed = Target.parse(proposal.target)
-    fleet_wide = verb(proposal.verb).name in {"hash.block", "ip.block", "domain.block", "url.block"}
     proposals.propose(
         decision.tenant,
         proposal.verb,
@@ -68,5 +68,12 @@ def _contain(proposals: Proposals, decision: Decision, proposal: Proposal, tenan
         parameters=proposal.parameters,
         reason=decision.reason_code,
         rules=proposal.rules,
-        lease=tenant.leases.get(proposal.verb, _BLOCK_LEASE if fleet_wide else timedelta(hours=4)),
+        lease=containment_lease(proposal.verb, tenant),
     )
+
+
+def containment_lease(name: str, tenant: TenantSettings) -> timedelta | None:
+    """How long a containment holds that nobody gave an end; None for what cannot be taken back, and so not leased."""
+    if not verb(name).reversible:
+        return None
+    return tenant.leases.get(name, _BLOCK_LEASE if name in _FLEET_WIDE else timedelta(hours=4))

@@ -1,13 +1,15 @@
-"""The connectors and normalisers that ship with the hub, registered through the same hooks as anybody's."""
+"""The connectors, normalisers and enrichers that ship with the hub, registered through the same hooks as anybody's."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import nightdesk.connectors
 import nightdesk.normalizers
+from nightdesk.hub.enrichment.directory_settings import LDAP
+from nightdesk.sdk.enrichment import EnricherSpec
 from nightdesk.sdk.hookspecs import hookimpl
 
-__all__ = ["nightdesk_connector_folders", "nightdesk_normalizer_folders"]
+__all__ = ["nightdesk_connector_folders", "nightdesk_enrichers", "nightdesk_normalizer_folders"]
 
 
 def _folders(package: str, root: Path, marker: str) -> Iterator[tuple[str, Path]]:
@@ -27,3 +29,9 @@ def nightdesk_connector_folders() -> list[tuple[str, Path]]:
 def nightdesk_normalizer_folders() -> list[tuple[str, Path]]:
     """Every folder of ``normalizers/`` with a mapping."""
     return list(_folders("", Path(nightdesk.normalizers.__path__[0]), "*.yaml"))
+
+
+@hookimpl
+def nightdesk_enrichers() -> list[EnricherSpec]:
+    """The kinds that need settings of their own; the others are part of the configuration's schema."""
+    return [LDAP]

@@ -20,6 +20,7 @@ from nightdesk.hub.approvals.settings import ApprovalSettings, read_approvals
 from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.change_windows import read_maintenance, read_windows
 from nightdesk.hub.config_file import HubConfig, InstanceConfig, Role, TenantConfig
+from nightdesk.hub.enrichment.settings import EnrichmentReader, EnrichmentSettings, read_enrichment
 from nightdesk.hub.inventory import read_inventory
 from nightdesk.hub.limits import read_limits
 from nightdesk.hub.openc2.limits import OpenC2Config
@@ -90,6 +91,7 @@ class TenantSettings:
     maintenance: tuple[Maintenance, ...] = ()
     signers: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
     """Whose signatures under a policy count."""
+    enrichment: EnrichmentSettings = field(default_factory=EnrichmentSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,7 @@ class _Reader:
         }
         trusted = self._signers(f"{key}.signers", config)
         policy = self._policy(config, trusted)
+        enrichment = self._enrichment(f"{key}.enrichment", config, instances, trusted)
         assets = read_inventory(self.folder, config.assets, partial(self.wrong, f"{key}.assets"))
         limits = read_limits(f"{key}.limits", config.limits, self.wrong)
         approvals = read_approvals(config, f"{key}.approvals", self.wrong)
@@ -233,7 +236,21 @@ class _Reader:
             change_windows=read_windows(f"{key}.change_windows", config.change_windows, self.wrong),
             maintenance=read_maintenance(f"{key}.maintenance", config.maintenance, self.wrong),
             signers=trusted,
+            enrichment=enrichment,
         )
+
+    def _enrichment(
+        self,
+        key: str,
+        config: TenantConfig,
+        instances: Mapping[str, InstanceSettings],
+        trusted: Mapping[str, Ed25519PublicKey],
+    ) -> EnrichmentSettings:
+        reader = EnrichmentReader(
+            self.folder, self.file, self.registry.enrichers, instances, self.secret, trusted, self.wrong,
+            config.tlp, config.pap,
+        )  # fmt: skip
+        return read_enrichment(config.enrichment, key, reader)
 
     def _key(self, key: str, reference: str) -> TenantKey | None:
         secret = self.secret(key, reference)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightdesk.hub.approvals.settings import ApprovalsConfig
 from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.change_windows import MaintenanceConfig, WindowConfig
+from nightdesk.hub.enrichment.config import EnrichmentConfig
 from nightdesk.hub.openc2.limits import OpenC2Config
 from nightdesk.hub.routes import RouteConfig
 from nightdesk.hub.witness_config import WitnessConfig
@@ -79,6 +80,7 @@ class TenantConfig(_Strict):
     pap: Literal["clear", "green", "amber", "red"] = "clear"
     change_windows: list[WindowConfig] = []
     maintenance: list[MaintenanceConfig] = []
+    enrichment: EnrichmentConfig = EnrichmentConfig()
 
 
 class HubConfig(_Strict):

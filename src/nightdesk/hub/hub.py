@@ -22,12 +22,15 @@ from nightdesk.hub.approvals.settings import rules_of
 from nightdesk.hub.bindings import Bindings
 from nightdesk.hub.brakes import Brakes
 from nightdesk.hub.config import HubSettings
+from nightdesk.hub.enrichment.engine import Enrichments
+from nightdesk.hub.enrichment.sources import World
 from nightdesk.hub.feeds import Feed
 from nightdesk.hub.hearing import Hearing
 from nightdesk.hub.lookout import HubLookout
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.openc2.consumer import Consumer
 from nightdesk.hub.pipeline import Pipeline
+from nightdesk.hub.playbooks.ruled import RuledRuns
 from nightdesk.hub.playbooks.service import Playbooks, library_of
 from nightdesk.hub.policies.ringwatch import RolloutWatch
 from nightdesk.hub.policies.standing import Standing
@@ -71,6 +74,10 @@ class Hub:
         self.notices = Notices(store, clock)
         self.policies = Standing(settings.tenants, store)
         self.policies.refresh()
+        self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
+        self.playbooks.policy_of = self.policies.of
+        world = World(store, self.bindings, registry, settings.network, clock, sleep)
+        self.enrichments = Enrichments(settings.tenants, world, wake=self.wake)
         self.pipeline = Pipeline(
             store,
             registry.normalizer(),
@@ -79,6 +86,8 @@ class Hub:
             on_drift=self._drifted,
             shared=settings.shared,
             policy=self.policies.of,
+            ruled=RuledRuns(self.playbooks),
+            enrichments=self.enrichments,
         )
         self.journal = SqlJournal(store)
         self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
@@ -118,7 +127,6 @@ class Hub:
             settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
         )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
-        self.playbooks = Playbooks(settings, store, library_of(settings), clock, self._attention)
         self.openc2 = Consumer(settings, store, clock, self._attention)
         hearing = Hearing(store, self.bindings, clock)
         self.witness = Witness(
@@ -183,6 +191,7 @@ class Hub:
                 for feed in self.feeds
             ],
             "left_out": dict(self.registry.broken),
+            "enrichment": self.enrichments.numbers(),
             "notices": [
                 {"tenant": one.tenant, "kind": one.kind, "about": one.about, "text": one.text, "since": one.since}
                 for one in self.notices.standing()
@@ -201,11 +210,13 @@ class Hub:
     async def once(self, *, pull: bool = True) -> int:
         """Pulls every feed once and works until nothing is left that can move now; returns how many moves that was."""
         self._loop = asyncio.get_running_loop()
+        self.enrichments.attach()
         if pull:
             await asyncio.gather(*(feed.once() for feed in self.feeds))
         moves = 0
         while True:
             progress = await asyncio.to_thread(self.pipeline.step)
+            await self.enrichments.settle()
             held = await asyncio.to_thread(self.pipeline.tick)
             again = await asyncio.to_thread(self.rollouts.once)
             moved = await self.engine.run_once() + await self.witness.once()
@@ -218,6 +229,7 @@ class Hub:
     async def run(self) -> None:
         """Works until ``stop``."""
         self._loop = asyncio.get_running_loop()
+        self.enrichments.attach()
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
         tasks += [
             asyncio.create_task(work)
@@ -228,6 +240,7 @@ class Hub:
                 self._tickets(),
                 self._asking(),
                 self._witnesses(),
+                self.enrichments.run(self._stop),
             )
         ]
         try:
@@ -236,6 +249,7 @@ class Hub:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.enrichments.aclose()
             await self.bindings.aclose()
 
     def stop(self) -> None:
@@ -304,6 +318,7 @@ class Hub:
             for instance in tenant.instances.values():
                 for text in sunset_warnings(instance.manifest, now.date()):
                     self.notices.tell(slug, "sunset", instance.name, text)
+        self.enrichments.watch(self.notices.tell, self.notices.over)
 
     def _drifted(self, tenant: str, instance: str, alarm: str) -> None:
         self.notices.tell(tenant, "drift", instance, alarm)

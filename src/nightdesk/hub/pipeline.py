@@ -26,6 +26,9 @@ from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.autonomy.switches import everything_stopped, stopped_rules
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
+from nightdesk.hub.enrichment.again import adds_nothing, arrival
+from nightdesk.hub.enrichment.engine import Enrichments
+from nightdesk.hub.playbooks.ruled import RuledRuns, Shelf
 from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.regrouping import title_of, unite
 from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake, suppressions, switches
@@ -83,13 +86,17 @@ class Pipeline:
         on_drift: Callable[[str, str, str], None] | None = None,
         shared: Shared = NOTHING_SHARED,
         policy: Callable[[Connection, TenantSettings], SignedPolicy | Policy] = lambda _, tenant: tenant.policy,
+        ruled: RuledRuns | None = None,
+        enrichments: Enrichments | None = None,
     ) -> None:
+        self._enrichments = enrichments
         self._store = store
         self._normalizer = normalizer
         self._tenants = tenants
         self._clock = clock
         self._shared = shared
         self._policy = policy
+        self._ruled = ruled or RuledRuns(Shelf())
         self._rates: dict[str, HourlyRate] = {}
         self._drift: dict[tuple[str, str, str], DriftMonitor] = {}
         self._on_drift = on_drift or (lambda *_: None)
@@ -110,6 +117,8 @@ class Pipeline:
             try:
                 page = self._page(tenant, limit)
                 if page.good or page.bad:
+                    if self._enrichments is not None:
+                        self._enrichments.prepare(slug, [found.alert for _, found in page.good])
                     with self._store.begin() as conn:
                         made += self._commit(conn, page)
             except Exception as error:  # noqa: BLE001  # isolation point; raised below, once the others had their turn
@@ -132,11 +141,11 @@ class Pipeline:
         return page
 
     def tick(self) -> Progress:
-        """Decides again every case whose quiet window has passed."""
+        """Decides again every case whose quiet window has passed, or that answers have come for."""
         now = self._clock()
+        made = self._answered(now)
         with self._store.read() as conn:
             due = decisions.holds_due(conn, now)
-        made: list[Decision] = []
         for slug, group in itertools.groupby(sorted(due), key=lambda row: row[0]):
             tenant = self._tenants.get(slug)
             if tenant is None:
@@ -144,8 +153,18 @@ class Pipeline:
             with self._store.begin() as conn:
                 held = {case_id for _, case_id, _ in group}
                 found = cases.cases(conn, slug, held)
-                made += self._decide(conn, tenant, list(found.values()), now, held)
+                made += self._decide(conn, tenant, list(found.values()), now, held, again=True)
         return Progress(decided=tuple(made))
+
+    def _answered(self, now: datetime) -> list[Decision]:
+        """Decides again what answers have come for; recorded is only what says something new."""
+        made: list[Decision] = []
+        for slug, ids in (self._enrichments.ready() if self._enrichments is not None else {}).items():
+            tenant = self._tenants[slug]
+            with self._store.begin() as conn:
+                found = cases.cases(conn, slug, sorted(ids))
+                made += self._decide(conn, tenant, list(found.values()), now, (), again=True)
+        return made
 
     def _normalise(self, row: intake.InboxRow, page: _Page) -> None:
         try:
@@ -248,11 +267,19 @@ class Pipeline:
         groups.put_groups(conn, tenant, made.groups, {name: case_of[one] for one, name in made.of_alert.items()})
 
     def _decide(
-        self, conn: Connection, tenant: TenantSettings, found: Sequence[Case], now: datetime, due: Collection[str]
+        self,
+        conn: Connection,
+        tenant: TenantSettings,
+        found: Sequence[Case],
+        now: datetime,
+        due: Collection[str],
+        *,
+        again: bool = False,
     ) -> list[Decision]:
         """Decides each case and journals what follows, in the caller's transaction.
 
         What is ``due`` (an alert joined, a hold ended) is always recorded, the rest when it says something new.
+        ``again``: no alert has joined since the last decision.
         """
         if not found:
             return []
@@ -265,10 +292,14 @@ class Pipeline:
         rate = self._rates.setdefault(slug, HourlyRate())
         policy = self._policy(conn, tenant)
         made: list[Decision] = []
+        enriched = self._enrichments is not None and self._enrichments.has(slug)
+        view = self._enrichments.view(conn, slug, found) if self._enrichments is not None and enriched else None
         for case in found:
+            arrived = arrival(latest.get(case.case_id), case) if again and enriched else case.updated_at
+            known = view.of(case, arrived, now).for_context() if view is not None else {}
             closed = happened.closed + sum(one.outcome is Outcome.CLOSE for one in made)
             context = DecisionContext(
-                last_arrival=case.updated_at,
+                last_arrival=arrived,
                 new_cases_last_hour=happened.new_cases,
                 alerts_last_hour=rate.last_hour(now),
                 alerts_hour_median=rate.median(),
@@ -286,6 +317,8 @@ class Pipeline:
                 suppressions=quiet,
                 maintenance=tuple(work.window.name for work in tenant.maintenance if work.covers(case, now)),
                 limits=tenant.limits,
+                playbooks=self._ruled.found(policy, tenant, case, now),
+                **known,
             )
             previous = latest.get(case.case_id)
             decision = decide(
@@ -297,7 +330,11 @@ class Pipeline:
                 decision_id=f"{case.case_id}-{counts.get(case.case_id, 0) + 1:03d}",
                 supersedes=previous.decision_id if previous else "",
             )
-            if previous is None or case.case_id in due or not _same(previous, decision):
+            if (
+                previous is None
+                or case.case_id in due
+                or not (_same(previous, decision) or (again and adds_nothing(decision)))
+            ):
                 made.append(decision)
         decisions.put_decisions(conn, made)
         by_id = {case.case_id: case for case in found}
@@ -312,6 +349,7 @@ class Pipeline:
             status = CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
             cases.set_status(conn, slug, decision.case_id, status, at=now)
             follow(proposals, journal, decision, by_id[decision.case_id], tenant)
+            self._ruled.follow(conn, decision)
         return made
 
     @staticmethod
@@ -343,5 +381,6 @@ def _same(previous: Decision, now: Decision) -> bool:
         and previous.verdict == now.verdict
         and previous.reason_code == now.reason_code
         and previous.proposals == now.proposals
+        and previous.starts == now.starts
         and previous.hold_until == now.hold_until
     )

@@ -17,6 +17,7 @@ import pluggy
 from nightdesk.hub import builtins
 from nightdesk.sdk import hookspecs
 from nightdesk.sdk.context import Context
+from nightdesk.sdk.enrichment import Enricher, EnricherSpec, Knowledge
 from nightdesk.sdk.errors import ConfigError, Problem, UnsupportedError
 from nightdesk.sdk.manifest import Manifest, load_manifest
 from nightdesk.sdk.testing import Simulator
@@ -34,6 +35,7 @@ class Registry:
     folders: dict[str, Path] = field(default_factory=dict)
     normalizer_folders: dict[str, Path] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    enrichers: dict[str, EnricherSpec] = field(default_factory=dict)
 
     @classmethod
     def load(cls, *, strangers: bool = True, extra: Mapping[str, Any] | None = None) -> "Registry":
@@ -76,6 +78,11 @@ class Registry:
             self.folders[manifest.vendor] = Path(folder)
         for product, folder in getattr(plugin, "nightdesk_normalizer_folders", tuple)():
             self.normalizer_folders.setdefault(product, Path(folder))
+        for spec in getattr(plugin, "nightdesk_enrichers", tuple)():
+            if spec.kind in self.enrichers:
+                self.broken[spec.make] = f"enricher {spec.kind} is already provided by {self.enrichers[spec.kind].make}"
+                continue
+            self.enrichers[spec.kind] = spec
 
     def manifest(self, vendor: str) -> Manifest:
         """The manifest of a vendor. Raises UnsupportedError that lists what there is."""
@@ -96,6 +103,16 @@ class Registry:
         self.manifest(vendor)
         found: type[Simulator] = self._import(vendor, "simulator").Simulator
         return found
+
+    def enricher(self, kind: str, context: Context) -> Enricher | Knowledge:
+        """A new enricher of that kind. Raises ConfigError when its code cannot be imported."""
+        spec = self.enrichers[kind]
+        module, _, name = spec.make.partition(":")
+        try:
+            made: Enricher | Knowledge = getattr(importlib.import_module(module), name)(context)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError([Problem(spec.make, kind, f"cannot be imported: {error}")]) from error
+        return made
 
     def _import(self, vendor: str, module: str) -> ModuleType:
         try:

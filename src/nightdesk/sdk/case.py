@@ -20,6 +20,7 @@ __all__ = [
     "EntityKind",
     "Mode",
     "Outcome",
+    "PlaybookStart",
     "Proposal",
     "Verdict",
 ]
@@ -181,6 +182,21 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaybookStart:
+    """A playbook that a decision starts: exactly that content (``sha256``), on these values, once for the case.
+
+    ``approval`` says who may let its actions go: ``human`` or ``policy``. ``rules`` are the policy's that want it.
+    """
+
+    playbook: str
+    sha256: str
+    name: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    approval: str = "human"
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What was decided, and everything needed to decide it again bit for bit (law 11)."""
 
@@ -202,3 +218,4 @@ class Decision:
     supersedes: str = ""
     reviewer: str = ""
     hold_until: datetime | None = None
+    starts: tuple[PlaybookStart, ...] = ()

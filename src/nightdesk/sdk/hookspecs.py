@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pluggy
 
-__all__ = ["NAMESPACE", "hookimpl", "nightdesk_connector_folders", "nightdesk_normalizer_folders"]
+from nightdesk.sdk.enrichment import EnricherSpec
+
+__all__ = [
+    "NAMESPACE",
+    "hookimpl",
+    "nightdesk_connector_folders",
+    "nightdesk_enrichers",
+    "nightdesk_normalizer_folders",
+]
 
 NAMESPACE = "nightdesk"
 
@@ -27,3 +35,8 @@ def nightdesk_connector_folders() -> Iterable[tuple[str, Path]]:  # type: ignore
 @_hookspec
 def nightdesk_normalizer_folders() -> Iterable[tuple[str, Path]]:  # type: ignore[empty-body]  # a specification
     """Normaliser folders as (product slug, folder with its mapping files)."""
+
+
+@_hookspec
+def nightdesk_enrichers() -> Iterable[EnricherSpec]:  # type: ignore[empty-body]  # a specification
+    """Kinds of enrichers: each with its name in a configuration, its settings, and where the one that makes it is."""

@@ -26,6 +26,7 @@ __all__ = [
     "Sunset",
     "load_manifest",
     "validate_settings",
+    "validated",
 ]
 
 Stability = Literal["alpha", "beta", "stable"]
@@ -263,13 +264,20 @@ def load_manifest(path: Path) -> Manifest:
 
 def validate_settings(manifest: Manifest, given: Mapping[str, Any], *, file: str, key: str) -> dict[str, Any]:
     """The settings with defaults filled and secrets wrapped. Raises ConfigError with all problems and keys."""
-    there = ", ".join(manifest.settings)
+    return validated(manifest.settings, manifest.vendor, given, file=file, key=key)
+
+
+def validated(
+    declared: Mapping[str, Setting], owner: str, given: Mapping[str, Any], *, file: str, key: str
+) -> dict[str, Any]:
+    """The same for settings that something else than a connector declares; ``owner`` is its name in messages."""
+    there = ", ".join(declared)
     problems = [
-        Problem(file, f"{key}.{name}", f"{manifest.vendor} has no such setting; it has {there}")
-        for name in sorted(map(str, set(given) - set(manifest.settings)))
+        Problem(file, f"{key}.{name}", f"{owner} has no such setting; it has {there}")
+        for name in sorted(map(str, set(given) - set(declared)))
     ]
     values: dict[str, Any] = {}
-    for name, setting in manifest.settings.items():
+    for name, setting in declared.items():
         raw = given.get(name)
         raw = setting.default if raw is None else raw  # a key without a value is a key not given
         if raw is None:

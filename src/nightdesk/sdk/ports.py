@@ -167,7 +167,8 @@ class Opinion:
     """What a source of intelligence thinks of one thing.
 
     ``verdict`` is ``malicious``, ``suspicious``, ``benign`` or ``unknown``; ``score`` 0 to 100, None when the source
-    gives none; ``evidence`` is what it is based on, in the source's words.
+    gives none; ``evidence`` is what it is based on, in the source's words: from so many ``hits``, the newest of them at
+    ``newest``. ``markings`` are the TLP marks on it, as the source writes them.
     """
 
     source: str
@@ -177,6 +178,9 @@ class Opinion:
     labels: tuple[str, ...] = ()
     link: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    hits: int = 1
+    newest: datetime | None = None
+    markings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

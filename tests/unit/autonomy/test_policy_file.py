@@ -232,3 +232,38 @@ def test_rules_must_be_a_list() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read"):
         read_policy(tmp_path / "gone.yaml")
+
+
+BOOK = "playbook--ba67c1d1-e228-510a-9f7c-5f1d6ebf214d"
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "words"),
+    [
+        (f"{{id: ransomware, sha256: {'a' * 64}}}", "id", "is no playbook's id"),
+        (f"{{id: {BOOK}}}", "sha256", "signed for one content"),
+        (f"{{id: {BOOK}, sha256: abc}}", "sha256", "signed for one content"),
+        (f"{{id: {BOOK}, sha256: {'a' * 64}, inputs: {{host: host}}}}", "inputs", "write a name such as __host__"),
+        (
+            f"{{id: {BOOK}, sha256: {'a' * 64}, inputs: {{__host__: ws-1}}}}",
+            "inputs.__host__",
+            "no entity kind or role",
+        ),
+        (f"{{id: {BOOK}, sha256: {'a' * 64}, approval: nobody}}", "approval", "'human' or 'policy'"),
+        (f"{{id: {BOOK}, sha256: {'a' * 64}, verdict: benign-positive}}", "verdict", "true-positive"),
+        (f"{{sha256: {'a' * 64}}}", "id", "required"),
+    ],
+)
+def test_a_playbook_is_named_exactly_and_for_one_content(written: str, key: str, words: str) -> None:
+    assert words in faults(rule("{}", f"{{playbook: {written}}}"))[f"rules[0].then.playbook.{key}"]
+
+
+def test_a_rule_starts_a_playbook_or_proposes_and_not_both() -> None:
+    both = f"{{escalate: {{}}, playbook: {{id: {BOOK}, sha256: {'a' * 64}}}}}"
+    assert "exactly one of" in faults(rule("{}", both))["rules[0].then"]
+
+
+def test_a_rule_that_starts_a_playbook_is_a_raising_one() -> None:
+    """Law 7: a worse alert must not escape it."""
+    found = faults(rule("{severity_at_most: low}", f"{{playbook: {{id: {BOOK}, sha256: {'a' * 64}}}}}"))
+    assert "a worse alert would escape the rule" in found["rules[0].when.severity_at_most"]

@@ -108,6 +108,33 @@ class _Numbers(Collector):
             ),
         )
 
+        yield from self._enriched(self._hub.health().get("enrichment", {}))
+
+    def _enriched(self, told: Mapping[str, Any]) -> Iterator[Metric]:
+        answers, sources = (
+            [one for one in told.get(word, ()) if self._tenant in {None, one["tenant"]}]
+            for word in ("answers", "sources")
+        )
+        labels = ("tenant", "source")
+        yield _counter(
+            "nightdesk_enrichment_answers",
+            "Answers of sources since the start, by what became of the question.",
+            (*labels, "status"),
+            (((one["tenant"], one["source"], one["status"]), one["number"]) for one in answers),
+        )
+        yield _gauge(
+            "nightdesk_enrichment_out",
+            "Questions that are out, or wait for their turn.",
+            labels,
+            (((one["tenant"], one["source"]), one["out"]) for one in sources),
+        )
+        yield _gauge(
+            "nightdesk_enrichment_left_alone",
+            "1 while a source is not asked because it fails.",
+            labels,
+            (((one["tenant"], one["source"]), int(one["left_alone"])) for one in sources),
+        )
+
     @staticmethod
     def _decided(counts: Mapping[str, Any], decided: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
         yield _gauge(

@@ -12,6 +12,7 @@ from nightdesk.hub.cli import (
     autonomy,
     cases,
     coverage,
+    enrich,
     estate,
     feeds,
     leases,
@@ -83,6 +84,8 @@ cases.cases_app.command("split")(regroup.split)
 app.add_typer(suppress.suppress_app, name="suppress")
 app.add_typer(playbook.playbook_app, name="playbook")
 app.add_typer(autonomy.autonomy_app, name="autonomy")
+app.command("enrich")(enrich.enrich)
+app.add_typer(enrich.allow_app, name="allow-list")
 app.command("act")(cases.act)
 app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)

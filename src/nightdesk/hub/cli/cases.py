@@ -101,6 +101,11 @@ def _show(
             "case": page.case, "decisions": page.decisions, "actions": page.actions, "verified": verified,
             "journal": page.journal, "openc2": {one.action_id: command_of(one).to_json() for one in page.actions},
             "links": linked,
+            "runs": [
+                {"run_id": one.run_id, "playbook_id": one.playbook_id, "state": one.state, "problem": one.problem,
+                 "started_by": one.started_by, "started_at": one.started_at, "mandate": one.mandate}
+                for one in page.runs
+            ],
         })  # fmt: skip
         return
     case = page.case
@@ -119,6 +124,13 @@ def _show(
         (one.action_id, one.verb, one.target.key, one.state, verification_text(one), one.instance, one.error)
         for one in page.actions
     ])  # fmt: skip
+    if page.runs:
+        from nightdesk.autonomy.playbooks.standing import started_by
+
+        table("playbooks", ("run", "playbook", "state", "started by", "said"), [
+            (one.run_id, one.documents[one.playbook_id]["name"], one.state, started_by(one), one.problem)
+            for one in page.runs
+        ])  # fmt: skip
 
 
 def run_on_hub(

@@ -58,6 +58,8 @@ def _undo_many(config: Path, tenant: str, case_id: str, who: str, reason: str, w
     async def go(hub: "Hub") -> "list[Taken]":
         try:
             journal = hub.journal
+            why = reason or "taken back"
+            await asyncio.to_thread(lambda: hub.playbooks.stop_all(tenant, by=who, why=why, case_id=case_id))
             wide = sorted(UNDOABLE)
             found = journal.of_case(tenant, case_id) if case_id else journal.in_state(wide, tenant=tenant)
             wanted = [action for action in reversed(found) if action.state in UNDOABLE]

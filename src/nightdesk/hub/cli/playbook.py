@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nightdesk.hub.hub import Hub
     from nightdesk.hub.playbooks.preview import PlannedStep
 
-__all__ = ["playbook_app"]
+__all__ = ["library_with", "playbook_app"]
 
 _DEFAULT = Path("nightdesk.yaml")
 playbook_app = typer.Typer(help="Playbooks (CACAO 2.0) of this project's verbs.", no_args_is_help=True)
@@ -76,14 +76,17 @@ def _summary(book: "Playbook", file: str) -> dict[str, Any]:
     }
 
 
-def _library(config: Path | None) -> "Library":
+def library_with(config: Path | None) -> "Library":
     """The bundled playbooks, and those of a configuration."""
     from nightdesk.autonomy.playbooks.library import bundled
+
+    if config is None:
+        return bundled()
     from nightdesk.hub.config import load_config
     from nightdesk.hub.playbooks.service import library_of
     from nightdesk.hub.registry import Registry
 
-    return bundled() if config is None else library_of(load_config(config, Registry.load()))
+    return library_of(load_config(config, Registry.load()))
 
 
 def _found(library: "Library", name: str) -> "tuple[Playbook, Library]":
@@ -101,7 +104,7 @@ def _found(library: "Library", name: str) -> "tuple[Playbook, Library]":
 def _list(config: Own = None, as_json: Json = False) -> None:
     """Every playbook: what it is for, the techniques it answers, the roles it acts through."""
     with troubles(as_json):
-        library = _library(config)
+        library = library_with(config)
     rows = [(library.name_of(key), book.name, book.header) for key, book in library.playbooks.items()]
     if as_json:
         emit([{"name": name, "title": title, **header.model_dump(mode="json")} for name, title, header in rows])
@@ -115,17 +118,19 @@ def _list(config: Own = None, as_json: Json = False) -> None:
 @playbook_app.command("show")
 def _show(name: Name, config: Own = None, as_json: Json = False) -> None:
     """One playbook as a tree: branch within branch, each command with its verb, risk and way back."""
+    from nightdesk.autonomy.playbooks.content import called_by, content_of
     from nightdesk.autonomy.playbooks.outlook import outlook
-    from nightdesk.hub.playbooks.readiness import called_by
 
     with troubles(as_json):
-        book, library = _found(_library(config), name)
-        lines = list(outlook(book, called_by(book, library.get)))
+        book, library = _found(library_with(config), name)
+        called = called_by(book, library.get)
+        lines, digest = list(outlook(book, called)), content_of(book, called)
     if as_json:
-        emit({"playbook": book.model_dump(mode="json", exclude_defaults=True), "outlook": lines})
+        emit({"sha256": digest, "playbook": book.model_dump(mode="json", exclude_defaults=True), "outlook": lines})
         return
     head = book.header
     typer.echo(f"{visible(book.name)}\n  {visible(head.purpose)}")
+    typer.echo(f"  id {book.id}\n  sha256 {digest} (what a signed rule names to start it)")
     for variable, kind in head.inputs.items():
         one = book.playbook_variables[variable]
         needed = "needed" if one.value is None else f"default {one.value!r}"
@@ -217,12 +222,15 @@ async def _carry(hub: "Hub", run: "Run", wait: float) -> "Run":
 
 
 def _tell(hub: "Hub", run: "Run", *, as_json: bool) -> None:
+    from nightdesk.autonomy.playbooks.standing import started_by
+
     shown = hub.playbooks.shown(run)
     if as_json:
         emit(shown)
         return
     state = f"{run.run_id}  {visible(str(shown['playbook']))}  {run.case_id}  {run.state}"
     typer.echo(f"{state}: {visible(run.problem)}" if run.problem else state)
+    typer.echo(f"  started by {visible(started_by(run))}")
     rows = [(one.left_at.isoformat(), one.name, one.outcome, one.note, ", ".join(one.actions)) for one in run.visits]
     table("done", ("at", "step", "outcome", "said", "actions"), rows)
     waiting = shown["waiting"]
@@ -242,6 +250,7 @@ def _status(
     """One run: what was done, what it waits for; or every run, newest first."""
     if not tenant:
         fail("--tenant is required: a tenant is always named", code=2, as_json=as_json)
+    from nightdesk.autonomy.playbooks.standing import started_by
     from nightdesk.hub.store.playbooks import runs
 
     with troubles(as_json), a_hub(config, tenant) as hub:
@@ -251,7 +260,7 @@ def _status(
         with hub.store.read() as conn:
             found = runs(conn, tenant)
         rows = [
-            (one.run_id, one.documents[one.playbook_id]["name"], one.case_id, one.state, one.started_by)
+            (one.run_id, one.documents[one.playbook_id]["name"], one.case_id, one.state, started_by(one))
             for one in found
         ]
     if as_json:
@@ -332,7 +341,7 @@ def _test(
 
     with troubles(as_json):
         registry = Registry.load()
-        book, library = _found(_library(config), name)
+        book, library = _found(library_with(config), name)
         with Progress(console=Console(stderr=True), transient=True, disable=as_json) as shown:
             wanted = vendors or vendors_for(registry, main_role(book))
             found = [

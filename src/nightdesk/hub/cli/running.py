@@ -106,12 +106,23 @@ def _sign(
 
 
 @policy_app.command("check")
-def _policy_check(policy: Annotated[Path, typer.Argument()], as_json: Json = False) -> None:
-    """Says everything that is wrong with a policy; signatures are checked with the configuration."""
+def _policy_check(
+    policy: Annotated[Path, typer.Argument()],
+    config: Annotated[Path | None, typer.Option("--config", help="A configuration whose playbooks count.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Says everything that is wrong with a policy and the playbooks it starts; who signed is checked at the start."""
+    from nightdesk.autonomy.playbooks.ruled import playbook_problems
     from nightdesk.autonomy.policy_file import read_policy
+    from nightdesk.hub.cli.playbook import library_with
+    from nightdesk.sdk.errors import ConfigError
 
     with troubles(as_json):
         found = read_policy(policy)
+        if any(rule.then.playbook is not None for rule in found.rules):
+            problems = playbook_problems(found, library_with(config), file=str(policy))
+            if problems:
+                raise ConfigError(problems)
     if as_json:
         emit(
             {

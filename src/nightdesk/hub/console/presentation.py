@@ -12,6 +12,8 @@ import orjson
 from nightdesk.autonomy.actions import Action, ActionState, JournalEntry
 from nightdesk.autonomy.clocks import ends_at
 from nightdesk.autonomy.verification import verification_text, witness_of
+from nightdesk.hub.console.book_models import run_row
+from nightdesk.hub.console.enriched import AnswerView
 from nightdesk.hub.console.graph import draw
 from nightdesk.hub.console.life import Step, steps
 from nightdesk.hub.console.story import story
@@ -178,7 +180,9 @@ def _row(row: CaseRow, decision: Decision | None) -> Row:
     )
 
 
-def case_page_model(page: CasePage, now: datetime) -> dict[str, Any]:
+def case_page_model(
+    page: CasePage, now: datetime, known: Mapping[str, Sequence[AnswerView]] | None = None
+) -> dict[str, Any]:
     """What the page of one case shows."""
     case = page.case
     decisions = list(page.decisions)
@@ -192,6 +196,7 @@ def case_page_model(page: CasePage, now: datetime) -> dict[str, Any]:
         "decisions": decisions[::-1],
         "story": story(case, decisions, page.actions, now),
         "graph": draw(case),
+        "runs": [run_row(run) for run in page.runs],
         "happenings": happenings,
         "left_out": left_out,
         "actions": [_action(action, page.journal.get(action.action_id, ()), now) for action in page.actions],
@@ -200,6 +205,7 @@ def case_page_model(page: CasePage, now: datetime) -> dict[str, Any]:
         "facts": _case_facts(page),
         "entities_by_kind": _by_kind(entities[:_ENTITIES]),
         "entity_count": len(entities),
+        "known": known or {},
         "entities_left_out": max(0, len(entities) - _ENTITIES),
         "version": version(page),
         "version_url": f"{case_url(case.case_id)}/version",
@@ -215,6 +221,7 @@ def version(page: CasePage) -> str:
         len(page.case.alerts),
         [decision.decision_id for decision in page.decisions],
         [(action.action_id, action.state, action.updated_at.isoformat()) for action in page.actions],
+        [(run.run_id, run.state, run.updated_at.isoformat()) for run in page.runs],
     ]
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:16]
 

@@ -15,7 +15,9 @@ from starlette.staticfiles import StaticFiles
 from nightdesk.hub.api.auth import CONSOLE_ROLES, COOKIE, SESSION_HOURS, Sessions
 from nightdesk.hub.api.bodies import read_body
 from nightdesk.hub.api.view import HubView, Principal
+from nightdesk.hub.console.bookshelf import Bookshelf
 from nightdesk.hub.console.download import case_bundle
+from nightdesk.hub.console.enriched import known_of
 from nightdesk.hub.console.pages import FOLDER, HEADERS, Pages
 from nightdesk.hub.console.presentation import PAGE, case_page_model, queue_model, version
 from nightdesk.hub.console.switchboard import Switchboard, stopped_for
@@ -50,6 +52,7 @@ def router(hub: HubView, sessions: Sessions) -> APIRouter:
     ):
         routes.add_api_route(path, view, methods=[method])
     console.switchboard.add_to(routes, _to_sign_in)
+    console.bookshelf.add_to(routes, _to_sign_in)
     return routes
 
 
@@ -61,6 +64,7 @@ class _Console:
         self._sessions = sessions
         self._pages = Pages()
         self.switchboard = Switchboard(hub, sessions, self._page)
+        self.bookshelf = Bookshelf(hub, sessions, self._page)
 
     async def login(self, request: Request) -> Response:
         """The form."""
@@ -119,7 +123,9 @@ class _Console:
             return self._no_case(caller)
 
         def work() -> Response:
-            model = case_page_model(found, self._hub.clock())
+            now = self._hub.clock()
+            with self._hub.store.read() as connection:
+                model = case_page_model(found, now, known_of(connection, found, now))
             return self._page("case.html", {"caller": caller, "here": "case", **model})
 
         return await run_in_threadpool(work)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from nightdesk.autonomy.playbooks.commands import HTTP, checked_target, order_of
-from nightdesk.autonomy.playbooks.model import Action, Call, Playbook, settings_of
-from nightdesk.autonomy.playbooks.soundness import Lookup
+from nightdesk.autonomy.playbooks.model import Action, Playbook, settings_of
+from nightdesk.autonomy.playbooks.ruled import FROM_CASE
 from nightdesk.autonomy.playbooks.variables import mentioned, misfit, with_values
 from nightdesk.hub.config import TenantSettings
 from nightdesk.sdk.case import Case
@@ -12,32 +12,7 @@ from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind, Verb
 
-__all__ = ["called_by", "inputs_for", "offered", "unready"]
-
-_FROM_CASE: Mapping[str, str] = {
-    "host": "host",
-    "account": "account",
-    "address": "address",
-    "domain": "domain",
-    "url": "url",
-    "file": "file",
-    "sender": "email",
-}
-"""Kinds of target that a case's entities fill, by the entity's kind."""
-
-
-def called_by(playbook: Playbook, lookup: Lookup) -> dict[str, Playbook]:
-    """Every playbook it calls, at whatever remove."""
-    found: dict[str, Playbook] = {}
-    waiting = [playbook]
-    while waiting:
-        for step in waiting.pop().workflow.values():
-            if isinstance(step, Call) and step.playbook_id not in found:
-                other = lookup(step.playbook_id)
-                if other is not None:
-                    found[step.playbook_id] = other
-                    waiting.append(other)
-    return found
+__all__ = ["inputs_for", "left_out", "offered", "unready"]
 
 
 def inputs_for(
@@ -107,6 +82,19 @@ def unready(
                             yield Problem(book.name, f"/workflow/{name}", said)
 
 
+def left_out(playbook: Playbook, called: Mapping[str, Playbook], tenant: TenantSettings) -> Iterator[str]:
+    """What it would do without on that binding: steps of roles and verbs that it can miss."""
+    for book in (playbook, *called.values()):
+        for name, step in book.workflow.items():
+            for command in step.commands if isinstance(step, Action) else ():
+                if command.type == HTTP:
+                    verb = order_of(command).verb
+                    lack = offered(tenant, verb)
+                    optional = verb.role in book.header.roles.optional and verb.role not in tenant.roles
+                    if lack and (optional or settings_of(step).skippable):
+                        yield f"{step.name or name}: {lack}"
+
+
 def offered(tenant: TenantSettings, verb: Verb) -> str:
     """Why the tenant's binding cannot do this verb, or nothing."""
     bound = tenant.roles.get(verb.role)
@@ -123,9 +111,9 @@ def _blank(texts: tuple[object, ...]) -> dict[str, str]:
 
 
 def _in_case(case: Case | None, kind: str) -> list[str]:
-    if case is None or kind not in _FROM_CASE:
+    if case is None or kind not in FROM_CASE:
         return []
-    return sorted({entity.value for entity in case.entities if entity.kind == _FROM_CASE[kind]})
+    return sorted({entity.value for entity in case.entities if entity.kind == FROM_CASE[kind]})
 
 
 def _missing(kind: str, description: str, found: list[str]) -> str:

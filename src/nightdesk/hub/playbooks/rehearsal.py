@@ -14,13 +14,13 @@ from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.playbooks.commands import HTTP, order_of
+from nightdesk.autonomy.playbooks.content import called_by
 from nightdesk.autonomy.playbooks.library import Library
 from nightdesk.autonomy.playbooks.model import Action as ActionStep
 from nightdesk.autonomy.playbooks.model import Playbook, settings_of
 from nightdesk.autonomy.playbooks.run import Run, RunState, Visit
 from nightdesk.hub.config import load_config
 from nightdesk.hub.hub import Hub
-from nightdesk.hub.playbooks.readiness import called_by
 from nightdesk.hub.playbooks.service import Playbooks, questions
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.rehearsing import AGREEABLE, agreed

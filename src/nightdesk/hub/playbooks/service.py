@@ -7,7 +7,9 @@ from R2 up waits for a second person, and the engine's guards are asked for each
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,9 +18,11 @@ from sqlalchemy import Connection
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.ledger import Ledger
 from nightdesk.autonomy.playbooks.commands import MANUAL, manual_text
+from nightdesk.autonomy.playbooks.content import called_by
 from nightdesk.autonomy.playbooks.effects import told
 from nightdesk.autonomy.playbooks.interpreter import advance
 from nightdesk.autonomy.playbooks.library import Library, bundled, read_files
+from nightdesk.autonomy.playbooks.mandate import Terms
 from nightdesk.autonomy.playbooks.model import Action as ActionStep
 from nightdesk.autonomy.playbooks.model import Playbook, settings_of
 from nightdesk.autonomy.playbooks.run import (
@@ -37,9 +41,13 @@ from nightdesk.autonomy.playbooks.run import (
 from nightdesk.autonomy.playbooks.soundness import faults_in
 from nightdesk.autonomy.playbooks.standing import begin, step_of, waiting_for
 from nightdesk.autonomy.playbooks.variables import filled, with_values
+from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.proposals import Approval, Proposals
-from nightdesk.hub.config import HubSettings
-from nightdesk.hub.playbooks.readiness import called_by, inputs_for, offered, unready
+from nightdesk.autonomy.signing import SignedPolicy
+from nightdesk.hub.approvals.settings import rules_of
+from nightdesk.hub.config import HubSettings, TenantSettings
+from nightdesk.hub.playbooks.readiness import inputs_for, offered, unready
+from nightdesk.hub.playbooks.ruled import halts, terms_for
 from nightdesk.hub.store import Store, audit, cases
 from nightdesk.hub.store import playbooks as table
 from nightdesk.hub.store.actions import SqlJournal
@@ -75,6 +83,12 @@ class Playbooks:
         self.library = library
         self._clock = clock
         self._on_attention = on_attention or (lambda *_: None)
+        self.policy_of: Callable[[Connection, TenantSettings], SignedPolicy | Policy] = lambda _, tenant: tenant.policy
+
+    @property
+    def tenants(self) -> Mapping[str, TenantSettings]:
+        """Every tenant with what it has bound."""
+        return self._settings.tenants
 
     # What people do.
 
@@ -104,7 +118,7 @@ class Playbooks:
 
         def work(conn: Connection) -> str:
             now, run_id = self._clock(), table.new_run_id(conn, tenant)
-            facts = {"tenant": tenant, "run_id": run_id, "case_id": case_id, "started_by": by}
+            facts: dict[str, Any] = {"tenant": tenant, "run_id": run_id, "case_id": case_id, "started_by": by}
             table.add_run(conn, begin(playbook, called, **facts, variables=values, now=now))
             detail = {"run_id": run_id, "playbook": playbook.id, "case_id": case_id, "variables": values}
             audit.append(conn, tenant=tenant, at=now, actor=by, event="playbook.start", detail=detail)
@@ -132,6 +146,13 @@ class Playbooks:
             detail = {"run_id": run_id, "why": why}
             self._move(tenant, run_id, (Stopped(by, why),), note=("playbook.stop", by, detail))
         return self.run(tenant, run_id)
+
+    def stop_all(self, tenant: str, *, by: str, why: str, case_id: str = "") -> list[Run]:
+        """Ends every run of that case, or of the tenant: what is taken back must not be done again behind it."""
+        with self._store.read() as conn:
+            going_on = [stored.run.run_id for stored in table.running(conn, [tenant])]
+            of_case = [run.run_id for run in table.runs(conn, tenant, case_id=case_id, limit=_MOST_LOOKS)]
+        return [self.stop(tenant, run_id, by=by, why=why) for run_id in going_on if not case_id or run_id in of_case]
 
     def run(self, tenant: str, run_id: str) -> Run:
         """One run of that tenant. Raises UnsupportedError."""
@@ -185,6 +206,7 @@ class Playbooks:
             "state": run.state,
             "problem": run.problem,
             "started_by": run.started_by,
+            "mandate": run.mandate,
             "started_at": run.started_at,
             "updated_at": run.updated_at,
             "variables": run.variables.get("0", {}),
@@ -208,6 +230,9 @@ class Playbooks:
         for stored in waiting:
             run = stored.run
             events = self._events(SqlJournal(self._store), run)
+            if run.mandate is not None:
+                with self._store.read() as conn:
+                    events += halts(conn, run)
             if advance(run, events, self._clock()) == (run, ()):
                 continue
             try:
@@ -234,7 +259,7 @@ class Playbooks:
                 return False
             journal = SqlJournal(Joined(self._store, conn))
             ledger = Ledger(journal, self._clock, lambda action, text: calls.append((action, text)))
-            run = self._look(conn, stored.run, journal, Proposals(ledger, default_lease=_LEASE), events)
+            run = self._look(conn, stored.run, journal, self._proposals(ledger), events)
             if run == stored.run:
                 return False
             table.save_run(conn, stored, run)
@@ -256,13 +281,13 @@ class Playbooks:
     def _look(
         self, conn: Connection, run: Run, journal: SqlJournal, proposals: Proposals, given: Sequence[Event]
     ) -> Run:
-        events: list[Event] = [*self._events(journal, run), *given]
+        events: list[Event] = [*self._events(journal, run), *given, *halts(conn, run)]
         for _ in range(_MOST_LOOKS):
             run, wishes = advance(run, events, self._clock())
             events = []
             for wish in wishes:
                 if isinstance(wish, Act):
-                    events.append(self._propose(run, wish, journal, proposals))
+                    events.append(self._propose(conn, run, wish, journal, proposals))
                 elif isinstance(wish, Withdraw):
                     self._withdraw(run, wish, journal, proposals)
                 else:
@@ -270,6 +295,11 @@ class Playbooks:
             if not events:
                 return run
         raise PolicyError(f"{run.run_id}: gets nowhere; stop it and report the playbook")
+
+    def _proposals(self, ledger: Ledger) -> Proposals:
+        """As many people are asked as the tenant says, whoever wants it."""
+        rules = partial(rules_of, self._settings.tenants)
+        return Proposals(ledger, default_lease=_LEASE, rules=rules, shared=self._settings.shared)
 
     @staticmethod
     def _events(journal: SqlJournal, run: Run) -> list[Event]:
@@ -280,7 +310,7 @@ class Playbooks:
                 found.append(told(key, action))
         return found
 
-    def _propose(self, run: Run, wish: Act, journal: SqlJournal, proposals: Proposals) -> Told | Left:
+    def _propose(self, conn: Connection, run: Run, wish: Act, journal: SqlJournal, proposals: Proposals) -> Told | Left:
         """The action of that wish: the one it became already, or a new one."""
         wanted = verb(wish.verb)
         lack = offered(self._settings.tenants[run.tenant], wanted)
@@ -295,20 +325,28 @@ class Playbooks:
             known = next((one for one in of_case if one.verb == wish.verb and one.state not in _GONE), None)
         if known is not None:
             return told(wish.key, known)
-        approval = Approval.DIRECT if wanted.risk <= Risk.R1 else Approval.HUMAN
+        target, rules = _with_ticket(wish.target, of_case), run.mandate.rules if run.mandate else ()
+        asked = Terms(Approval.DIRECT if wanted.risk <= Risk.R1 else Approval.HUMAN, wish.lease)
+        if run.mandate is not None:
+            tenant = self._settings.tenants[run.tenant]
+            tenant = replace(tenant, policy=self.policy_of(conn, tenant))
+            asked = terms_for(conn, run, wish, wanted, target, tenant, self._clock())
+        if asked.refused:
+            return Left(wish.key, "refused", asked.refused)
         try:
             action = proposals.propose(
                 run.tenant,
                 wish.verb,
-                _with_ticket(wish.target, of_case),
+                target,
                 requested_by=run.started_by,
-                approval=approval,
+                approval=asked.approval,
                 case_id=run.case_id,
                 decision_id=wish.key,
                 parameters=wish.parameters,
                 reason=wish.reason,
-                lease=wish.lease,
+                lease=asked.lease,
                 accept_losses=wish.accept_losses,
+                rules=rules,
             )
         except (PolicyError, UnsupportedError) as error:
             return Left(wish.key, "refused", str(error))

@@ -18,7 +18,7 @@ from nightdesk.hub.policies.past import Recorded, next_decided, recorded
 from nightdesk.hub.policies.radius import Peak, Reach
 from nightdesk.hub.policies.trying import as_signed, touching
 from nightdesk.hub.store import Store
-from nightdesk.hub.store.codec import dump
+from nightdesk.hub.store.codec import dump, encode_decision
 from nightdesk.sdk.case import Case, Decision, Outcome
 from nightdesk.stix.normalize import Normalizer
 from nightdesk.stix.scope import Scope
@@ -178,7 +178,7 @@ def _weigh(  # the one place where everything of a decision meets
     before = told if old is None else again(told, case, old.at(told))
     after = again(told, case, new.at(told))
     found.replayed += 1
-    if told.policy_sha256 == new.policy.sha256 and dump(after) != one.record:
+    if told.policy_sha256 == new.policy.sha256 and encode_decision(after) != one.record:
         found.unfaithful += 1
     found.before[before.outcome.value] += 1
     found.after[after.outcome.value] += 1
@@ -266,4 +266,4 @@ def _same(before: Decision, after: Decision) -> bool:
 
 
 def _seen(one: Decision) -> tuple[object, ...]:
-    return (one.outcome, one.verdict, one.reason_code, one.hold_until, dump(list(one.proposals)))
+    return (one.outcome, one.verdict, one.reason_code, one.hold_until, dump([*one.proposals, *one.starts]))

@@ -15,7 +15,18 @@ from typing import Any
 import orjson
 
 from nightdesk.autonomy.actions import Action, ActionState
-from nightdesk.sdk.case import Alert, Check, Decision, Entity, EntityKind, Mode, Outcome, Proposal, Verdict
+from nightdesk.sdk.case import (
+    Alert,
+    Check,
+    Decision,
+    Entity,
+    EntityKind,
+    Mode,
+    Outcome,
+    PlaybookStart,
+    Proposal,
+    Verdict,
+)
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind
 
@@ -26,6 +37,7 @@ __all__ = [
     "decode_decision",
     "dump",
     "encode_alert",
+    "encode_decision",
     "load",
     "maybe_moment",
     "maybe_stamp",
@@ -142,8 +154,14 @@ def decode_alert(data: bytes) -> Alert:
     return Alert(**values)
 
 
+def encode_decision(decision: Decision) -> bytes:
+    """The record of a decision, as ``autonomy.record`` has it: what came later is left out while it says nothing."""
+    values = _plain(decision)
+    return dump(values if decision.starts else {name: value for name, value in values.items() if name != "starts"})
+
+
 def decode_decision(data: bytes) -> Decision:
-    """The decision whose ``dump`` this is."""
+    """The decision that ``encode_decision`` wrote."""
     values = load(data)
     values["decided_at"] = moment(values["decided_at"])
     values["hold_until"] = maybe_moment(values["hold_until"])
@@ -154,6 +172,9 @@ def decode_decision(data: bytes) -> Decision:
     values["checks"] = tuple(Check(**check) for check in values["checks"])
     values["proposals"] = tuple(
         Proposal(**{**proposal, "rules": tuple(proposal.get("rules", ()))}) for proposal in values["proposals"]
+    )
+    values["starts"] = tuple(
+        PlaybookStart(**{**start, "rules": tuple(start["rules"])}) for start in values.get("starts", ())
     )
     return Decision(**values)
 

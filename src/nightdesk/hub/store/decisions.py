@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from nightdesk.hub.store import chain
-from nightdesk.hub.store.codec import decode_decision, dump, maybe_stamp, safe_text, stamp
+from nightdesk.hub.store.codec import decode_decision, encode_decision, maybe_stamp, safe_text, stamp
 from nightdesk.hub.store.schema import HELD, case_file
 from nightdesk.hub.store.schema import decision as decision_table
 from nightdesk.hub.store.sql import chunks
@@ -26,7 +26,7 @@ def put_decisions(conn: Connection, decisions: Sequence[Decision]) -> None:
         by_tenant.setdefault(decision.tenant, []).append(decision)
     for tenant, made in sorted(by_tenant.items()):
         _refuse_repeats(conn, tenant, [decision.decision_id for decision in made])
-        links = chain.extend(conn, tenant, _CHAIN, [dump(decision) for decision in made])
+        links = chain.extend(conn, tenant, _CHAIN, [encode_decision(decision) for decision in made])
         conn.execute(insert(decision_table), [_row(decision, link) for decision, link in zip(made, links, strict=True)])
         _show_latest(conn, tenant, {decision.case_id: decision for decision in made})
 

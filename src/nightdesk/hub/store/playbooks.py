@@ -8,6 +8,7 @@ from sqlalchemy import insert as plain_insert
 
 from nightdesk.autonomy.playbooks.run import Run, RunState
 from nightdesk.hub.store.codec import dump, load, stamp
+from nightdesk.hub.store.links import absorbed
 from nightdesk.hub.store.schema import playbook_run
 from nightdesk.hub.store.sql import take
 from nightdesk.sdk.errors import NightdeskError
@@ -70,12 +71,14 @@ def running(conn: Connection, tenants: Sequence[str]) -> list[Stored]:
     return [Stored(Run.from_json(load(row.body)), row.moves) for row in conn.execute(statement)]
 
 
-def runs(conn: Connection, tenant: str, *, case_id: str = "", limit: int = 50) -> list[Run]:
-    """A tenant's runs, newest first."""
+def runs(conn: Connection, tenant: str, *, case_id: str = "", playbook_id: str = "", limit: int = 50) -> list[Run]:
+    """A tenant's runs, newest first; those of a case are also those of what was merged into it."""
     table = playbook_run.c
     statement = select(table.body).where(table.tenant == tenant)
     if case_id:
-        statement = statement.where(table.case_id == case_id)
+        statement = statement.where((table.case_id == case_id) | table.case_id.in_(absorbed(tenant, case_id)))
+    if playbook_id:
+        statement = statement.where(table.playbook_id == playbook_id)
     newest = statement.order_by(table.started_at.desc(), table.run_id.desc()).limit(limit)
     return [Run.from_json(load(body)) for body in conn.execute(newest).scalars()]
 

@@ -7,10 +7,12 @@ from datetime import datetime
 from sqlalchemy import Connection, func, literal, select, tuple_
 
 from nightdesk.autonomy.actions import Action, JournalEntry
+from nightdesk.autonomy.playbooks.run import Run
 from nightdesk.hub.store.actions import actions_of_case, entry_of
 from nightdesk.hub.store.cases import case as read_case
 from nightdesk.hub.store.codec import moment, stamp
 from nightdesk.hub.store.decisions import decisions as read_decisions
+from nightdesk.hub.store.playbooks import runs
 from nightdesk.hub.store.schema import (
     LIVE,
     QUARANTINED,
@@ -62,6 +64,8 @@ class CasePage:
     decisions: Sequence[Decision]
     actions: Sequence[Action]
     journal: Mapping[str, Sequence[JournalEntry]]
+    runs: Sequence[Run] = ()
+    """Playbook runs, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,7 @@ def case_page(conn: Connection, tenant: str, case_id: str) -> CasePage | None:
         )
         for row in conn.execute(statement):
             journal[row.action_id].append(entry_of(row))
-    return CasePage(case, read_decisions(conn, tenant, case_id), actions, journal)
+    return CasePage(case, read_decisions(conn, tenant, case_id), actions, journal, runs(conn, tenant, case_id=case_id))
 
 
 def status_counts(conn: Connection, tenant: str) -> dict[str, int]:

@@ -99,7 +99,8 @@ class _Maker:
 
 
 @st.composite
-def _worlds(draw: st.DrawFn) -> tuple[Playbook, dict[str, Any]]:
+def worlds(draw: st.DrawFn) -> tuple[Playbook, dict[str, Any]]:
+    """A sound playbook, and how its actions end and its questions are answered."""
     maker = _Maker(draw)
     first = maker.branch(0)
     maker.steps["start"] = start(first)
@@ -130,7 +131,7 @@ def _story(run: Run) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 @settings(max_examples=150)
-@given(_worlds())
+@given(worlds())
 def test_every_workflow_ends_and_does_nothing_twice(world: tuple[Playbook, dict[str, Any]]) -> None:
     playbook, answers = world
     assert faults_in(playbook, lambda _: None) == []
@@ -146,7 +147,7 @@ def test_every_workflow_ends_and_does_nothing_twice(world: tuple[Playbook, dict[
 
 
 @settings(max_examples=100)
-@given(_worlds(), st.lists(st.integers(0, 3), max_size=40))
+@given(worlds(), st.lists(st.integers(0, 3), max_size=40))
 def test_a_run_that_is_killed_anywhere_does_the_same(world: tuple[Playbook, dict[str, Any]], kills: list[int]) -> None:
     """Killed after its wishes were heard and before it was stored, again and again: law 4 in the machine."""
     playbook, answers = world
@@ -170,7 +171,7 @@ def test_a_run_that_is_killed_anywhere_does_the_same(world: tuple[Playbook, dict
 
 
 @settings(max_examples=100)
-@given(_worlds(), st.integers(0, 30))
+@given(worlds(), st.integers(0, 30))
 def test_any_stored_moment_asks_for_the_same_again(world: tuple[Playbook, dict[str, Any]], moment: int) -> None:
     playbook, answers = world
     desk = Desk(playbook, **answers)
@@ -187,7 +188,7 @@ def test_any_stored_moment_asks_for_the_same_again(world: tuple[Playbook, dict[s
 
 
 @settings(max_examples=50)
-@given(_worlds())
+@given(worlds())
 def test_every_workflow_can_be_looked_at_before(world: tuple[Playbook, dict[str, Any]]) -> None:
     """Each step but starts and ends has one line, and what is done later was shown before."""
     playbook, answers = world

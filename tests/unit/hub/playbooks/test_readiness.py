@@ -7,9 +7,10 @@ from tests.desks import CASE, MAIL, TENANT, Desktop
 from tests.playbooks import HOST, a_playbook, do, end, isolate, openc2, ref, start, var
 from tests.unit.hub.console.stage import alert
 
+from nightdesk.autonomy.playbooks.content import called_by
 from nightdesk.autonomy.playbooks.library import bundled
 from nightdesk.autonomy.playbooks.model import Playbook
-from nightdesk.hub.playbooks.readiness import called_by, inputs_for
+from nightdesk.hub.playbooks.readiness import inputs_for
 from nightdesk.sdk.case import Case, CaseStatus, Entity, EntityKind
 from nightdesk.sdk.errors import ConfigError
 

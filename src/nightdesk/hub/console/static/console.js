@@ -1,4 +1,4 @@
-// Keeps the queue up to date and says when a case has changed. Everything works without it.
+// Keeps lists and runs up to date and says when a case has changed. Everything works without it.
 "use strict";
 
 (() => {
@@ -29,7 +29,7 @@
     return answer.text();
   }
 
-  const queue = document.getElementById("queue");
+  const queue = document.querySelector("[data-refresh]");
   if (queue) {
     let shown = null;
     every(Number(queue.dataset.seconds), async () => {
@@ -38,7 +38,9 @@
       const selecting = !getSelection().isCollapsed;
       if (text !== shown && !selecting) {
         const focused = queue.contains(document.activeElement) ? document.activeElement.id : "";
+        const places = [...queue.querySelectorAll(".flow[id]")].map((one) => [one.id, one.scrollLeft, one.scrollTop]);
         queue.innerHTML = text; // Our own server's page, escaped there; the policy forbids any script in it.
+        for (const [id, left, top] of places) document.getElementById(id)?.scrollTo(left, top);
         if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
         shown = text;
       }

@@ -1,0 +1,1 @@
+"""Asks sources about what cases name, keeps what they answer, and says what is not known."""
