@@ -9,6 +9,7 @@ from nightdesk import __version__
 from nightdesk.hub.cli import (
     alerts,
     approvals,
+    autonomy,
     cases,
     coverage,
     enrich,
@@ -82,6 +83,7 @@ cases.cases_app.command("merge")(regroup.merge)
 cases.cases_app.command("split")(regroup.split)
 app.add_typer(suppress.suppress_app, name="suppress")
 app.add_typer(playbook.playbook_app, name="playbook")
+app.add_typer(autonomy.autonomy_app, name="autonomy")
 app.command("enrich")(enrich.enrich)
 app.add_typer(enrich.allow_app, name="allow-list")
 app.command("act")(cases.act)
