@@ -1,0 +1,1 @@
+"""What may be claimed of decisions made by a score: bounds, thresholds, contamination, and whether they still hold."""
