@@ -178,7 +178,8 @@ def lower(standing: Standing, loss: Loss, *, now: datetime, by: str = "") -> Ste
         "parser": "" if loss.cause is Cause.PARSER else standing.parser,
     }
     if forgets:
-        changes |= {"counts_after": standing.proof.newest, "granted_after": standing.proof.newest, "proof": Proof()}
+        newest = standing.proof.newest
+        changes |= {"counts_after": newest, "granted_after": newest, "proof": Proof(), "forgot_at": now}
     since = reopens_since(standing, now) if before.alone and to < before else None
     told = f"{before.word} to {to.word}: {loss.text}"
     return Step(standing.with_changes(**changes), (told,), loss, since)

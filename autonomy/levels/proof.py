@@ -2,16 +2,29 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from nightdesk.autonomy.levels.evidence import DEFAULT_TERMS, Earning, Losing, Terms, Verdict
 from nightdesk.autonomy.levels.standing import Proof, Standing
 from nightdesk.autonomy.levels.units import DecisionClass
 from nightdesk.autonomy.oversight.labels import How, Label, LabelState, counted
 
-__all__ = ["prove"]
+__all__ = ["CanaryCounts", "prove"]
 
 _DOUBT = Terms(epsilon=0.1, foul=0.2)
 """Of agreement: one word in ten may differ; the bet is that one in five does."""
+
+
+class CanaryCounts(NamedTuple):
+    """Canaries decided: in the whole fleet, and those of the unit's own family in its tenant since evidence counts."""
+
+    caught: int = 0
+    missed: int = 0
+    here_caught: int = 0
+    here_missed: int = 0
+
+
+_NONE = CanaryCounts()
 
 
 def prove(
@@ -19,8 +32,7 @@ def prove(
     labels: Sequence[Label],
     *,
     prior: int = 0,
-    canaries: int = 0,
-    canaries_failed: int = 0,
+    canaries: CanaryCounts = _NONE,
     terms: Terms = DEFAULT_TERMS,
 ) -> Proof:
     """The proof as of now. ``labels`` are all of the unit's rule, oldest first; ``prior`` is what the fleet lends.
@@ -61,8 +73,10 @@ def prove(
         prior=prior,
         days=found.days,
         entities=found.entities,
-        canaries=canaries,
-        canaries_failed=canaries_failed,
+        canaries=canaries.caught,
+        canaries_missed=canaries.missed,
+        canaries_caught=canaries.here_caught,
+        canaries_failed=canaries.here_missed,
         protected=sum(label.attack and label.closed and label.protected for label in _since_grant(standing, labels)),
         recommended=recommended,
         rejected=rejected,

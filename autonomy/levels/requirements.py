@@ -8,7 +8,7 @@ from typing import Any
 from nightdesk.autonomy.levels.evidence import DEFAULT_TERMS, Terms
 from nightdesk.autonomy.levels.standing import Facts, Level, Proof, ceiling
 from nightdesk.autonomy.levels.units import DecisionClass
-from nightdesk.autonomy.risk.bounds import errors_allowed
+from nightdesk.autonomy.risk.bounds import errors_allowed, items_needed
 
 __all__ = ["DEFAULTS", "Demands", "Requirement", "missing", "next_level", "requirements"]
 
@@ -20,7 +20,8 @@ class Demands:
     healthy_hours: float = 24.0
     judged: int = 50
     agreement: float = 0.9
-    canaries: int = 59
+    canary_rate: float = 0.05
+    """59 canaries without a miss, 93 with one."""
     containment_error: float = 0.01
     terms: Terms = DEFAULT_TERMS
     drills: int = 20
@@ -116,8 +117,13 @@ def _to_contain(proof: Proof, facts: Facts, demands: Demands) -> Iterator[Requir
 
 
 def _canaries(proof: Proof, demands: Demands) -> Iterator[Requirement]:
-    yield _at_least("canaries caught", proof.canaries, demands.canaries, "canaries")
-    yield Requirement("canaries missed", not proof.canaries_failed, str(proof.canaries_failed), "0", 1.0)
+    total, missed = proof.canaries + proof.canaries_missed, proof.canaries_missed
+    needed = items_needed(missed, demands.canary_rate, demands.terms.delta)
+    have, need = f"{proof.canaries} caught, {missed} missed", f"{needed - missed} caught, {missed} missed"
+    yield Requirement("canaries, all rules", total >= needed, have, need, min(1.0, total / needed))
+    own = f"{proof.canaries_caught} caught, {proof.canaries_failed} missed"
+    met = proof.canaries_caught > 0 and not proof.canaries_failed
+    yield Requirement("canaries, this rule", met, own, "1 caught, 0 missed", float(met))
 
 
 def _now(level: Level, facts: Facts) -> Iterator[Requirement]:

@@ -1,6 +1,6 @@
 """How a unit stands, and what is known of it: plain values that a record can hold and a test can try.
 
-``Proof`` is what people's judgements and canaries showed, ``Facts`` what is so right now, ``Standing`` what was granted.
+``Proof`` is what people's judgements and canaries showed, ``Facts`` what is so now, ``Standing`` what was granted.
 """
 
 from collections.abc import Mapping
@@ -79,6 +79,9 @@ class Proof:
     days: int = 0
     entities: int = 0
     canaries: int = 0
+    canaries_missed: int = 0
+    """Of the whole fleet, for they try the model and its threshold; the next two are of the unit's own family here."""
+    canaries_caught: int = 0
     canaries_failed: int = 0
     protected: int = 0
     """Confirmed attacks on protected assets among what was closed."""
@@ -141,9 +144,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a unit was granted. ``counts_after`` is the number of the newest label that counts no longer, and
-    ``granted_after`` that of the newest one when the level was granted.
+    """What a unit was granted.
 
+    ``counts_after`` is the number of the newest label that counts no longer, ``granted_after`` that of the newest one
+    when the level was granted.
     ``hold`` is what a person who lowered it allows at most; going past it takes two. ``clean_at`` is when a batch of
     samples or canaries was last clean. ``closed_before`` counts the unit's closures when it was granted, so that the
     first ones after it are all looked at. ``owed`` are actions whose undo could not be asked for yet.
@@ -151,10 +155,12 @@ class Standing:
 
     unit: Unit
     level: Level = Level.OFF
+    first_seen: datetime | None = None
     since: datetime | None = None
     granted_by: tuple[str, ...] = ()
     granted_at: datetime | None = None
     counts_after: int = 0
+    forgot_at: datetime | None = None
     granted_after: int = 0
     hold: Level = Level.CONTAIN
     clean_at: datetime | None = None

@@ -39,9 +39,9 @@ class CanaryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """One planted attack. ``native_id`` is the id that its alert carries, by which it is known here and nowhere else.
+    """One planted attack. ``alert_id`` is the alert that it becomes, by which it is known here and nowhere else.
 
-    ``origin`` names the attack it was made from. ``revealed_to`` has been told that it was one, after their judgement.
+    ``origin`` names the attack it was made from. Who asks is told that it was one only after it was decided.
     """
 
     tenant: str
@@ -49,7 +49,7 @@ class Canary:
     family: str
     rule: str
     instance: str
-    native_id: str
+    alert_id: str
     planted_at: datetime
     planted_by: str
     origin: str

@@ -77,7 +77,10 @@ class RateCusum:
 
     def see_all(self, counts: Sequence[int]) -> bool:
         """Takes days in their order; true when it rang on any."""
-        return any([self.see(count) for count in counts])
+        rang = False
+        for count in counts:
+            rang = self.see(count) or rang
+        return rang
 
     @property
     def rings(self) -> bool:

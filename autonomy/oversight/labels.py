@@ -2,7 +2,7 @@
 
 A machine's verdict is never a label. One person's *attack* is provisional and blocks nothing until a second person or a
 second source says so too: with one in two hundred benign cases called an attack by mistake, coverage fell from 34 % to
-2.4 % when a single word blocked. Calling an attack benign is the dangerous error, so disagreement is settled for caution.
+2.4 % when a single word blocked. Calling an attack benign is the dangerous error: disagreement is settled for caution.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,6 +75,8 @@ class Label:
     day: str = ""
     stand: str = ""
     item_id: str = ""
+    known: bool | None = None
+    """The right answer, of an item that has one."""
     closed: bool = False
     protected: bool = False
     comment: str = ""
@@ -127,8 +129,8 @@ def is_machine(name: str) -> bool:
 def settled(labels: Sequence[Label]) -> list[Label]:
     """The same labels, all of one rule in one case, in the states that they have together.
 
-    Agreed by two persons, or an attack borne out by a second source: confirmed. Alone: provisional. At odds: *attack* is
-    confirmed by one voice more, *benign* by two, and until then both are disputed; so is whoever is outvoted.
+    Agreed by two persons, or an attack borne out by a second source: confirmed. Alone: provisional. At odds: *attack*
+    is confirmed by one voice more, *benign* by two, and until then both are disputed; so is whoever is outvoted.
     """
     voices: dict[bool, set[str]] = {True: set(), False: set()}
     for label in labels:

@@ -1,8 +1,8 @@
 """Which closures a person looks at: drawn at once, each with a known chance, so that what they show can be weighed.
 
 A draw depends on the tenant's secret and the decision's id alone: it can be made again, and nobody who closes knows it
-beforehand. Chances follow Neyman (1934): a stratum gets looks in proportion to its closures times the spread of what was
-found in it. Score bins times rule families are the strata.
+beforehand. Chances follow Neyman (1934): a stratum gets looks in proportion to its closures times the spread of what
+was found in it. Score bins times rule families are the strata.
 """
 
 import hashlib
@@ -38,8 +38,11 @@ _BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """A closure that may be drawn. ``nth`` counts those of its stratum today, ``since_grant`` those of its unit since
-    the level was granted (0 where a signed rule closed it), both from 1."""
+    """A closure that may be drawn.
+
+    ``nth`` counts those of its stratum today, ``since_grant`` those of its unit since the level was granted (0 where a
+    signed rule closed it), both from 1.
+    """
 
     decision_id: str
     stratum: str
@@ -84,8 +87,8 @@ def stratum_of(family: str, place: int) -> str:
 def plan(closed: Mapping[str, int], found: Mapping[str, tuple[int, int]], *, share: float = _SHARE) -> Plan:
     """Today's chances from yesterday's closures by stratum, and from what was ever found there as (judged, missed).
 
-    Together at least ``share`` of them or thirty, whichever is more, and at least one in each stratum. What was found is
-    read with half a miss among one more item (Jeffreys), or a stratum without a miss would never be looked at again.
+    Together at least ``share`` of them or thirty, whichever is more, and at least one in each stratum. What was found
+    is read with half a miss among one more item (Jeffreys), or a stratum without a miss would never be looked at again.
     """
     total = sum(closed.values())
     if not total:
