@@ -182,9 +182,9 @@ class Standing:
         return dumped
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Standing":
+    def from_bytes(cls, data: bytes) -> "Standing":
         """Back from the store."""
-        return _standings().validate_python(dict(raw))
+        return _standings().validate_json(data)
 
 
 @cache

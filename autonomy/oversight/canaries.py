@@ -5,7 +5,7 @@ To show a miss rate of 1 % by looking at closures takes sixty thousand clean loo
 reaches no vendor: it is journalled to a shadow of the connector.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -67,9 +67,9 @@ class Canary:
         return dumped
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Canary":
+    def from_bytes(cls, data: bytes) -> "Canary":
         """Back from the store."""
-        return _adapter().validate_python(dict(raw))
+        return _adapter().validate_json(data)
 
     def settled(self, outcome: Outcome, *, case_id: str, decision_id: str, at: datetime) -> "Canary":
         """The canary after the decision about its case; unchanged while that is only held.

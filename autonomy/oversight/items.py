@@ -1,6 +1,5 @@
 """What waits to be judged: a case, why it was chosen, and with what chance. People see the case and nothing else."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -75,9 +74,9 @@ class Item:
         return dumped
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Item":
+    def from_bytes(cls, data: bytes) -> "Item":
         """Back from the store."""
-        return _adapter().validate_python(dict(raw))
+        return _adapter().validate_json(data)
 
 
 @cache

@@ -5,11 +5,11 @@ second source says so too: with one in two hundred benign cases called an attack
 2.4 % when a single word blocked. Calling an attack benign is the dangerous error: disagreement is settled for caution.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -111,9 +111,9 @@ class Label:
         return dumped
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Label":
+    def from_bytes(cls, data: bytes) -> "Label":
         """Back from the store."""
-        return _adapter().validate_python(dict(raw))
+        return _adapter().validate_json(data)
 
 
 @cache
@@ -121,6 +121,7 @@ def _adapter() -> TypeAdapter[Label]:
     return TypeAdapter(Label)
 
 
+@lru_cache(maxsize=4096)
 def is_machine(name: str) -> bool:
     """Whether nobody answers for that name."""
     return not name.strip() or any(same_person(name, one) for one in MACHINES)

@@ -9,6 +9,7 @@ from nightdesk import __version__
 from nightdesk.hub.cli import (
     alerts,
     approvals,
+    autonomy,
     cases,
     coverage,
     enrich,
@@ -91,6 +92,7 @@ app.command("reject")(approvals.reject)
 app.command("delegate")(approvals.delegate)
 app.command("undo")(leases.undo)
 app.command("renew")(leases.renew)
+app.add_typer(autonomy.autonomy_app, name="autonomy")
 app.command("stop")(switches.stop)
 app.command("start")(switches.start)
 app.command("switches")(switches.switches)

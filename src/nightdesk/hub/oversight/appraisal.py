@@ -77,7 +77,7 @@ def _proof(conn: Connection, office: Office, standing: Standing, at: datetime) -
     unit = standing.unit
     # Where it went wrong once, others' experience is no argument any more.
     lent = 0
-    if not standing.counts_after and not unit.decides.contains:
+    if not standing.counts_after and not unit.decides.contains and len(office.tenants) > 2:  # see fleet
         told = labels.contributions(conn, office.tenants, unit.rule)
         lent = prior_for(unit.rule, unit.tenant, told, office.demands.terms)
     since = standing.forgot_at
@@ -119,12 +119,12 @@ def _taken(
     owed = take_back_later(conn, office.store, unit.tenant, before.owed, at=at) if before.owed else ()
     after = after.with_changes(owed=(*owed, *given_back.owed), clean_at=_clean_at(conn, after))
     if step.loss is not None:
-        detail: dict[str, Any] = {"from": int(before.level), **step.loss.to_json(), "reopened": list(given_back.cases)}
+        detail: dict[str, Any] = {"from": int(before.level), **step.loss.to_json(), "reopened": len(given_back.cases)}
         levels.note(conn, unit, "level.lost", by=by or _MACHINE, at=at, detail=detail)
     elif after.level != before.level:
         detail = {"from": int(before.level), "to": int(after.level), "proof": proof.to_json()}
         levels.note(conn, unit, "level.gained", by=_MACHINE, at=at, detail=detail)
-    if after != before:
+    if after != before or before.first_seen == at:
         levels.keep(conn, after, at=at)
     return Appraisal(after, proof, facts, bounds(after, facts, office.demands), given_back.cases, step.reasons)
 

@@ -5,7 +5,7 @@ decisions: killed anywhere, it goes on where it stopped and draws nothing twice 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
@@ -108,7 +108,7 @@ class Rounds:
         for item in found:
             stored = samples.draw(conn, item)
             if item.kind is Kind.SAMPLE and is_double(key, stored.item_id):
-                samples.settle(conn, Item.from_json({**stored.to_json(), "wanted": 2}))
+                samples.settle(conn, replace(stored, wanted=2))
             ids.append(stored.item_id)
         return ids
 
@@ -154,7 +154,7 @@ class Rounds:
         for place, item in enumerate(found):
             if not item.rules and item.case_id in known:
                 rules = rule_keys(known[item.case_id].alerts)
-                found[place] = Item.from_json({**item.to_json(), "rules": list(rules)})
+                found[place] = replace(item, rules=rules)
 
     def _settled(self, conn: Connection, tenant: str, at: datetime) -> list[Canary]:
         """Canaries about which something was decided."""

@@ -10,7 +10,7 @@ from sqlalchemy import insert as plain_insert
 
 from nightdesk.autonomy.oversight.canaries import Canary, CanaryState
 from nightdesk.hub.store import audit
-from nightdesk.hub.store.codec import dump, load, safe_key, stamp
+from nightdesk.hub.store.codec import dump, safe_key, stamp
 from nightdesk.hub.store.schema import alert as alert_table
 from nightdesk.hub.store.schema import canary as table
 from nightdesk.hub.store.sql import chunks
@@ -57,7 +57,7 @@ def canary(conn: Connection, tenant: str, name: str, *, hold: bool = False) -> C
     """One canary."""
     statement = select(table.c.body).where(table.c.tenant == tenant, table.c.canary_id == name)
     body = conn.execute(statement.with_for_update() if hold else statement).scalar_one_or_none()
-    return None if body is None else Canary.from_json(load(body))
+    return None if body is None else Canary.from_bytes(body)
 
 
 def any_planted(conn: Connection, tenant: str) -> bool:
@@ -86,7 +86,7 @@ def among(conn: Connection, tenant: str, alerts: Sequence[Alert]) -> dict[str, C
     found: dict[str, Canary] = {}
     for part in chunks(sorted(names)):
         statement = select(table.c.canary_id, table.c.body).where(table.c.tenant == tenant, table.c.canary_id.in_(part))
-        found.update({names[row.canary_id]: Canary.from_json(load(row.body)) for row in conn.execute(statement)})
+        found.update({names[row.canary_id]: Canary.from_bytes(row.body) for row in conn.execute(statement)})
     return found
 
 
@@ -113,7 +113,7 @@ def case_of(conn: Connection, one: Canary) -> str:
 
 def _read(conn: Connection, *where: Any) -> list[Canary]:
     statement = select(table.c.body).where(*where).order_by(table.c.planted_at, table.c.canary_id)
-    return [Canary.from_json(load(body)) for body in conn.execute(statement).scalars()]
+    return [Canary.from_bytes(body) for body in conn.execute(statement).scalars()]
 
 
 def _row(one: Canary) -> dict[str, Any]:

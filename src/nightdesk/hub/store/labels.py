@@ -12,7 +12,7 @@ from nightdesk.autonomy.levels.fleet import Contribution
 from nightdesk.autonomy.levels.units import DecisionClass
 from nightdesk.autonomy.oversight.labels import Label, LabelState, counted
 from nightdesk.hub.store import audit
-from nightdesk.hub.store.codec import dump, load, safe_key, stamp
+from nightdesk.hub.store.codec import dump, safe_key, stamp
 from nightdesk.hub.store.schema import verdict_label as table
 from nightdesk.hub.store.sql import chunks, take
 
@@ -88,7 +88,7 @@ def confirmed(conn: Connection, tenant: str, *, limit: int) -> dict[str, list[La
     statement = select(table.c.body).where(*where).order_by(table.c.seq.desc()).limit(limit)
     found: dict[str, list[Label]] = {}
     for body in conn.execute(statement).scalars():
-        label = Label.from_json(load(body))
+        label = Label.from_bytes(body)
         found.setdefault(label.case_id, []).append(label)
     return found
 
@@ -119,7 +119,7 @@ def contributions(conn: Connection, tenants: Collection[str], rule: str) -> list
 
 def _read(conn: Connection, *where: Any) -> list[Label]:
     statement = select(table.c.body).where(*where).order_by(table.c.seq)
-    return [Label.from_json(load(body)) for body in conn.execute(statement).scalars()]
+    return [Label.from_bytes(body) for body in conn.execute(statement).scalars()]
 
 
 def _change(conn: Connection, label: Label) -> None:

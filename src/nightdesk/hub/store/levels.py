@@ -27,7 +27,7 @@ def standing(conn: Connection, unit: Unit, *, hold: bool = False) -> Standing:
     """How that unit stands; one that was never seen is off. ``hold`` keeps others off until the transaction ends."""
     statement = select(table.c.body).where(*_where(unit))
     body = conn.execute(statement.with_for_update() if hold else statement).scalar_one_or_none()
-    return Standing(unit) if body is None else Standing.from_json(load(body))
+    return Standing(unit) if body is None else Standing.from_bytes(body)
 
 
 def of_tenant(conn: Connection, tenant: str) -> list[Standing]:
@@ -37,7 +37,7 @@ def of_tenant(conn: Connection, tenant: str) -> list[Standing]:
         .where(table.c.tenant == tenant)
         .order_by(table.c.level.desc(), table.c.unit, table.c.decision_class)
     )
-    return [Standing.from_json(load(body)) for body in conn.execute(statement).scalars()]
+    return [Standing.from_bytes(body) for body in conn.execute(statement).scalars()]
 
 
 def acting_versions(conn: Connection, unit: Unit) -> list[Standing]:

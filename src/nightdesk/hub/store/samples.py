@@ -1,6 +1,7 @@
 """Items that wait to be judged, and the counts that their chances rest on."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy import insert as plain_insert
 
 from nightdesk.autonomy.oversight.items import Item, ItemState, Kind
 from nightdesk.autonomy.oversight.sampling import Judged
-from nightdesk.hub.store.codec import dump, load, safe_key, stamp
+from nightdesk.hub.store.codec import dump, safe_key, stamp
 from nightdesk.hub.store.schema import counter
 from nightdesk.hub.store.schema import decision as decision_table
 from nightdesk.hub.store.schema import qa_item as table
@@ -41,7 +42,7 @@ _CURSOR = "qa decisions looked at"
 
 def draw(conn: Connection, drawn: Item) -> Item:
     """Stores a new item under an id that says nothing of why it was drawn."""
-    made = Item.from_json({**drawn.to_json(), "item_id": f"item-{take(conn, drawn.tenant, 'qa_item'):06d}"})
+    made = replace(drawn, item_id=f"item-{take(conn, drawn.tenant, 'qa_item'):06d}")
     conn.execute(plain_insert(table), {"tenant": made.tenant, "item_id": made.item_id, **_row(made)})
     return made
 
@@ -56,7 +57,7 @@ def item(conn: Connection, tenant: str, item_id: str, *, hold: bool = False) -> 
     """One item; ``hold`` keeps others off until the transaction ends."""
     statement = select(table.c.body).where(table.c.tenant == tenant, table.c.item_id == item_id)
     body = conn.execute(statement.with_for_update() if hold else statement).scalar_one_or_none()
-    return None if body is None else Item.from_json(load(body))
+    return None if body is None else Item.from_bytes(body)
 
 
 def open_items(conn: Connection, tenant: str, *, limit: int = 500) -> list[Item]:
@@ -160,7 +161,7 @@ def later_decisions(conn: Connection, tenant: str, after: int, *, limit: int = 5
 
 def _read(conn: Connection, *where: Any, limit: int | None = None) -> list[Item]:
     statement = select(table.c.body).where(*where).order_by(table.c.drawn_at, table.c.item_id).limit(limit)
-    return [Item.from_json(load(body)) for body in conn.execute(statement).scalars()]
+    return [Item.from_bytes(body) for body in conn.execute(statement).scalars()]
 
 
 def _row(one: Item) -> Mapping[str, Any]:
