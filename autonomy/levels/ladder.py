@@ -40,7 +40,16 @@ class Cause(StrEnum):
 
 
 _FORGETS = frozenset(
-    {Cause.EVIDENCE, Cause.PROTECTED, Cause.CANARY, Cause.VERSION, Cause.PARSER, Cause.DRIFT, Cause.LIE}
+    {
+        Cause.AGREEMENT,
+        Cause.EVIDENCE,
+        Cause.PROTECTED,
+        Cause.CANARY,
+        Cause.VERSION,
+        Cause.PARSER,
+        Cause.DRIFT,
+        Cause.LIE,
+    }
 )
 """After these what was shown before shows nothing any more: the evidence starts again."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from nightdesk.autonomy.ledger import ENGINE
 from nightdesk.autonomy.levels.ladder import Cause, Loss, grant, wish
-from nightdesk.autonomy.levels.standing import Level, Standing
+from nightdesk.autonomy.levels.standing import Level, Standing, ceiling
 from nightdesk.autonomy.levels.units import Unit
 from nightdesk.autonomy.switches import ANYWHERE, Position, Scope, Switch
 from nightdesk.hub.api.view import Principal, Role
@@ -115,7 +115,7 @@ def withdraw(office: Office, unit: Unit, to: Level, *, by: Principal, reason: st
         before = levels.standing(conn, unit, hold=True)
         if before.first_seen is None:
             raise PolicyError(f"{unit} was never seen: there is nothing to withdraw")
-        if to >= before.level and before.wish is None and to >= before.hold:
+        if to >= before.level and before.wish is None and to >= min(before.hold, ceiling(unit.decides)):
             raise PolicyError(f"{unit} is at {before.level.word}: that is no more than {to.word}")
         return revoke(conn, office, unit, Loss(Cause.PERSON, to, reason), at=at, by=by.name)
 
