@@ -30,7 +30,7 @@ from nightdesk.hub.lookout import HubLookout
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.openc2.consumer import Consumer
 from nightdesk.hub.oversight.office import Office
-from nightdesk.hub.oversight.planting import shadowed
+from nightdesk.hub.oversight.planting import shadow, shadowed
 from nightdesk.hub.oversight.rounds import Rounds
 from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.playbooks.ruled import RuledRuns
@@ -106,6 +106,7 @@ class Hub:
             lookout=self.lookout,
             shared=settings.shared,
             brake=shadowed(store, self.brakes.clear),
+            shadow=shadow(store),
             on_attention=self._attention,
             rules=partial(rules_of, settings.tenants),
         )

@@ -113,14 +113,13 @@ def picture(office: Office, tenant: str) -> Picture:
         told = canaries.listed(conn, tenant)
         judged = samples.judged(conn, tenant, since)
         closed = samples.closed_by_stratum(conn, tenant, since.date(), at.date())
-        piled = {name: count for name, count in closed.items() if not name.startswith("shadow:")}
         doubles = [one for one in samples.judged_items(conn, tenant, since) if one.wanted > 1]
         return Picture(
             tenant,
             at,
             since,
             units,
-            pile(piled, judged, office.demands.terms.delta),
+            pile(closed, judged, office.demands.terms.delta),
             result(told, office.demands.terms.delta),
             due({family_of(one.unit.rule) for one in standings}, told, at),
             len(samples.open_items(conn, tenant)),

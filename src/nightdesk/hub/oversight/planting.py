@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from nightdesk.autonomy.actions import Action
+from nightdesk.autonomy.dispatch import Shadow
 from nightdesk.autonomy.levels.units import family_of, rule_key
 from nightdesk.autonomy.oversight.canaries import Canary
 from nightdesk.autonomy.switches import Brake, Clearance, Word
@@ -23,7 +24,9 @@ from nightdesk.sdk.errors import PolicyError, UnavailableError
 from nightdesk.sdk.records import Batch, RawRecord
 from nightdesk.stix.normalize import Normalizer
 
-__all__ = ["Planted", "mutated", "plant", "reveal", "shadowed"]
+__all__ = ["Planted", "mutated", "plant", "reveal", "shadow", "shadowed"]
+
+_KEPT = "its only reason is a canary: it is kept in the journal and not sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +122,32 @@ def reveal(office: Office, tenant: str, canary_id: str, *, by: Principal) -> Can
     return office.store.transact(work)
 
 
-def shadowed(store: Store, brake: Brake) -> Brake:
-    """The brake that also keeps in what only a canary is the reason for, whoever let it go.
+def shadow(store: Store) -> Shadow:
+    """Asked before a vendor hears anything of an action: why it never is to, because a canary is its only reason.
 
     An action on something that a real alert of the same case names too goes the way of every other: a canary that
-    joined a real case hinders nobody.
+    joined a real case hinders nobody. Raises UnavailableError when the store cannot be read: then nothing leaves.
     """
 
-    def clear(action: Action) -> Clearance:
+    def why(action: Action) -> str:
         try:
             with store.read() as conn:
-                if _for_a_canary(conn, action):
-                    return Clearance(Word.CANCEL, "its only reason is a canary: it is kept in the journal and not sent")
+                return _KEPT if _for_a_canary(conn, action) else ""
         except SQLAlchemyError as error:
             raise UnavailableError(
                 f"the canaries cannot be read ({type(error).__name__}), so nothing leaves: check the database"
             ) from error
-        return brake(action)
+
+    return why
+
+
+def shadowed(store: Store, brake: Brake) -> Brake:
+    """The brake that also asks this, right before each request leaves."""
+    why = shadow(store)
+
+    def clear(action: Action) -> Clearance:
+        told = why(action)
+        return Clearance(Word.CANCEL, told) if told else brake(action)
 
     return clear
 

@@ -142,8 +142,8 @@ class Rounds:
         for one in {one.case_id: one for one in made}.values():
             if one.case_id in waiting:
                 continue
-            stratum = f"shadow:{_stratum(one)}"
-            if samples.count_closure(conn, tenant, at.date(), stratum) <= _SHADOWS_A_DAY:
+            stratum = _stratum(one)
+            if samples.count_shadow(conn, tenant, at.date(), stratum.rpartition("#")[0]) <= _SHADOWS_A_DAY:
                 found.append(_item(one, Kind.SHADOW, stratum, 1.0, at))
         return found
 

@@ -20,6 +20,7 @@ __all__ = [
     "closed_by_stratum",
     "closures_of",
     "count_closure",
+    "count_shadow",
     "count_unit",
     "draw",
     "found_by_stratum",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 _CLOSURES = "qa closed"
+_SHADOWS = "qa shadow"
 _UNIT = "qa unit"
 _CURSOR = "qa decisions looked at"
 
@@ -108,6 +110,11 @@ def newest_clean(conn: Connection, tenant: str, rule: str) -> datetime | None:
 def count_closure(conn: Connection, tenant: str, day: date, stratum: str) -> int:
     """The number of a closure among those of its stratum that day, from 1."""
     return take(conn, tenant, f"{_CLOSURES} {day.isoformat()} {safe_key(stratum)}")
+
+
+def count_shadow(conn: Connection, tenant: str, day: date, rule: str) -> int:
+    """The number of a case that the machine would have closed among those of its rule that day, from 1."""
+    return take(conn, tenant, f"{_SHADOWS} {day.isoformat()} {safe_key(rule)}")
 
 
 def closed_by_stratum(conn: Connection, tenant: str, first: date, last: date) -> dict[str, int]:
