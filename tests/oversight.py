@@ -23,6 +23,7 @@ from nightdesk.autonomy.oversight.canaries import Canary, CanaryState
 from nightdesk.autonomy.policy import Policy
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.config import TenantSettings, TokenSettings
+from nightdesk.hub.config_file import Role as HeldRole
 from nightdesk.hub.oversight.facts import Knowledge
 from nightdesk.hub.oversight.judging import Judgement, judge
 from nightdesk.hub.oversight.office import Office
@@ -39,7 +40,7 @@ from nightdesk.stix.scope import Scope
 
 __all__ = ["JUDGES", "PEOPLE", "RULE", "Site", "earned_site", "rule"]
 
-PEOPLE = {
+PEOPLE: dict[str, HeldRole] = {
     "vic": "viewer",
     "ann": "analyst",
     "ben": "analyst",
@@ -71,7 +72,7 @@ def settings(slug: str, assets: Mapping[str, AssetFacts]) -> TenantSettings:
         {},
         {},
         {},
-        tokens,  # type: ignore[arg-type]  # roles are written as plain words above
+        tokens,
         assets=assets,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nightdesk.sdk.case import Check, Decision, Mode, Outcome, Verdict
 
-__all__ = ["RECORDED", "REOPEN", "again", "reopened"]
+__all__ = ["RECORDED", "REOPEN", "remade", "reopened"]
 
 REOPEN = "autonomy-withdrawn"
 """The reason code."""
@@ -32,7 +32,7 @@ def reopened(closed: Decision, why: Mapping[str, Any], *, now: datetime, decisio
     return _made(closed.tenant, closed.case_id, inputs, now=now, decision_id=decision_id)
 
 
-def again(told: Decision) -> Decision:
+def remade(told: Decision) -> Decision:
     """The same decision from what is recorded of it."""
     return _made(told.tenant, told.case_id, told.inputs, now=told.decided_at, decision_id=told.decision_id)
 

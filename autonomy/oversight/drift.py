@@ -57,12 +57,12 @@ def drifted_features(
 class RateCusum:
     """Whether a rule fires much more often, or much more seldom, than it used to (Page 1954), day by day.
 
-    ``usual`` is the count of a usual day. ``slack`` and ``limit`` are in the standard deviations of a Poisson count: a
-    slack of one and a limit of eight raise a false alarm about once in many years and see a doubling within days.
+    ``usual`` is the count of a usual day. ``allowance`` and ``limit`` are in standard deviations of a Poisson count: one
+    and eight raise a false alarm about once in many years and see a doubling within days.
     """
 
     usual: float
-    slack: float = 1.0
+    allowance: float = 1.0
     limit: float = 8.0
     up: float = field(init=False, default=0.0)
     down: float = field(init=False, default=0.0)
@@ -71,8 +71,8 @@ class RateCusum:
         """Takes a day's count, says whether the alarm rings."""
         spread = math.sqrt(max(self.usual, 1.0))
         off = (count - self.usual) / spread
-        self.up = max(0.0, self.up + off - self.slack)
-        self.down = max(0.0, self.down - off - self.slack)
+        self.up = max(0.0, self.up + off - self.allowance)
+        self.down = max(0.0, self.down - off - self.allowance)
         return self.rings
 
     def see_all(self, counts: Sequence[int]) -> bool:

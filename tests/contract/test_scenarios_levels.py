@@ -124,7 +124,7 @@ def _answer_wrongly(site: Site, name: str, count: int) -> None:
         case_id = site.arrives(score=0.9)
         with site.store.begin() as conn:
             known = Item("acme", "", Kind.KNOWN, case_id, "", (RULE,), site.time.clock(), only_for=name, known=True)
-            item = samples.draw(conn, known)
+            item = samples.draw(conn, known, site.office.key("acme"))
         site.judges(item.item_id, "false-positive", by=name)
 
 

@@ -16,6 +16,7 @@ from nightdesk.hub.api.bodies import read_body
 from nightdesk.hub.api.problems import ProblemError
 from nightdesk.hub.api.view import HubView, Principal, Role
 from nightdesk.hub.oversight import judging, raising
+from nightdesk.hub.oversight.appraisal import Appraisal
 from nightdesk.hub.oversight.persons import JUDGES, RAISES, WITHDRAWS
 from nightdesk.hub.oversight.picture import picture
 from nightdesk.hub.oversight.queue import queue
@@ -113,7 +114,7 @@ def router(hub: HubView) -> APIRouter:
         caller, unit, order = await _ordered(request, hub, WITHDRAWS)
         level = LEVELS[order.to or "recommend"]
 
-        def work() -> raising.Appraisal:
+        def work() -> Appraisal:
             return raising.withdraw(hub.oversight, unit, level, by=caller, reason=order.reason)
 
         done = await _carried_out(work, request)

@@ -44,6 +44,8 @@ def queue(office: Office, tenant: str, *, by: Principal, limit: int = 20) -> lis
     def work(conn: Connection) -> list[Blind]:
         _known_answer(conn, office, tenant, by.name)
         waiting = [one for one in samples.open_items(conn, tenant) if one.waits_for(by.name)]
+        # Who left the one with a known answer for later could wait until another one took its turn.
+        waiting.sort(key=lambda one: one.kind is not Kind.KNOWN)
         given = [one for one in waiting if not _took_part(conn, office, one, by.name)][: min(limit, _MOST)]
         known = cases.cases(conn, tenant, {one.case_id for one in given})
         return [_blind(one, known[one.case_id]) for one in given if one.case_id in known]
@@ -83,16 +85,17 @@ def _known_answer(conn: Connection, office: Office, tenant: str, name: str) -> N
     if answer is None:
         return
     case_id, rules, attack = answer
-    at = office.clock()
-    item = Item(tenant, "", Kind.KNOWN, case_id, "", rules, at, only_for=name, known=attack)
-    samples.draw(conn, item)
+    # It has waited as long as the longest, or its time would tell it from the others.
+    since = next((one.drawn_at for one in samples.open_items(conn, tenant, limit=1)), office.clock())
+    item = Item(tenant, "", Kind.KNOWN, case_id, "", rules, since, only_for=name, known=attack)
+    samples.draw(conn, item, office.key(tenant))
 
 
 def _answers(conn: Connection, tenant: str) -> Sequence[tuple[str, tuple[str, ...], bool]]:
     """(case, rules, attack) of what is certain: canaries that were decided, and what two persons agreed on."""
     hidden = [one for one in canaries.listed(conn, tenant) if one.revealed_at is None]
     settled = [one for one in hidden if one.state in {CanaryState.CAUGHT, CanaryState.MISSED}]
-    found = [(one.case_id, (one.rule,), True) for one in settled]
+    found: list[tuple[str, tuple[str, ...], bool]] = [(one.case_id, (one.rule,), True) for one in settled]
     for case_id, given in labels.confirmed(conn, tenant, limit=200).items():
         found.append((case_id, tuple(sorted({one.rule for one in given})), any(one.attack for one in given)))
     return found

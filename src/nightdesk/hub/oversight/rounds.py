@@ -106,7 +106,7 @@ class Rounds:
         self._add_rules(conn, tenant, found)
         ids = []
         for item in found:
-            stored = samples.draw(conn, item)
+            stored = samples.draw(conn, item, key)
             if item.kind is Kind.SAMPLE and is_double(key, stored.item_id):
                 samples.settle(conn, replace(stored, wanted=2))
             ids.append(stored.item_id)

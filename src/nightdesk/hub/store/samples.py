@@ -1,5 +1,7 @@
 """Items that wait to be judged, and the counts that their chances rest on."""
 
+import hashlib
+import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -42,9 +44,11 @@ _UNIT = "qa unit"
 _CURSOR = "qa decisions looked at"
 
 
-def draw(conn: Connection, drawn: Item) -> Item:
-    """Stores a new item under an id that says nothing of why it was drawn."""
-    made = replace(drawn, item_id=f"item-{take(conn, drawn.tenant, 'qa_item'):06d}")
+def draw(conn: Connection, drawn: Item, key: bytes) -> Item:
+    """Stores a new item. Its id says neither why nor when it was drawn to who does not have the tenant's secret."""
+    number = take(conn, drawn.tenant, "qa_item")
+    name = hmac.digest(key, f"item\0{number}".encode(), hashlib.sha256).hex()[:12]
+    made = replace(drawn, item_id=f"item-{name}")
     conn.execute(plain_insert(table), {"tenant": made.tenant, "item_id": made.item_id, **_row(made)})
     return made
 

@@ -18,6 +18,7 @@ from nightdesk.sdk.testing.cases import an_alert
 
 AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
 RULE = rule_key("acme_edr", "rule-1")
+KEY = b"k" * 16
 LONG = rule_key("acme_edr", "r\x00\ud800" + "é" * 3000)
 
 
@@ -125,17 +126,17 @@ def test_raises_are_counted_by_tenant_and_time(store: Store) -> None:
 
 def test_items_wait_until_they_are_judged(store: Store) -> None:
     with store.begin() as conn:
-        first = samples.draw(conn, an_item())
-        second = samples.draw(conn, an_item(case_id="case-2", drawn_at=AT + timedelta(hours=1)))
-        samples.draw(conn, an_item(tenant="umbrella"))
-        assert (first.item_id, second.item_id) == ("item-000001", "item-000002")
+        first = samples.draw(conn, an_item(), KEY)
+        second = samples.draw(conn, an_item(case_id="case-2", drawn_at=AT + timedelta(hours=1)), KEY)
+        samples.draw(conn, an_item(tenant="umbrella"), KEY)
+        assert first.item_id != second.item_id
         samples.settle(conn, first.judged("ann", attack=False))
     with store.read() as conn:
-        assert [one.item_id for one in samples.open_items(conn, "acme")] == ["item-000002"]
+        assert [one.item_id for one in samples.open_items(conn, "acme")] == [second.item_id]
         assert samples.waiting(conn, "acme", {"case-1", "case-2"}) == {"case-2"}
         assert [one.chance for one in samples.judged(conn, "acme", AT)] == [0.5]
         assert samples.found_by_stratum(conn, "acme", AT) == {"s#1": (1, 0)}
-        assert samples.item(conn, "umbrella", "item-000002") is None
+        assert samples.item(conn, "umbrella", second.item_id) is None
         assert samples.newest_clean(conn, "acme", RULE) == AT
 
 
@@ -146,7 +147,7 @@ def test_a_batch_is_clean_up_to_the_first_that_is_open_or_missed(store: Store) -
             (1, ItemState.JUDGED, True),
             (2, ItemState.JUDGED, False),
         ):
-            drawn = samples.draw(conn, an_item(drawn_at=AT + timedelta(hours=hours)))
+            drawn = samples.draw(conn, an_item(drawn_at=AT + timedelta(hours=hours)), KEY)
             samples.settle(conn, replace(drawn, state=state, missed=missed))
         assert samples.newest_clean(conn, "acme", RULE) == AT
         assert samples.newest_clean(conn, "acme", "other") is None
