@@ -38,7 +38,7 @@ from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.stix.ids import TenantKey
 from nightdesk.stix.scope import Scope
 
-__all__ = ["JUDGES", "PEOPLE", "RULE", "Site", "earned_site", "rule"]
+__all__ = ["CERTIFICATE", "JUDGES", "PEOPLE", "RULE", "Site", "earned_site", "rule"]
 
 PEOPLE: dict[str, HeldRole] = {
     "vic": "viewer",

@@ -57,8 +57,8 @@ def drifted_features(
 class RateCusum:
     """Whether a rule fires much more often, or much more seldom, than it used to (Page 1954), day by day.
 
-    ``usual`` is the count of a usual day. ``allowance`` and ``limit`` are in standard deviations of a Poisson count: one
-    and eight raise a false alarm about once in many years and see a doubling within days.
+    ``usual`` is the count of a usual day. ``allowance`` and ``limit`` are in standard deviations of a Poisson count:
+    one and eight raise a false alarm about once in many years and see a doubling within days.
     """
 
     usual: float

@@ -15,7 +15,7 @@ from nightdesk.hub.oversight.appraisal import look
 from nightdesk.hub.oversight.facts import Knowledge
 from nightdesk.hub.oversight.queue import queue
 from nightdesk.hub.oversight.raising import PAUSE, agree, promote, withdraw
-from nightdesk.hub.store import audit, labels, switches
+from nightdesk.hub.store import audit, labels, levels, switches
 from nightdesk.hub.switching import person, start
 from nightdesk.sdk.case import CaseStatus, Outcome
 from nightdesk.sdk.errors import PolicyError
@@ -156,12 +156,24 @@ class TestScenario9FlappingRule:
         assert earned.standing().proof.benign == 0
         assert {"judged blind", "evidence (e-value)", "canaries, this rule"} <= lacking(earned)
 
+    def test_a_version_that_fires_again_takes_the_level_of_the_one_that_earned_it_meanwhile(self, earned: Site) -> None:
+        withdrawn = earned.standing()
+        earned.arrives(version="2")
+        earned.works()
+        with earned.store.begin() as conn:
+            levels.keep(conn, withdrawn, at=earned.time.clock())  # as if it had been earned anew
+        earned.time.advance(60)
+        closed = earned.arrives()
+        assert earned.case(closed).status is CaseStatus.CLOSED
+        earned.arrives(version="2")
+        earned.works()
+        assert earned.standing().lost.startswith("version")
+        assert earned.case(closed).status is CaseStatus.ESCALATED
+
     def test_a_parser_that_reads_otherwise_is_a_new_rule_too(self, earned: Site) -> None:
         withdrawn = earned.standing()
         earned.knowledge = Knowledge(certified=True, parser="2")
         with earned.store.begin() as conn:
-            from nightdesk.hub.store import levels  # of this alone
-
             levels.keep(conn, withdrawn.with_changes(parser="1"), at=earned.time.clock())
         earned.time.advance(3600)
         earned.restart()

@@ -3,6 +3,7 @@
 Everything of one look is in the caller's transaction: a level never goes without its closures, nor they without it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,10 +60,15 @@ def revoke(conn: Connection, office: Office, unit: Unit, loss: Loss, *, at: date
     return _taken(conn, office, before, step, proof, facts, at=at, by=by)
 
 
-def another_version(conn: Connection, office: Office, unit: Unit, *, at: datetime) -> tuple[Appraisal, ...]:
+def another_version(
+    conn: Connection, office: Office, unit: Unit, acting: Sequence[Standing], *, at: datetime
+) -> tuple[Appraisal, ...]:
     """The rule fires in that version now: what any other one earned is over (2.5), and is earned anew if it returns."""
+    same = [one for one in acting if one.unit.family == unit.family and one.unit.decides is unit.decides]
     found = []
-    for other in levels.acting_versions(conn, unit):
+    for other in same:
+        if other.unit == unit:
+            continue
         told = f"the rule fires as version {unit.version or 'unnamed'} now"
         found.append(revoke(conn, office, other.unit, Loss(Cause.VERSION, Level.OFF, told), at=at))
     return tuple(found)

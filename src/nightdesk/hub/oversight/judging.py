@@ -24,7 +24,7 @@ from nightdesk.sdk.case import Case, CaseStatus, Decision, Entity, Mode, Verdict
 from nightdesk.sdk.errors import NightdeskError, PolicyError
 from nightdesk.sdk.targets import Target
 
-__all__ = ["Judgement", "bear_out", "judge", "trust_of"]
+__all__ = ["Judgement", "bear_out", "is_protected", "judge", "trust_of"]
 
 _HOW = {Kind.SAMPLE: How.SAMPLE, Kind.SHADOW: How.QUEUE, Kind.KNOWN: How.KNOWN}
 _WORDS = ", ".join(sorted(Verdict))
@@ -129,7 +129,7 @@ def _labels(
     stand = _stand(latest)
     closed_by = next((one for one in reversed(history) if rules_closed_by(one)), None)
     assets = office.tenants[case.tenant].assets
-    bearers = any(_is_protected(entity, assets.get(entity.key)) for entity in case.entities)
+    bearers = any(is_protected(entity, assets.get(entity.key)) for entity in case.entities)
     facts: dict[str, Any] = {
         "tenant": case.tenant,
         "label_id": "",
@@ -152,7 +152,7 @@ def _labels(
     return [Label(rule=rule, stand=stand, closed=rule in by_level, **facts) for rule in rules]
 
 
-def _is_protected(entity: Entity, facts: AssetFacts | None) -> bool:
+def is_protected(entity: Entity, facts: AssetFacts | None) -> bool:
     """Whether the entity is known to be of the protected set; what is unknown is a missing enrichment here."""
     try:
         target = Target.parse(entity.key)

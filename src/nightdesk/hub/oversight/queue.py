@@ -93,7 +93,7 @@ def _known_answer(conn: Connection, office: Office, tenant: str, name: str) -> N
 
 def _answers(conn: Connection, tenant: str) -> Sequence[tuple[str, tuple[str, ...], bool]]:
     """(case, rules, attack) of what is certain: canaries that were decided, and what two persons agreed on."""
-    hidden = [one for one in canaries.listed(conn, tenant) if one.revealed_at is None]
+    hidden = [one for one in canaries.listed(conn, tenant) if one.case_id and one.revealed_at is None]
     settled = [one for one in hidden if one.state in {CanaryState.CAUGHT, CanaryState.MISSED}]
     found: list[tuple[str, tuple[str, ...], bool]] = [(one.case_id, (one.rule,), True) for one in settled]
     for case_id, given in labels.confirmed(conn, tenant, limit=200).items():

@@ -4,7 +4,7 @@ It follows the recorded decisions and takes no part in them. One transaction a t
 decisions: killed anywhere, it goes on where it stopped and draws nothing twice (law 4).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -71,22 +71,19 @@ class Rounds:
         after = samples.looked_until(conn, tenant)
         rows = samples.later_decisions(conn, tenant, after, limit=limit)
         made = [decode_decision(record) for _, record in rows]
-        units = self._seen(conn, made)
+        fired = {Unit(tenant, asked.rule) for one in made for asked in _asked(one)}
+        units = {unit for unit in fired if levels.standing(conn, unit).first_seen is None}
         drawn = self._drawn(conn, tenant, made, at)
         if rows:
             samples.looked_until(conn, tenant, rows[-1][0])
         settled = self._settled(conn, tenant, at)
         units |= {Unit(tenant, one.rule) for one in settled}
-        looked = [look for unit in sorted(units) for look in another_version(conn, self.office, unit, at=at)]
+        acting = levels.acting(conn, tenant) if fired else []
+        looked = [look for unit in sorted(fired) for look in another_version(conn, self.office, unit, acting, at=at)]
         if due:
             units |= {one.unit for one in levels.of_tenant(conn, tenant)}
         looked += [appraise(conn, self.office, unit, at=at) for unit in sorted(units)]
         return Round(len(rows), tuple(drawn), tuple(settled), tuple(looked))
-
-    def _seen(self, conn: Connection, made: Iterable[Decision]) -> set[Unit]:
-        """Units that fired and were unknown: they are seen from now on."""
-        fired = {Unit(one.tenant, asked.rule) for one in made for asked in _asked(one)}
-        return {unit for unit in fired if levels.standing(conn, unit).first_seen is None}
 
     def _drawn(self, conn: Connection, tenant: str, made: Sequence[Decision], at: datetime) -> list[str]:
         """Draws among closures, and among what would have been one."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from nightdesk.autonomy.levels.standing import Standing
+from nightdesk.autonomy.levels.standing import Level, Standing
 from nightdesk.autonomy.levels.units import DecisionClass, Unit
 from nightdesk.hub.store import audit
 from nightdesk.hub.store.audit import AuditEntry
@@ -15,7 +15,7 @@ from nightdesk.hub.store.schema import audit as audit_table
 from nightdesk.hub.store.schema import unit_level as table
 from nightdesk.hub.store.sql import insert, take
 
-__all__ = ["acting_versions", "ask_in_turn", "history", "keep", "note", "of_tenant", "raises", "standing"]
+__all__ = ["acting", "ask_in_turn", "history", "keep", "note", "of_tenant", "raises", "standing"]
 
 _KEY = ["tenant", "unit", "decision_class"]
 _RAISES = ("level.raise_asked", "level.raised")
@@ -40,10 +40,16 @@ def of_tenant(conn: Connection, tenant: str) -> list[Standing]:
     return [Standing.from_bytes(body) for body in conn.execute(statement).scalars()]
 
 
-def acting_versions(conn: Connection, unit: Unit) -> list[Standing]:
-    """Other versions of the unit's rule that have a level: their time is over when this one fires."""
-    theirs = [one for one in of_tenant(conn, unit.tenant) if one.unit.decides is unit.decides]
-    return [one for one in theirs if one.unit.family == unit.family and one.unit != unit and one.level]
+def acting(conn: Connection, tenant: str) -> list[Standing]:
+    """The units of that tenant whose level lets the machine act alone: few, and found by an index."""
+    statement = (
+        select(table.c.body)
+        .where(
+            table.c.tenant == tenant, table.c.decision_class.in_(sorted(DecisionClass)), table.c.level >= Level.CLOSE
+        )
+        .order_by(table.c.unit, table.c.decision_class)
+    )
+    return [Standing.from_bytes(body) for body in conn.execute(statement).scalars()]
 
 
 def keep(conn: Connection, after: Standing, *, at: datetime) -> None:

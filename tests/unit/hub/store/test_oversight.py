@@ -100,14 +100,13 @@ def test_a_standing_is_kept_and_another_tenants_is_another(store: Store, rule: s
         assert levels.of_tenant(conn, "umbrella") == []
 
 
-def test_other_versions_are_those_of_the_same_rule_and_class_that_have_a_level(store: Store) -> None:
+def test_units_that_act_alone_are_found_by_their_level(store: Store) -> None:
     old, new = Unit("acme", rule_key("e", "r", "1")), Unit("acme", rule_key("e", "r", "2"))
     with store.begin() as conn:
         levels.keep(conn, Standing(old, Level.CLOSE), at=AT)
-        levels.keep(conn, Standing(Unit("acme", rule_key("e", "r", "0"))), at=AT)
-        levels.keep(conn, Standing(Unit("acme", rule_key("e", "other", "1")), Level.CLOSE), at=AT)
-        assert [one.unit for one in levels.acting_versions(conn, new)] == [old]
-        assert levels.acting_versions(conn, old) == []
+        levels.keep(conn, Standing(new, Level.RECOMMEND), at=AT)
+        levels.keep(conn, Standing(Unit("umbrella", old.rule), Level.CLOSE), at=AT)
+        assert [one.unit for one in levels.acting(conn, "acme")] == [old]
 
 
 def test_raises_are_counted_by_tenant_and_time(store: Store) -> None:
