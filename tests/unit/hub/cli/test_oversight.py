@@ -1,7 +1,6 @@
 """The commands of autonomy as a person types them: drawn for people, one document with ``--json``."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from nightdesk.sdk.context import utc_now
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Iterator[Path]:
+def config(tmp_path: Path) -> Path:
     """A configuration whose store is one in which a rule has earned its level."""
     site = earned_site(tmp_path)
     withdraw(site.office, site.unit(), Level.RECOMMEND, by=site.person("ann"), reason="drill")
@@ -107,3 +106,18 @@ def test_a_canary_needs_a_connector_that_there_is(config: Path, tmp_path: Path) 
         "--change", "x", code=1,
     )  # fmt: skip
     assert "OLD=NEW" in told["error"]
+
+
+def test_raising_is_paused_and_started_again_by_the_commands_of_every_switch(config: Path) -> None:
+    about = ("--tenant", "acme", "--levels", "--config", config, "--json")
+    stopped = run_cli("stop", "--as", "ann", "--reason", "look first", *about)
+    assert stopped.exit_code == 0, stopped.output
+    assert json.loads(stopped.stdout)["scope"] == "levels"
+    told = ran(config, "promote", RULE, "--as", "abe", "--reason", "noise", code=1)
+    assert "raising levels of acme stopped by ann: look first" in told["error"]
+    assert run_cli("start", "--as", "abe", "--reason", "looked", *about).exit_code == 0
+    done = run_cli("start", "--as", "ada", "--reason", "looked", *about)
+    assert json.loads(done.stdout)["stopped"] is False
+    assert "has not earned" in ran(config, "promote", RULE, "--as", "abe", "--reason", "noise", code=1)["error"]
+    several = run_cli("stop", "--as", "ann", "--reason", "r", "--rule", "x", *about)
+    assert several.exit_code == 2

@@ -24,8 +24,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.close()
 
 
-def inputs(site: Site, scores: dict[str, ScoredRule] | None = None, **more: str) -> GateInputs:
-    case_id = site.arrives(**more)
+def inputs(
+    site: Site, scores: dict[str, ScoredRule] | None = None, *, key: str = "rule-1", host: str = ""
+) -> GateInputs:
+    case_id = site.arrives(key=key, host=host)
     with site.store.read() as conn:
         case = cases.case(conn, "acme", case_id)
         assert case is not None
