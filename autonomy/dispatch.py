@@ -5,7 +5,7 @@ request has shown (law 5). A reply that was lost is answered by reading, and onl
 is asked before the request is journalled, and again at the very moment it leaves: what was stopped between does not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,10 +27,18 @@ from nightdesk.sdk.verbs import Risk, verb
 
 __all__ = ["Dispatch", "is_later"]
 
+Shadow = Callable[[Action], str]
+"""Asked first: why no vendor is to hear of that action at all, or nothing."""
+
 _S = ActionState
 _TELLING = frozenset({"source", "ticketing", "chat", "siem"})
 """Roles whose verbs tell or ask, and that are many: what let one of them go is journalled only when nothing did."""
 _ON_ITS_WAY = "somebody else's order is on its way: what comes of it is not ours"
+
+
+def no_shadow(action: Action) -> str:  # noqa: ARG001  # the form of a Shadow
+    """Every action may go to its vendor."""
+    return ""
 
 
 class Dispatch:
@@ -46,6 +54,7 @@ class Dispatch:
         approvals: Approvals,
         brake: Brake,
         lookout: Lookout | None = None,
+        shadow: Shadow = no_shadow,
     ) -> None:
         self._ledger = ledger
         self._approvals = approvals
@@ -55,10 +64,14 @@ class Dispatch:
         self._guards = tuple(guards)
         self._brake = brake
         self._lookout = lookout
+        self._shadow = shadow
         self._ours: set[str] = set()
 
     async def start(self, action: Action) -> Action:
         """Approved: find the connector, read the state before, journal the request, send it."""
+        why = self._shadow(action)
+        if why:
+            return self._ledger.move(action, _S.CANCELLED, why, error=why)
         try:
             found = self._router.route(action.tenant, action.verb, action.target, action.instance or None)
             route = await answer(found, operation="route", within=self._limits.answer)

@@ -16,7 +16,7 @@ from nightdesk.autonomy.approvals import Ballot, Delegation
 from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.asking import RulesOf, unlisted
 from nightdesk.autonomy.clocks import VendorClocks
-from nightdesk.autonomy.dispatch import Dispatch
+from nightdesk.autonomy.dispatch import Dispatch, Shadow, no_shadow
 from nightdesk.autonomy.leases import Leases
 from nightdesk.autonomy.ledger import IN_FORCE, Attention, Ledger, age, family_of, slot_of
 from nightdesk.autonomy.pacing import Limits, Pace
@@ -42,7 +42,8 @@ _CONTRADICTABLE = IN_FORCE | {_S.ACCEPTED, _S.PENDING, _S.UNVERIFIED}
 class Engine:
     """Wishes in, verified effects out. ``side_by_side`` targets are worked on at a time, one change each.
 
-    ``brake`` has the last word, right before each request leaves; undo and read-backs do not ask it.
+    ``shadow`` says first what no vendor is ever to hear of. ``brake`` has the last word, right before each request
+    leaves; undo and read-backs do not ask it.
     """
 
     def __init__(  # noqa: PLR0913  # its collaborators, each once
@@ -53,6 +54,7 @@ class Engine:
         *,
         guards: Sequence[Guard] = (),
         brake: Brake = free,
+        shadow: Shadow = no_shadow,
         lookout: Lookout | None = None,
         shared: Shared = NOTHING_SHARED,
         on_attention: Attention | None = None,
@@ -66,7 +68,7 @@ class Engine:
         bounds, pace = limits or Limits(), Pace(clock)
         self._proposals = Proposals(self._ledger, default_lease=default_lease, rules=rules, shared=shared)
         self._approvals = Approvals(self._ledger, self._proposals.requests, router, pace, bounds)
-        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards, self._approvals, brake, lookout)
+        self._dispatch = Dispatch(self._ledger, router, pace, bounds, guards, self._approvals, brake, lookout, shadow)
         self._reversal = Reversal(self._ledger, router, pace, bounds)
         self._leases = Leases(self._ledger, self._reversal)
         self._clocks = VendorClocks(self._ledger, router, pace, bounds, guards, brake)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from nightdesk.autonomy.canonical import canonical, fingerprint
 from nightdesk.autonomy.decide import decide
 from nightdesk.autonomy.guardrails import DecisionContext
+from nightdesk.autonomy.levels.reopening import RECORDED, remade
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Mode
@@ -53,6 +54,8 @@ def replay(record: Mapping[str, Any], case: Case, policy: SignedPolicy | Policy)
     was decided on, or when a person decided: there is nothing to compute then.
     """
     told = from_record(record)
+    if RECORDED in told.inputs:
+        return remade(told)  # a level was lost: neither alerts nor policy had a say
     if told.mode is Mode.HUMAN:
         raise PolicyError(f"decision {told.decision_id} was made by {told.reviewer or 'a person'}: nothing to replay")
     plain = policy.policy if isinstance(policy, SignedPolicy) else policy

@@ -50,6 +50,8 @@ class Scope(StrEnum):
     TENANT = "tenant"
     RULE = "rule"
     VENDOR_ACTION = "vendor-action"
+    LEVELS = "levels"
+    """Raising levels of autonomy; what was raised before goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Switch:
             raise PolicyError("a switch names its tenant, or * for the whole installation")
         if (self.scope is Scope.ALL) != (self.tenant == ANYWHERE) and self.scope in {Scope.ALL, Scope.TENANT}:
             raise PolicyError(f"the scope {self.scope} does not go with the tenant {self.tenant!r}")
-        if self.scope in {Scope.ALL, Scope.TENANT}:
+        if self.scope in {Scope.ALL, Scope.TENANT, Scope.LEVELS}:
             if self.subject:
                 raise PolicyError(f"the scope {self.scope} has no subject, {self.subject!r} was given")
             return
@@ -91,6 +93,8 @@ class Switch:
         where = "all tenants" if self.tenant == ANYWHERE else self.tenant
         if self.scope in {Scope.ALL, Scope.TENANT}:
             return f"autonomy of {where}"
+        if self.scope is Scope.LEVELS:
+            return f"raising levels of {where}"
         what = "rule" if self.scope is Scope.RULE else "vendor action"
         return f"{what} {self.subject} of {where}"
 
@@ -213,7 +217,7 @@ def _forbids(position: Position, leaving: Departure) -> bool:
 
 
 def _concerns(switch: Switch, leaving: Departure) -> bool:
-    if switch.tenant not in {ANYWHERE, leaving.tenant}:
+    if switch.tenant not in {ANYWHERE, leaving.tenant} or switch.scope is Scope.LEVELS:
         return False
     if switch.scope is Scope.VENDOR_ACTION:
         return (switch.owner, switch.verb) == (leaving.vendor, leaving.verb)

@@ -55,7 +55,7 @@ FEATURES: tuple[Feature, ...] = (
         optional=True,
         neutral=-4.0,
     ),
-    Feature("severity", Block.RULE, "OCSF id", "the vendor's severity", 1, optional=True),
+    Feature("severity", Block.RULE, "severity id", "the vendor's severity", 1, optional=True),
     Feature("confidence", Block.RULE, "percent", "the vendor's confidence", 1, optional=True, neutral=50.0),
     Feature("alerts", Block.BURST, "ln(1+alerts)", "alerts in the group"),
     Feature("duration", Block.BURST, "ln(1+s)", "from the group's first alert to its last"),

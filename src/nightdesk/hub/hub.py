@@ -29,6 +29,9 @@ from nightdesk.hub.hearing import Hearing
 from nightdesk.hub.lookout import HubLookout
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.openc2.consumer import Consumer
+from nightdesk.hub.oversight.office import Office
+from nightdesk.hub.oversight.planting import shadow, shadowed
+from nightdesk.hub.oversight.rounds import Rounds
 from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.playbooks.ruled import RuledRuns
 from nightdesk.hub.playbooks.service import Playbooks, library_of
@@ -50,6 +53,7 @@ _IDLE = 0.05
 _TICKETS = 15.0  # seconds between two looks at tickets
 _ASKING = 0.5  # seconds between two looks at who must be asked
 _WITNESSES = 5.0  # seconds between two looks at what second sources saw
+_ROUNDS = 2.0  # seconds between two looks at new decisions, for samples, canaries and levels
 _WATCH = 60.0  # seconds between two looks at what nobody reports
 
 
@@ -101,7 +105,8 @@ class Hub:
             guards=self.guards,
             lookout=self.lookout,
             shared=settings.shared,
-            brake=self.brakes.clear,
+            brake=shadowed(store, self.brakes.clear),
+            shadow=shadow(store),
             on_attention=self._attention,
             rules=partial(rules_of, settings.tenants),
         )
@@ -127,6 +132,8 @@ class Hub:
             settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
         )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
+        self.oversight = Office.of(store, settings.tenants, clock)
+        self.rounds = Rounds(self.oversight)
         self.openc2 = Consumer(settings, store, clock, self._attention)
         hearing = Hearing(store, self.bindings, clock)
         self.witness = Witness(
@@ -220,7 +227,7 @@ class Hub:
             held = await asyncio.to_thread(self.pipeline.tick)
             again = await asyncio.to_thread(self.rollouts.once)
             moved = await self.engine.run_once() + await self.witness.once()
-            moved += await asyncio.to_thread(self.playbooks.step)
+            moved += await asyncio.to_thread(self.playbooks.step) + await asyncio.to_thread(self.rounds.once)
             done = progress.normalised + progress.quarantined + len(held.decided) + moved + again
             if not done:
                 return moves
@@ -241,6 +248,7 @@ class Hub:
                 self._asking(),
                 self._witnesses(),
                 self.enrichments.run(self._stop),
+                self._oversight(),
             )
         ]
         try:
@@ -301,6 +309,14 @@ class Hub:
             await self._safely("witnesses", self.witness.once())
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WITNESSES):
+                    await self._stop.wait()
+
+    async def _oversight(self) -> None:
+        while not self._stop.is_set():
+            if await self._safely("oversight", asyncio.to_thread(self.rounds.once)):
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ROUNDS):
                     await self._stop.wait()
 
     def watch(self) -> None:

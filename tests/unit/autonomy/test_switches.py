@@ -196,3 +196,15 @@ def test_a_tenant_does_not_read_who_of_another_tenant_stopped_the_installation()
     own = stopped(ACME, asked_by="otto").told()
     assert (own.changed_by, own.asked_by) == ("ann", "otto")
     assert stopped(ALL, by="engine").told().changed_by == "engine"
+
+
+def test_a_stop_of_raising_levels_keeps_no_action_in() -> None:
+    switch = Switch(ANYWHERE, Scope.LEVELS)
+    assert str(switch) == "raising levels of all tenants"
+    assert str(Switch("acme", Scope.LEVELS)) == "raising levels of acme"
+    with pytest.raises(PolicyError, match="has no subject"):
+        Switch("acme", Scope.LEVELS, "rule")
+    stopped = Position(switch, True, "r", "ann", datetime(2026, 11, 1, tzinfo=UTC))
+    alone = Departure("acme", "host.isolate", "v", ("rule",), alone=True)
+    assert clearance(alone, [stopped]).word is Word.GO
+    assert not everything_stopped([stopped])

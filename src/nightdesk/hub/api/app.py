@@ -5,7 +5,19 @@ import secrets
 from fastapi import FastAPI
 
 from nightdesk import __version__
-from nightdesk.hub.api import approvals, health, hec, ingest, metrics, openc2, playbooks, problems, regroup, switches
+from nightdesk.hub.api import (
+    approvals,
+    health,
+    hec,
+    ingest,
+    metrics,
+    openc2,
+    oversight,
+    playbooks,
+    problems,
+    regroup,
+    switches,
+)
 from nightdesk.hub.api.auth import Sessions
 from nightdesk.hub.api.view import HubView
 from nightdesk.hub.console import approving, views
@@ -35,6 +47,7 @@ def create_app(hub: HubView, *, session_key: bytes | None = None, open_metrics: 
     app.include_router(health.router(hub))
     app.include_router(switches.router(hub))
     app.include_router(regroup.router(hub))
+    app.include_router(oversight.router(hub))
     app.include_router(playbooks.router(hub))
     app.include_router(metrics.router(hub, open_to_all=open_metrics))
     app.include_router(approvals.router(hub))

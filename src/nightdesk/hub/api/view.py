@@ -13,6 +13,7 @@ from nightdesk.sdk.context import Clock
 
 if TYPE_CHECKING:
     from nightdesk.hub.openc2.consumer import Consumer
+    from nightdesk.hub.oversight.office import Office
 
 __all__ = ["HubView", "Principal", "Receiver", "Role"]
 
@@ -74,6 +75,11 @@ class HubView(Protocol):
     @property
     def openc2(self) -> "Consumer":
         """Who takes OpenC2 commands."""
+        ...
+
+    @property
+    def oversight(self) -> "Office":
+        """Where people judge, raise and withdraw."""
         ...
 
     def receiver(self, tenant: str, instance: str) -> tuple[object, str, str] | None:

@@ -21,6 +21,7 @@ Tenant = Annotated[str, typer.Option("--tenant", help="Whose; there is no defaul
 All = Annotated[bool, typer.Option("--all", help="The whole installation: every tenant.")]
 RuleName = Annotated[str, typer.Option("--rule", help="A policy rule's id, or RULE/VERB.")]
 VendorAction = Annotated[str, typer.Option("--vendor-action", help="VENDOR/VERB, whoever wants it.")]
+Levels = Annotated[bool, typer.Option("--levels", help="Raising levels of autonomy, and nothing else.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; with --all every tenant reads it.")]
 
 
@@ -31,6 +32,7 @@ def stop(
     everywhere: All = False,
     rule: RuleName = "",
     vendor_action: VendorAction = "",
+    levels: Levels = False,
     config: ConfigFile = _DEFAULT,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +40,7 @@ def stop(
     from nightdesk.hub import switching
 
     with troubles(as_json):
-        switch = _named(tenant, everywhere, rule, vendor_action, as_json)
+        switch = _named(tenant, everywhere, rule, vendor_action, as_json, levels=levels)
         with _store(config, switch) as store:
             position = switching.stop(store, switch, by=who, reason=reason, missing=_missing(config, switch, store))
     if as_json:
@@ -54,6 +56,7 @@ def start(
     everywhere: All = False,
     rule: RuleName = "",
     vendor_action: VendorAction = "",
+    levels: Levels = False,
     config: ConfigFile = _DEFAULT,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +69,7 @@ def start(
     from nightdesk.sdk.errors import PolicyError
 
     with troubles(as_json):
-        switch = _named(tenant, everywhere, rule, vendor_action, as_json)
+        switch = _named(tenant, everywhere, rule, vendor_action, as_json, levels=levels)
         settings = load_config(config, Registry.load())
         known = switching.person(settings.tenants)
         home, _, name = who.partition("/") if switch.tenant == ANYWHERE else (switch.tenant, "", who)
@@ -116,18 +119,22 @@ def switches(
     ])  # fmt: skip
 
 
-def _named(tenant: str, everywhere: bool, rule: str, vendor_action: str, as_json: bool) -> "Switch":
+def _named(
+    tenant: str, everywhere: bool, rule: str, vendor_action: str, as_json: bool, *, levels: bool = False
+) -> "Switch":
     from nightdesk.autonomy.switches import ANYWHERE, Scope, Switch
 
     if bool(tenant) == everywhere:
         fail("name one --tenant, or --all for the whole installation", code=2, as_json=as_json)
-    if rule and vendor_action:
-        fail("name one --rule or one --vendor-action, not both", code=2, as_json=as_json)
+    if bool(rule) + bool(vendor_action) + levels > 1:
+        fail("name one --rule, one --vendor-action or --levels, not several", code=2, as_json=as_json)
     whose = ANYWHERE if everywhere else tenant
     if rule:
         return Switch(whose, Scope.RULE, rule)
     if vendor_action:
         return Switch(whose, Scope.VENDOR_ACTION, vendor_action)
+    if levels:
+        return Switch(whose, Scope.LEVELS)
     return Switch(whose, Scope.ALL if everywhere else Scope.TENANT)
 
 

@@ -18,6 +18,7 @@ from nightdesk.hub.api.view import HubView, Principal
 from nightdesk.hub.console.bookshelf import Bookshelf
 from nightdesk.hub.console.download import case_bundle
 from nightdesk.hub.console.enriched import known_of
+from nightdesk.hub.console.overseeing import Overseeing
 from nightdesk.hub.console.pages import FOLDER, HEADERS, Pages
 from nightdesk.hub.console.presentation import PAGE, case_page_model, queue_model, version
 from nightdesk.hub.console.switchboard import Switchboard, stopped_for
@@ -53,6 +54,7 @@ def router(hub: HubView, sessions: Sessions) -> APIRouter:
         routes.add_api_route(path, view, methods=[method])
     console.switchboard.add_to(routes, _to_sign_in)
     console.bookshelf.add_to(routes, _to_sign_in)
+    console.overseeing.add_to(routes, _to_sign_in)
     return routes
 
 
@@ -65,6 +67,7 @@ class _Console:
         self._pages = Pages()
         self.switchboard = Switchboard(hub, sessions, self._page)
         self.bookshelf = Bookshelf(hub, sessions, self._page)
+        self.overseeing = Overseeing(hub, sessions, self._page)
 
     async def login(self, request: Request) -> Response:
         """The form."""

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from nightdesk.autonomy.levels.reopening import RECORDED
 from nightdesk.autonomy.record import as_it_stood
 from nightdesk.hub.store import Store, cases, decisions
 from nightdesk.hub.store.alerts import alert as stored
@@ -37,8 +38,8 @@ class Recorded:
 
     @property
     def human(self) -> bool:
-        """A person decided: nothing is computed."""
-        return self.decision.mode is Mode.HUMAN
+        """A person decided, or a level was lost: nothing is computed."""
+        return _by_no_policy(self.decision)
 
 
 def count(store: Store, tenant: str, since: datetime, until: datetime) -> int:
@@ -77,7 +78,7 @@ def recorded_case(conn: Connection, scope: Scope, told: Decision, normalizer: Ca
 
 def the_decision(conn: Connection, tenant: str, case_id: str, decision_id: str = "") -> Decision:
     """That decision, or the newest that a machine made of the case. Raises UnsupportedError when there is none."""
-    made = [one for one in decisions.decisions(conn, tenant, case_id) if one.mode is not Mode.HUMAN]
+    made = [one for one in decisions.decisions(conn, tenant, case_id) if not _by_no_policy(one)]
     if decision_id:
         made = [one for one in made if one.decision_id == decision_id]
     if not made:
@@ -100,15 +101,19 @@ def _within(tenant: str, since: datetime, until: datetime) -> tuple[ColumnElemen
     return (table.c.tenant == tenant, table.c.decided_at >= stamp(since), table.c.decided_at < stamp(until))
 
 
+def _by_no_policy(told: Decision) -> bool:
+    return told.mode is Mode.HUMAN or RECORDED in told.inputs
+
+
 def _with_cases(
     conn: Connection,
     scope: Scope,
     page: Sequence[tuple[int, bytes, Decision]],
     normalizer: Callable[[], Normalizer],
 ) -> Iterator[Recorded]:
-    known = cases.cases(conn, scope.slug, {told.case_id for _, _, told in page if told.mode is not Mode.HUMAN})
+    known = cases.cases(conn, scope.slug, {told.case_id for _, _, told in page if not _by_no_policy(told)})
     for seq, record, told in page:
-        if told.mode is Mode.HUMAN:
+        if _by_no_policy(told):
             yield Recorded(seq, record, told, None)
             continue
         try:

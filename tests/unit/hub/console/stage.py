@@ -65,6 +65,7 @@ class StageHub:
     woken: int = 0
     approvals: Any = None
     openc2: Any = None  # nothing here is commanded
+    oversight: Any = None
 
     @property
     def playbooks(self) -> Playbooks:

@@ -1,0 +1,1 @@
+"""How people watch the machine: judgements, samples of what it closed, canaries, and alarms of drift."""

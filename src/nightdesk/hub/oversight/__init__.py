@@ -1,0 +1,1 @@
+"""People over the machine: judging, raising and withdrawing levels, drawing samples, planting canaries."""

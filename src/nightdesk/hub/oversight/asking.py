@@ -1,0 +1,81 @@
+"""What the gate is given about a case: each rule's level as it counts now, beside the score and the certificates.
+
+One call for whoever decides: ``ask(gate_inputs(…), checks)`` is the ruling, ``gate_inputs(…).to_json()`` what belongs
+in the decision's inputs under ``RECORDED``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from nightdesk.autonomy.levels.gate import Asked, Certificate, GateInputs
+from nightdesk.autonomy.levels.ladder import bounds
+from nightdesk.autonomy.levels.standing import Standing
+from nightdesk.autonomy.levels.units import DecisionClass, Unit, rule_keys
+from nightdesk.autonomy.oversight.canaries import proven
+from nightdesk.hub.oversight.judging import is_protected
+from nightdesk.hub.oversight.office import Office
+from nightdesk.hub.store import canaries, levels
+from nightdesk.sdk.case import Case
+
+__all__ = ["ScoredRule", "gate_inputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRule:
+    """What the model says of one rule of a case; ``key`` names the group that was scored."""
+
+    score: float | None
+    key: str
+    closing: Certificate | None = None
+    recommending: Certificate | None = None
+
+
+def gate_inputs(
+    conn: Connection,
+    office: Office,
+    case: Case,
+    scores: Mapping[str, ScoredRule],
+    *,
+    at: datetime,
+    doubts: Sequence[str] = (),
+) -> GateInputs:
+    """Everything that the gate looks at, by rule. A rule without a score is one the model knows nothing of."""
+    asked = []
+    for rule in rule_keys(case.alerts):
+        unit = Unit(case.tenant, rule, DecisionClass.CLOSE)
+        standing = levels.standing(conn, unit)
+        held = bounds(standing, office.surroundings.facts(conn, standing, at), office.demands)
+        scored = scores.get(rule, ScoredRule(None, ""))
+        asked.append(
+            Asked(
+                rule=rule,
+                level=int(held.level),
+                score=scored.score,
+                key=scored.key,
+                closing=scored.closing,
+                recommending=scored.recommending,
+                canaries=proven(canaries.of_family(conn, case.tenant, unit.family), unit.family),
+                held_by=held.held_by if held.level < standing.level else "",
+                evidence=_evidence(standing),
+            )
+        )
+    assets = office.tenants[case.tenant].assets
+    shielded = any(is_protected(entity, assets.get(entity.key)) for entity in case.entities)
+    return GateInputs(tuple(asked), tuple(doubts), shielded)
+
+
+def _evidence(standing: Standing) -> dict[str, object]:
+    """What a record shows of the right: it decides nothing."""
+    proof = standing.proof
+    return {
+        "e_value": proof.earned,
+        "prior": proof.prior,
+        "judged": proof.judged,
+        "days": proof.days,
+        "entities": proof.entities,
+        "granted_by": list(standing.granted_by),
+        "granted_at": standing.granted_at.isoformat() if standing.granted_at is not None else None,
+    }
