@@ -18,6 +18,7 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"
 # What has no test of its own and is imported by none, and where it is tested instead.
 TESTED_ELSEWHERE = {
     "autonomy/": "tests/unit/autonomy/test_engine.py",  # the parts of the action engine, by what it does
+    "autonomy/evaluation/": "tests/unit/hub/cli/test_autonomy.py",  # the whole of it, as its command
     "autonomy/playbooks/": "tests/unit/autonomy/playbooks/test_soundness.py",  # checks and steps, by what they do
     "src/nightdesk/hub/": "tests/contract/test_packaging.py",  # composition and commands, by the demonstration
     "src/nightdesk/hub/api/": "tests/unit/hub/api/test_ingest.py",  # over HTTP
