@@ -67,6 +67,7 @@ def _lines(decision: Decision, case: Case, verdict: str) -> Iterator[str]:
     yield from (f"- {quoted(reason, 600)}" for reason in decision.reasons)
     if decision.hold_until is not None:
         yield f"- Held until {decision.hold_until.isoformat(timespec='seconds')}."
+    yield from _advice(decision)
     yield ""
     yield f"Policy {decision.policy_id} {quoted(decision.policy_version)}, sha256 {decision.policy_sha256[:16]}."
     if decision.proposals:
@@ -90,6 +91,15 @@ def _lines(decision: Decision, case: Case, verdict: str) -> Iterator[str]:
         yield from _more(len(entities))
     yield from ("", "Checks:", "")
     yield from map(_check, sorted(decision.checks, key=lambda check: check.passed))
+
+
+def _advice(decision: Decision) -> Iterator[str]:
+    told = decision.inputs.get("context", {}).get("advice")
+    if told is not None:
+        effect = "raised this to a person" if decision.reason_code == "adviser-raised" else "changed nothing"
+        yield ""
+        yield f"The adviser ({quoted(told['model'])}) said {quoted(told['verdict'])} and {effect}."
+        yield f"Its words are made from untrusted text: “{quoted(told['summary'], 600)}”"
 
 
 def _more(count: int) -> Iterator[str]:

@@ -52,6 +52,12 @@ def decided(case: Case, advice: Any = None) -> Decision:
     return decide(case, _POLICY, now=now, quiet=timedelta(seconds=300), context=context, decision_id="d-1")
 
 
+def _harmless(content: str) -> bool:
+    """Nothing hidden, no tag, nothing that a template would run."""
+    seen = all(letter.isprintable() or letter == "\n" for letter in content)
+    return seen and not any(mark in content for mark in ("<script", "<img", "<!--", "{{", "{%"))
+
+
 def obeys(case: Case, order: str) -> Advice:
     """What a model answers that does everything it is told in the case's text: the boldest answer that is one."""
     told = {
@@ -98,8 +104,7 @@ def test_law_07_no_string_in_any_text_field_makes_a_decision_bolder_or_gives_it_
         assert CAUTION[after.outcome] >= CAUTION[before.outcome]
         assert after.proposals == before.proposals
         content = explain(after, written).content
-        assert all(letter.isprintable() or letter == "\n" for letter in content)
-        assert not any(mark in content for mark in ("<script", "<img", "{{", "{%", "\x1b"))
+        assert _harmless(content)
 
 
 def test_an_adviser_may_raise_and_the_record_replays_it() -> None:
@@ -112,12 +117,15 @@ def test_an_adviser_may_raise_and_the_record_replays_it() -> None:
     assert to_record(made)["inputs"]["context"]["advice"]["prompt_sha256"] == advice.prompt_sha256
 
 
-def test_what_it_says_is_no_reason_of_ours() -> None:
+def test_what_it_says_is_no_reason_of_ours_and_is_shown_as_untrusted() -> None:
     case = _CASES["closed"]
     for order in INJECTIONS:
         advice = replace(obeys(case, order), verdict="true-positive")
         made = decided(case, advice.to_json())
         assert not any(order in reason for reason in made.reasons)
+        content = explain(made, case).content
+        assert "made from untrusted text" in content
+        assert _harmless(content)
 
 
 _WORDS = st.text(max_size=30)

@@ -21,6 +21,7 @@ TESTED_ELSEWHERE = {
     "autonomy/evaluation/": "tests/unit/hub/cli/test_autonomy.py",  # the whole of it, as its command
     "autonomy/playbooks/": "tests/unit/autonomy/playbooks/test_soundness.py",  # checks and steps, by what they do
     "src/nightdesk/hub/": "tests/contract/test_packaging.py",  # composition and commands, by the demonstration
+    "src/nightdesk/hub/adviser/": "tests/unit/hub/adviser/test_counsel.py",  # over a socket, as a hub asks
     "src/nightdesk/hub/api/": "tests/unit/hub/api/test_ingest.py",  # over HTTP
     "src/nightdesk/hub/approvals/": "tests/contract/test_approvals.py",  # people on every channel, over a real hub
     "src/nightdesk/hub/cli/": "tests/contract/test_packaging.py",  # as commands of the installed wheel

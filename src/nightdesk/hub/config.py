@@ -16,6 +16,7 @@ from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.selectors import Shared
 from nightdesk.autonomy.signing import SignedPolicy, load_public_key, load_signed
 from nightdesk.autonomy.windows import Maintenance, Window
+from nightdesk.hub.adviser.settings import AdviserSettings, read_adviser
 from nightdesk.hub.approvals.settings import ApprovalSettings, read_approvals
 from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.change_windows import read_maintenance, read_windows
@@ -92,6 +93,7 @@ class TenantSettings:
     signers: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
     """Whose signatures under a policy count."""
     enrichment: EnrichmentSettings = field(default_factory=EnrichmentSettings)
+    adviser: AdviserSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,7 @@ class _Reader:
         trusted = self._signers(f"{key}.signers", config)
         policy = self._policy(config, trusted)
         enrichment = self._enrichment(f"{key}.enrichment", config, instances, trusted)
+        adviser = read_adviser(config.adviser, f"{key}.adviser", config.tlp, self.secret, self.wrong)
         assets = read_inventory(self.folder, config.assets, partial(self.wrong, f"{key}.assets"))
         limits = read_limits(f"{key}.limits", config.limits, self.wrong)
         approvals = read_approvals(config, f"{key}.approvals", self.wrong)
@@ -237,6 +240,7 @@ class _Reader:
             maintenance=read_maintenance(f"{key}.maintenance", config.maintenance, self.wrong),
             signers=trusted,
             enrichment=enrichment,
+            adviser=adviser,
         )
 
     def _enrichment(

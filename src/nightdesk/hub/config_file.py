@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightdesk.hub.adviser.settings import AdviserConfig
 from nightdesk.hub.approvals.settings import ApprovalsConfig
 from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.change_windows import MaintenanceConfig, WindowConfig
@@ -81,6 +82,7 @@ class TenantConfig(_Strict):
     change_windows: list[WindowConfig] = []
     maintenance: list[MaintenanceConfig] = []
     enrichment: EnrichmentConfig = EnrichmentConfig()
+    adviser: AdviserConfig | None = None
 
 
 class HubConfig(_Strict):

@@ -14,6 +14,7 @@ from nightdesk.autonomy.engine import Engine
 from nightdesk.autonomy.guards import standing_guards
 from nightdesk.autonomy.switches import Switch
 from nightdesk.hub import switching
+from nightdesk.hub.adviser.counsel import Counsel
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.approvals.desk import Desk
 from nightdesk.hub.approvals.links import Links, Signed
@@ -32,7 +33,7 @@ from nightdesk.hub.openc2.consumer import Consumer
 from nightdesk.hub.oversight.office import Office
 from nightdesk.hub.oversight.planting import shadow, shadowed
 from nightdesk.hub.oversight.rounds import Rounds
-from nightdesk.hub.pipeline import Pipeline
+from nightdesk.hub.pipeline import Asks, Pipeline
 from nightdesk.hub.playbooks.ruled import RuledRuns
 from nightdesk.hub.playbooks.service import Playbooks, library_of
 from nightdesk.hub.policies.ringwatch import RolloutWatch
@@ -82,6 +83,8 @@ class Hub:
         self.playbooks.policy_of = self.policies.of
         world = World(store, self.bindings, registry, settings.network, clock, sleep)
         self.enrichments = Enrichments(settings.tenants, world, wake=self.wake)
+        advisers = {slug: one.adviser for slug, one in settings.tenants.items() if one.adviser is not None}
+        self.counsel = Counsel(advisers, store, network=settings.network, clock=clock, sleep=sleep, wake=self.wake)
         self.pipeline = Pipeline(
             store,
             registry.normalizer(),
@@ -91,7 +94,7 @@ class Hub:
             shared=settings.shared,
             policy=self.policies.of,
             ruled=RuledRuns(self.playbooks),
-            enrichments=self.enrichments,
+            asks=Asks(self.enrichments, self.counsel),
         )
         self.journal = SqlJournal(store)
         self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
@@ -218,12 +221,14 @@ class Hub:
         """Pulls every feed once and works until nothing is left that can move now; returns how many moves that was."""
         self._loop = asyncio.get_running_loop()
         self.enrichments.attach()
+        self.counsel.attach()
         if pull:
             await asyncio.gather(*(feed.once() for feed in self.feeds))
         moves = 0
         while True:
             progress = await asyncio.to_thread(self.pipeline.step)
             await self.enrichments.settle()
+            await self.counsel.settle()
             held = await asyncio.to_thread(self.pipeline.tick)
             again = await asyncio.to_thread(self.rollouts.once)
             moved = await self.engine.run_once() + await self.witness.once()
@@ -237,6 +242,7 @@ class Hub:
         """Works until ``stop``."""
         self._loop = asyncio.get_running_loop()
         self.enrichments.attach()
+        self.counsel.attach()
         tasks = [asyncio.create_task(feed.run(self._stop)) for feed in self.feeds]
         tasks += [
             asyncio.create_task(work)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -24,10 +24,12 @@ from nightdesk.autonomy.proposals import Proposals
 from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared
 from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.autonomy.switches import everything_stopped, stopped_rules
+from nightdesk.hub.adviser.counsel import Counsel
 from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.enrichment.again import adds_nothing, arrival
 from nightdesk.hub.enrichment.engine import Enrichments
+from nightdesk.hub.news import means_more, says_the_same
 from nightdesk.hub.playbooks.ruled import RuledRuns, Shelf
 from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.regrouping import title_of, unite
@@ -40,7 +42,7 @@ from nightdesk.sdk.errors import ConfigError, MappingError
 from nightdesk.stix.drift import DriftMonitor
 from nightdesk.stix.normalize import Normalized, Normalizer
 
-__all__ = ["Pipeline", "Progress"]
+__all__ = ["Asks", "Pipeline", "Progress"]
 
 _LEASE = timedelta(hours=4)
 _log = structlog.get_logger(__name__)
@@ -73,6 +75,16 @@ class _Page:
     bad: list[tuple[intake.InboxRow, MappingError]] = field(default_factory=list)
 
 
+class Asks(NamedTuple):
+    """Whom a case's decision asks beside the policy."""
+
+    enrichments: Enrichments | None = None
+    counsel: Counsel | None = None
+
+
+NOBODY_ASKED = Asks()
+
+
 class Pipeline:
     """The work between the inbox and the action engine. ``step`` and ``tick`` are blocking; one thread calls them."""
 
@@ -87,9 +99,9 @@ class Pipeline:
         shared: Shared = NOTHING_SHARED,
         policy: Callable[[Connection, TenantSettings], SignedPolicy | Policy] = lambda _, tenant: tenant.policy,
         ruled: RuledRuns | None = None,
-        enrichments: Enrichments | None = None,
+        asks: Asks = NOBODY_ASKED,
     ) -> None:
-        self._enrichments = enrichments
+        self._enrichments, self._counsel = asks
         self._store = store
         self._normalizer = normalizer
         self._tenants = tenants
@@ -159,7 +171,8 @@ class Pipeline:
     def _answered(self, now: datetime) -> list[Decision]:
         """Decides again what answers have come for; recorded is only what says something new."""
         made: list[Decision] = []
-        for slug, ids in (self._enrichments.ready() if self._enrichments is not None else {}).items():
+        ready = [one.ready() for one in (self._enrichments, self._counsel) if one is not None]
+        for slug, ids in itertools.chain.from_iterable(one.items() for one in ready):
             tenant = self._tenants[slug]
             with self._store.begin() as conn:
                 found = cases.cases(conn, slug, sorted(ids))
@@ -207,7 +220,7 @@ class Pipeline:
                 fresh[alert.alert_id] = alert
                 continue
             self._note_source(conn, alert, known.alert, now)
-            if known.case_id and _means_more(known.alert, alert):
+            if known.case_id and means_more(known.alert, alert):
                 touched.add(known.case_id)
         joined = self._assign(conn, page.tenant, list(fresh.values()), now)
         found_cases = [case for case in cases.cases(conn, slug, sorted(touched | joined)).values() if case.alerts]
@@ -294,6 +307,7 @@ class Pipeline:
         made: list[Decision] = []
         enriched = self._enrichments is not None and self._enrichments.has(slug)
         view = self._enrichments.view(conn, slug, found) if self._enrichments is not None and enriched else None
+        advised = self._counsel.view(conn, slug, found) if self._counsel is not None else {}
         for case in found:
             arrived = arrival(latest.get(case.case_id), case) if again and enriched else case.updated_at
             known = view.of(case, arrived, now).for_context() if view is not None else {}
@@ -318,6 +332,7 @@ class Pipeline:
                 maintenance=tuple(work.window.name for work in tenant.maintenance if work.covers(case, now)),
                 limits=tenant.limits,
                 playbooks=self._ruled.found(policy, tenant, case, now),
+                advice=advised.get(case.case_id),
                 **known,
             )
             previous = latest.get(case.case_id)
@@ -333,7 +348,7 @@ class Pipeline:
             if (
                 previous is None
                 or case.case_id in due
-                or not (_same(previous, decision) or (again and adds_nothing(decision)))
+                or not (says_the_same(previous, decision) or (again and adds_nothing(decision)))
             ):
                 made.append(decision)
         decisions.put_decisions(conn, made)
@@ -350,6 +365,8 @@ class Pipeline:
             cases.set_status(conn, slug, decision.case_id, status, at=now)
             follow(proposals, journal, decision, by_id[decision.case_id], tenant)
             self._ruled.follow(conn, decision)
+        if self._counsel is not None:
+            self._counsel.consider(slug, by_id, made)
         return made
 
     @staticmethod
@@ -361,26 +378,3 @@ class Pipeline:
         audit.append(
             conn, tenant=alert.tenant, at=now, actor=alert.source, event="alert.status_at_source", detail=detail
         )
-
-
-def _means_more(before: Alert, after: Alert) -> bool:
-    """True when an update says something a decision should weigh: more than its state in the vendor's console."""
-    return (
-        before.severity_id != after.severity_id
-        or before.entities != after.entities
-        or before.techniques != after.techniques
-        or set(after.caution) - set(before.caution) != set()
-        or (before.closed_at_source and not after.closed_at_source)
-    )
-
-
-def _same(previous: Decision, now: Decision) -> bool:
-    """True when deciding again said nothing new."""
-    return (
-        previous.outcome == now.outcome
-        and previous.verdict == now.verdict
-        and previous.reason_code == now.reason_code
-        and previous.proposals == now.proposals
-        and previous.starts == now.starts
-        and previous.hold_until == now.hold_until
-    )
