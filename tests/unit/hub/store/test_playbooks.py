@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from tests.playbooks import a_playbook, do, end, isolate, start
@@ -16,7 +17,7 @@ BOOK = a_playbook({"start": start("a"), "a": do(isolate(), on_completion="z"), "
 def _run(store: Store, tenant: str = "acme", case_id: str = "case-1") -> Run:
     with store.begin() as conn:
         run_id = new_run_id(conn, tenant)
-        facts = {"tenant": tenant, "run_id": run_id, "case_id": case_id, "started_by": "ann"}
+        facts: dict[str, Any] = {"tenant": tenant, "run_id": run_id, "case_id": case_id, "started_by": "ann"}
         run = begin(BOOK, {}, **facts, variables={"__x__": "ü\u0000\ud800"}, now=NOW)
         add_run(conn, run)
     return run
