@@ -33,10 +33,11 @@ from nightdesk.sdk.errors import NightdeskError, PolicyError, RateLimitError, Un
 from nightdesk.sdk.ports import Effect, Reading
 from nightdesk.sdk.verbs import verb
 
-__all__ = ["Reversal"]
+__all__ = ["UNDOABLE", "Reversal"]
 
 _S = ActionState
-_UNDOABLE = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED, _S.EXPIRED, _S.UNDO_FAILED}
+UNDOABLE = IN_FORCE | {_S.UNVERIFIED, _S.CONTRADICTED, _S.EXPIRED, _S.UNDO_FAILED}
+"""States in which an undo may be asked for."""
 _BEFORE_ANOTHER_ROUND = 60.0
 _BETWEEN_LOOKS = 15.0
 _FRESH_ROUND = {"undo_attempts": 0, "undo_not_done": 0, "undo_accepted": False, "undo_shown": False}
@@ -61,11 +62,11 @@ class Reversal:
         if action.state in {_S.UNDONE, _S.UNDO_REQUESTED}:
             return action
         wanted = verb(action.verb)
-        if not wanted.inverse and action.state in _UNDOABLE and action.changed is False:
+        if not wanted.inverse and action.state in UNDOABLE and action.changed is False:
             return action
         if not wanted.inverse:
             raise UnsupportedError(f"{action.verb} cannot be undone: {wanted.no_inverse}")
-        if action.state not in _UNDOABLE:
+        if action.state not in UNDOABLE:
             raise PolicyError(f"{action.action_id} is {action.state}: {instead_of_undo(action)}")
         for repeat in self._repeats(action):
             self._end(repeat, actor=actor, reason=reason)

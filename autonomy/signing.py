@@ -8,11 +8,11 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -27,12 +27,15 @@ __all__ = [
     "KeyPair",
     "Signature",
     "SignedPolicy",
+    "Word",
     "add_signature",
+    "examine",
     "key_id",
     "keygen",
     "load_private_key",
     "load_public_key",
     "load_signed",
+    "sidecar",
     "sidecar_of",
     "sign",
     "verified_signers",
@@ -67,10 +70,14 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class SignedPolicy:
-    """A policy with the signatures that were verified; only ``verify`` and ``load_signed`` make one."""
+    """A policy with the signatures that were verified; only ``verify`` and ``load_signed`` make one.
+
+    ``text`` are the bytes that were signed, so that what decided can be kept.
+    """
 
     policy: Policy
     signatures: tuple[Signature, ...]
+    text: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def signers(self) -> tuple[str, ...]:
@@ -124,12 +131,17 @@ def sign(policy_bytes: bytes, private_key: Ed25519PrivateKey, signer: str, *, at
     return Signature(signer, key_id(private_key.public_key()), base64.b64encode(made).decode("ascii"), when)
 
 
-def add_signature(sidecar: bytes | None, signature: Signature, *, file: str) -> bytes:
+def add_signature(before: bytes | None, signature: Signature, *, file: str) -> bytes:
     """The sidecar with this signature in place of an earlier one of the same signer."""
-    kept = [entry for entry in _entries(sidecar, file) if entry.signer != signature.signer] if sidecar else []
+    kept = [entry for entry in _entries(before, file) if entry.signer != signature.signer] if before else []
+    return sidecar([*kept, signature])
+
+
+def sidecar(signatures: Iterable[Signature]) -> bytes:
+    """The signatures as they stand beside a policy; the same ones give the same bytes."""
     rows = [
         {"signer": one.signer, "key_id": one.key_id, "signature": one.signature, "signed_at": one.signed_at}
-        for one in sorted([*kept, signature], key=lambda one: one.signer)
+        for one in sorted(signatures, key=lambda one: one.signer)
     ]
     return json.dumps(rows, indent=2, ensure_ascii=False).encode() + b"\n"
 
@@ -146,20 +158,20 @@ def load_signed(path: Path, trusted: Mapping[str, Ed25519PublicKey]) -> SignedPo
     except OSError as error:
         raise _refuse(str(path), f"cannot be read ({error.strerror}): give the policy's path") from error
     try:
-        sidecar = sidecar_of(path).read_bytes()
+        beside = sidecar_of(path).read_bytes()
     except FileNotFoundError:
-        sidecar = None
+        beside = None
     except OSError as error:
         raise _refuse(str(sidecar_of(path)), f"cannot be read ({error.strerror})") from error
-    return verify(data, sidecar, trusted, file=str(path))
+    return verify(data, beside, trusted, file=str(path))
 
 
 def verify(
-    policy_bytes: bytes, sidecar: bytes | None, trusted: Mapping[str, Ed25519PublicKey], *, file: str
+    policy_bytes: bytes, beside: bytes | None, trusted: Mapping[str, Ed25519PublicKey], *, file: str
 ) -> SignedPolicy:
     """The policy, if every signature in the sidecar is good and there are enough of them. Raises ConfigError."""
     policy = parse_policy(policy_bytes, file=file)
-    entries = _verified(policy_bytes, sidecar, trusted, file)
+    entries = _verified(policy_bytes, beside, trusted, file)
     keys = {trusted[entry.signer].public_bytes(*_RAW) for entry in entries}
     unattended = [
         (index, name)
@@ -179,28 +191,51 @@ def verify(
                 for index, name in unattended
             ]
         )
-    return SignedPolicy(policy, tuple(entries))
+    return SignedPolicy(policy, tuple(entries), canonical_bytes(policy_bytes))
+
+
+class Word(NamedTuple):
+    """One signature looked at long after: ``known`` is its key by the configuration, ``fault`` what is wrong, or ''."""
+
+    signature: Signature
+    known: bool
+    fault: str
+
+
+def examine(policy_bytes: bytes, beside: bytes, trusted: Mapping[str, Ed25519PublicKey], *, file: str) -> list[Word]:
+    """What each signature is worth today: people leave and keys are renewed, which makes no decision of then untrue.
+
+    For reading the past; it gives no right to decide. Raises ConfigError when ``beside`` are no signatures.
+    """
+    return [
+        Word(
+            entry,
+            (key := trusted.get(entry.signer)) is not None and key_id(key) == entry.key_id,
+            next(_faults(entry, policy_bytes, trusted, file), ""),
+        )
+        for entry in _entries(beside, f"{file}.sig")
+    ]
 
 
 def verified_signers(
-    data: bytes, sidecar: bytes | None, trusted: Mapping[str, Ed25519PublicKey], *, file: str
+    data: bytes, beside: bytes | None, trusted: Mapping[str, Ed25519PublicKey], *, file: str
 ) -> tuple[str, ...]:
     """Who signed these bytes, when every signature is good; two names of one key count as one. Raises ConfigError."""
     by_key: dict[bytes, str] = {}
-    for entry in sorted(_verified(data, sidecar, trusted, file), key=lambda one: one.signer):
+    for entry in sorted(_verified(data, beside, trusted, file), key=lambda one: one.signer):
         by_key.setdefault(trusted[entry.signer].public_bytes(*_RAW), entry.signer)
     return tuple(sorted(by_key.values()))
 
 
 def _verified(
-    data: bytes, sidecar: bytes | None, trusted: Mapping[str, Ed25519PublicKey], file: str
+    data: bytes, beside: bytes | None, trusted: Mapping[str, Ed25519PublicKey], file: str
 ) -> list[Signature]:
-    beside = f"{file}.sig"
-    entries = _entries(sidecar, beside) if sidecar is not None else []
+    where = f"{file}.sig"
+    entries = _entries(beside, where) if beside is not None else []
     if not entries:
-        raise _refuse(beside, f"is missing or empty: have a trusted person run `nightdesk policy sign {file}`")
+        raise _refuse(where, f"is missing or empty: have a trusted person run `nightdesk policy sign {file}`")
     problems = [
-        Problem(beside, f"[{index}]", text)
+        Problem(where, f"[{index}]", text)
         for index, entry in enumerate(entries)
         for text in _faults(entry, data, trusted, file)
     ]
@@ -232,9 +267,9 @@ def _message(data: bytes, signer: str, signed_at: str) -> bytes:
     return canonical({"purpose": _PURPOSE, "sha256": digest, "signed_at": signed_at, "signer": signer})
 
 
-def _entries(sidecar: bytes, file: str) -> list[Signature]:
+def _entries(beside: bytes, file: str) -> list[Signature]:
     try:
-        rows: Any = json.loads(sidecar)
+        rows: Any = json.loads(beside)
     except (ValueError, RecursionError) as error:
         raise _refuse(file, "is no JSON: remove it and sign again") from error
     fields = {"signer", "key_id", "signature", "signed_at"}

@@ -1,15 +1,19 @@
 """Law 11: a decision can be made again from its record, bit for bit, and its record cannot be changed unseen."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.hubs import REGISTRY
+from tests.hubs import REGISTRY, run_cli
 from tests.pasts import RULES_THEN, lived
+from tests.recorded import replayed
+from tests.stores import a_decision
 
 from nightdesk.autonomy.canonical import canonical
 from nightdesk.autonomy.decide import decide
@@ -19,7 +23,13 @@ from nightdesk.autonomy.policy_file import parse_policy
 from nightdesk.autonomy.record import GENESIS, broken_link, from_record, link, replay, to_record
 from nightdesk.autonomy.signing import Signature, SignedPolicy
 from nightdesk.hub.policies.backtest import backtest, candidate
-from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
+from nightdesk.hub.record.replaying import Result
+from nightdesk.hub.regrouping import merge_cases, split_case
+from nightdesk.hub.store.artefacts import keep_policy, kept_policy, kept_signatures
+from nightdesk.hub.store.cases import case as cases_of
+from nightdesk.hub.store.decisions import put_decisions
+from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Mode, Outcome
+from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.testing.cases import CASE_TIME, a_case, an_alert, an_entity
 
 POLICY = parse_policy(
@@ -201,3 +211,47 @@ def test_a_recorded_store_replayed_under_its_own_policy_gives_the_same_bytes(tmp
     assert {"close", "hold", "escalate", "propose_containment"} <= set(found.before)
     assert found.replayed == found.decisions > 20
     assert (found.changed, found.unfaithful, found.not_replayable) == (0, 0, 0)
+
+
+def test_merged_and_split_cases_and_a_persons_word_replay_as_they_stood(tmp_path: Path) -> None:
+    """The alerts of a decision are in other cases by now, and every decision still comes out as it was recorded."""
+    with lived(tmp_path, alerts=5) as (hub, config, _):
+        first, second, third = (f"ND-2026-00000{number}" for number in (1, 2, 3))
+        merge_cases(hub.store, "acme", first, [second, third], by="ann", reason="one story")
+        asyncio.run(hub.once(pull=False))
+        with hub.store.read() as conn:
+            alert = cases_of(conn, "acme", first).alerts[1]
+        split_case(hub.store, "acme", first, [alert.alert_id], by="ann", reason="two stories")
+        asyncio.run(hub.once(pull=False))
+        asyncio.run(hub.bindings.aclose())
+        with hub.store.begin() as conn:
+            put_decisions(conn, [a_decision("by-hand", first, mode=Mode.HUMAN, reviewer="ann", inputs={})])
+    found = replayed(config)
+    assert len(found) > 8
+    assert {one.result for one in found if one.decision_id != "by-hand"} == {Result.SAME}
+    assert next(one for one in found if one.decision_id == "by-hand").result is Result.PERSON
+    assert "1 by people, not replayed" in run_cli(
+        "decisions", "replay", "--all", "--tenant", "acme", "--config", config
+    ).output  # fmt: skip
+
+
+def test_the_policy_that_decides_is_kept_with_the_decision_or_neither_is(tmp_path: Path) -> None:
+    with lived(tmp_path, alerts=1) as (hub, _, time):
+        digest = parse_policy(RULES_THEN, file="p").sha256
+        with hub.store.read() as conn:
+            kept = kept_policy(conn, "acme", digest)
+            assert kept is not None
+            assert kept.body == RULES_THEN
+            assert len(kept_signatures(conn, "acme", digest)) == 1
+            assert kept_policy(conn, "beta", digest) is None  # law 3
+        signed = hub.settings.tenants["acme"].policy
+        with pytest.raises(NightdeskError, match="recorded already"), hub.store.begin() as conn:
+            keep_policy(conn, "other", signed, time.now)
+            put_decisions(conn, [a_decision("twice", "ND-2026-000001"), a_decision("twice", "ND-2026-000001")])
+        with hub.store.read() as conn:
+            assert kept_policy(conn, "other", digest) is None
+        for _ in range(2):
+            with hub.store.begin() as conn:
+                keep_policy(conn, "acme", signed, time.now)
+        with hub.store.read() as conn:
+            assert len(kept_signatures(conn, "acme", digest)) == 1

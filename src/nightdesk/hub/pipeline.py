@@ -33,7 +33,18 @@ from nightdesk.hub.news import means_more, says_the_same
 from nightdesk.hub.playbooks.ruled import RuledRuns, Shelf
 from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.regrouping import title_of, unite
-from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake, suppressions, switches
+from nightdesk.hub.store import (
+    Store,
+    alerts,
+    artefacts,
+    audit,
+    cases,
+    decisions,
+    groups,
+    intake,
+    suppressions,
+    switches,
+)
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
@@ -351,6 +362,8 @@ class Pipeline:
                 or not (says_the_same(previous, decision) or (again and adds_nothing(decision)))
             ):
                 made.append(decision)
+        if made:
+            artefacts.keep_policy(conn, slug, policy, now)
         decisions.put_decisions(conn, made)
         by_id = {case.case_id: case for case in found}
         journal = SqlJournal(Joined(self._store, conn))

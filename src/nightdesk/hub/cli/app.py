@@ -12,6 +12,7 @@ from nightdesk.hub.cli import (
     autonomy,
     cases,
     coverage,
+    decisions,
     enrich,
     estate,
     feeds,
@@ -81,6 +82,7 @@ app.command("ledger")(alerts.ledger)
 app.add_typer(cases.cases_app, name="cases")
 cases.cases_app.command("merge")(regroup.merge)
 cases.cases_app.command("split")(regroup.split)
+app.add_typer(decisions.decisions_app, name="decisions")
 app.add_typer(suppress.suppress_app, name="suppress")
 app.add_typer(playbook.playbook_app, name="playbook")
 app.add_typer(autonomy.autonomy_app, name="autonomy")

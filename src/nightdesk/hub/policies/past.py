@@ -19,7 +19,7 @@ from nightdesk.sdk.errors import ConfigError, MappingError, PolicyError, Unsuppo
 from nightdesk.stix.normalize import Normalizer
 from nightdesk.stix.scope import Scope
 
-__all__ = ["Recorded", "count", "next_decided", "recorded", "recorded_case", "the_decision"]
+__all__ = ["Recorded", "count", "next_decided", "recorded", "recorded_case", "the_decision", "with_cases"]
 
 PAGE = 200
 _VERSIONS = 200
@@ -61,7 +61,7 @@ def recorded(
             )
             rows = conn.execute(statement.order_by(table.c.seq).limit(PAGE)).all()
             page = [(row.seq, row.record, decode_decision(row.record)) for row in rows]
-            found = [*_with_cases(conn, scope, page, normalizer)]
+            found = [*with_cases(conn, scope, page, normalizer)]
         yield from found
         if len(page) < PAGE:
             return
@@ -105,12 +105,13 @@ def _by_no_policy(told: Decision) -> bool:
     return told.mode is Mode.HUMAN or RECORDED in told.inputs
 
 
-def _with_cases(
+def with_cases(
     conn: Connection,
     scope: Scope,
     page: Sequence[tuple[int, bytes, Decision]],
     normalizer: Callable[[], Normalizer],
 ) -> Iterator[Recorded]:
+    """Each of these (number, bytes, decision) with its case as it was then."""
     known = cases.cases(conn, scope.slug, {told.case_id for _, _, told in page if not _by_no_policy(told)})
     for seq, record, told in page:
         if _by_no_policy(told):

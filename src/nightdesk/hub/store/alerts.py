@@ -1,7 +1,7 @@
 """Alerts as they stand now: their facts for the autonomy, their STIX bundle and loss report for everybody else."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from nightdesk.hub.store.schema import alert_bundle
 from nightdesk.hub.store.sql import chunks, take
 from nightdesk.sdk.case import Alert
 
-__all__ = ["AlertChange", "StoredBundle", "alert", "alerts_of_case", "bundles", "put_alerts"]
+__all__ = ["AlertChange", "StoredBundle", "alert", "alerts_of_case", "bundles", "changed_alerts", "put_alerts"]
 
 AlertChange = Literal["new", "updated", "unchanged"]
 
@@ -184,3 +184,27 @@ def alerts_of_case(conn: Connection, tenant: str, case_ids: Collection[str]) -> 
         for row in conn.execute(statement):
             found.setdefault(row.case_id, []).append(decode_alert(row.facts))
     return {case_id: tuple(alerts) for case_id, alerts in found.items()}
+
+
+def changed_alerts(conn: Connection, tenant: str, alert_ids: Collection[str] | None = None) -> list[str]:
+    """Which of these alerts, or of all, are not what was stored: their facts, loss report or bundle."""
+    parts = [None] if alert_ids is None else [*chunks(sorted(set(alert_ids)))]
+    return [name for part in parts for name in _changed(conn, tenant, part)]
+
+
+def _changed(conn: Connection, tenant: str, names: Sequence[str] | None) -> Iterator[str]:
+    one, beside = alert_table.c, alert_bundle.c
+    statement = (
+        select(one.alert_id, one.facts, one.sha256, one.content_sha256, beside.bundle, beside.loss)
+        .join_from(
+            alert_table, alert_bundle, (beside.tenant == one.tenant) & (beside.number == one.number), isouter=True
+        )
+        .where(one.tenant == tenant)
+        .order_by(one.alert_id)
+    )
+    if names is not None:
+        statement = statement.where(one.alert_id.in_(names))
+    for row in conn.execute(statement, execution_options={"yield_per": 500}):
+        content = hashlib.sha256(row.facts + b"\0" + (row.loss or b"")).hexdigest()
+        if (content, hashlib.sha256(row.bundle or b"").hexdigest()) != (row.content_sha256, row.sha256):
+            yield row.alert_id

@@ -14,7 +14,16 @@ from nightdesk.hub.store.sql import chunks
 from nightdesk.sdk.case import Decision
 from nightdesk.sdk.errors import NightdeskError
 
-__all__ = ["decision_head", "decisions", "holds_due", "latest_decisions", "put_decisions", "verify_decisions"]
+__all__ = [
+    "decision_head",
+    "decisions",
+    "holds_due",
+    "latest_decisions",
+    "link_at",
+    "put_decisions",
+    "sound",
+    "verify_decisions",
+]
 
 _CHAIN = "decision"
 
@@ -137,8 +146,9 @@ def verify_decisions(conn: Connection, tenant: str) -> list[str]:
             link = chain.Link(row.seq, row.previous_hash, row.hash, row.record)
             yield link
             latest[row.case_id] = row.decision_id
-            if chain.intact(tenant, _CHAIN, link) and not _agrees(row):
-                found.append(f"decision {row.seq} of {tenant}: its columns differ from its record")
+            problem = sound(row) if chain.intact(tenant, _CHAIN, link) else ""
+            if chain.intact(tenant, _CHAIN, link) and (problem := sound(row)):
+                found.append(problem)
 
     broken = chain.problems(conn, tenant, _CHAIN, links()) + found
     shown = select(case_file.c.case_id, case_file.c.latest_decision).where(case_file.c.tenant == tenant)
@@ -149,6 +159,21 @@ def verify_decisions(conn: Connection, tenant: str) -> list[str]:
         if row.latest_decision != latest.get(row.case_id, "")
     ]
     return broken
+
+
+def sound(row: Any) -> str:
+    """What is wrong with one row by itself, or nothing: then its record may be read. The chain is another question."""
+    link = chain.Link(row.seq, row.previous_hash, row.hash, row.record)
+    if not chain.intact(row.tenant, _CHAIN, link):
+        return f"decision {row.seq} of {row.tenant}: its content is not what was recorded"
+    return "" if _agrees(row) else f"decision {row.seq} of {row.tenant}: its columns differ from its record"
+
+
+def link_at(conn: Connection, tenant: str, seq: int) -> chain.Head | None:
+    """The link of that number, to be compared with one that was noted down; None when there is none."""
+    where = (decision_table.c.tenant == tenant, decision_table.c.seq == seq)
+    row = conn.execute(select(decision_table.c.seq, decision_table.c.hash).where(*where)).one_or_none()
+    return None if row is None else chain.Head(row.seq, row.hash)
 
 
 def _agrees(row: Any) -> bool:

@@ -25,6 +25,7 @@ __all__ = [
     "alert",
     "alert_bundle",
     "alert_group",
+    "artefact",
     "audit",
     "canary",
     "case_entity",
@@ -51,7 +52,7 @@ __all__ = [
     "verdict_label",
 ]
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest step under migrations/, here so that an up-to-date database is opened without loading Alembic."""
 
 metadata = MetaData()
@@ -353,3 +354,11 @@ learned_model = _table(
     Index("learned_model_role", "tenant", "role"),
 )
 """Every model that was ever trained, as its tables: champion, challenger, or retired. The tenant ``*`` is the fleet."""
+
+artefact = _table(
+    "artefact",
+    ("tenant", "kind", "sha256"),
+    *_words("tenant", "kind", "sha256", "kept_at"),
+    *_blobs("body"),
+)
+"""What decisions were made with and their records name by its hash alone; ``sha256`` is that of ``body``."""
