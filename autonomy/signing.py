@@ -227,9 +227,7 @@ def verified_signers(
     return tuple(sorted(by_key.values()))
 
 
-def _verified(
-    data: bytes, beside: bytes | None, trusted: Mapping[str, Ed25519PublicKey], file: str
-) -> list[Signature]:
+def _verified(data: bytes, beside: bytes | None, trusted: Mapping[str, Ed25519PublicKey], file: str) -> list[Signature]:
     where = f"{file}.sig"
     entries = _entries(beside, where) if beside is not None else []
     if not entries:

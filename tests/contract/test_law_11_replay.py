@@ -245,9 +245,14 @@ def test_the_policy_that_decides_is_kept_with_the_decision_or_neither_is(tmp_pat
             assert len(kept_signatures(conn, "acme", digest)) == 1
             assert kept_policy(conn, "beta", digest) is None  # law 3
         signed = hub.settings.tenants["acme"].policy
-        with pytest.raises(NightdeskError, match="recorded already"), hub.store.begin() as conn:
-            keep_policy(conn, "other", signed, time.now)
-            put_decisions(conn, [a_decision("twice", "ND-2026-000001"), a_decision("twice", "ND-2026-000001")])
+
+        def refused() -> None:
+            with hub.store.begin() as conn:
+                keep_policy(conn, "other", signed, time.now)
+                put_decisions(conn, [a_decision("twice", "ND-2026-000001"), a_decision("twice", "ND-2026-000001")])
+
+        with pytest.raises(NightdeskError, match="recorded already"):
+            refused()
         with hub.store.read() as conn:
             assert kept_policy(conn, "other", digest) is None
         for _ in range(2):

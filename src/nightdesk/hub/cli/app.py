@@ -15,6 +15,7 @@ from nightdesk.hub.cli import (
     decisions,
     enrich,
     estate,
+    explaining,
     feeds,
     leases,
     playbook,
@@ -82,6 +83,7 @@ app.command("ledger")(alerts.ledger)
 app.add_typer(cases.cases_app, name="cases")
 cases.cases_app.command("merge")(regroup.merge)
 cases.cases_app.command("split")(regroup.split)
+app.command("explain")(explaining.explain)
 app.add_typer(decisions.decisions_app, name="decisions")
 app.add_typer(suppress.suppress_app, name="suppress")
 app.add_typer(playbook.playbook_app, name="playbook")

@@ -13,6 +13,7 @@ from nightdesk.autonomy.actions import Action, ActionState, JournalEntry
 from nightdesk.autonomy.clocks import ends_at
 from nightdesk.autonomy.verification import verification_text, witness_of
 from nightdesk.hub.console.book_models import run_row
+from nightdesk.hub.console.decision_picture import draw_decision
 from nightdesk.hub.console.enriched import AnswerView
 from nightdesk.hub.console.graph import draw
 from nightdesk.hub.console.life import Step, steps
@@ -194,6 +195,7 @@ def case_page_model(
         "status_tone": _STATUS_TONE[case.status],
         "newest": decisions[-1] if decisions else None,
         "decisions": decisions[::-1],
+        "picture": draw_decision(decisions[-1], case.alerts, page.actions) if decisions else None,
         "story": story(case, decisions, page.actions, now),
         "graph": draw(case),
         "runs": [run_row(run) for run in page.runs],

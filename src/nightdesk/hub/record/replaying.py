@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from nightdesk.autonomy.levels.reopening import RECORDED, remade
 from nightdesk.autonomy.record import again
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.policies.past import Recorded, with_cases
@@ -21,7 +22,7 @@ from nightdesk.hub.store.chain import Link
 from nightdesk.hub.store.codec import decode_decision, encode_decision, load, stamp
 from nightdesk.hub.store.decisions import sound
 from nightdesk.hub.store.schema import decision as table
-from nightdesk.sdk.case import Decision
+from nightdesk.sdk.case import Decision, Mode
 from nightdesk.sdk.errors import NightdeskError, UnsupportedError
 from nightdesk.stix.normalize import Normalizer
 
@@ -192,18 +193,22 @@ def _alone(
 def _compared(conn: Connection, policies: PoliciesThen, one: Recorded) -> Replayed:
     told = one.decision
     name = (one.seq, told.decision_id, told.case_id)
-    if one.human:
+    if told.mode is Mode.HUMAN:
         return Replayed(*name, Result.PERSON, remarks=(f"decided by {told.reviewer or 'a person'}",))
-    if one.case is None:
-        return Replayed(*name, Result.IMPOSSIBLE, problem=one.problem)
+    remarks: tuple[str, ...] = ()
     try:
-        then = policies.of(conn, told)
-        made = again(told, one.case, then.policy)
+        if RECORDED in told.inputs:
+            made = remade(told)  # a level was lost: neither alerts nor policy had a say
+        elif one.case is None:
+            return Replayed(*name, Result.IMPOSSIBLE, problem=one.problem)
+        else:
+            then = policies.of(conn, told)
+            made, remarks = again(told, one.case, then.policy), then.remarks
     except (NightdeskError, *_UNREADABLE) as error:
         why = str(error) if isinstance(error, NightdeskError) else f"{type(error).__name__}: {error}"
         return Replayed(*name, Result.IMPOSSIBLE, problem=why)
     found = first_difference(one.record, encode_decision(made))
-    return Replayed(*name, Result.DIFFERS if found else Result.SAME, found, remarks=then.remarks)
+    return Replayed(*name, Result.DIFFERS if found else Result.SAME, found, remarks=remarks)
 
 
 def _differences(place: str, recorded: Any, made: Any) -> Iterator[Difference]:
