@@ -18,6 +18,7 @@ from tests.stores import a_decision
 from nightdesk.autonomy.canonical import canonical
 from nightdesk.autonomy.decide import decide
 from nightdesk.autonomy.guardrails import AssetFacts, BookFacts, DecisionContext
+from nightdesk.autonomy.levels.reopening import reopened
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.policy_file import parse_policy
 from nightdesk.autonomy.record import GENESIS, broken_link, from_record, link, replay, to_record
@@ -27,6 +28,7 @@ from nightdesk.hub.record.replaying import Result
 from nightdesk.hub.regrouping import merge_cases, split_case
 from nightdesk.hub.store.artefacts import keep_policy, kept_policy, kept_signatures
 from nightdesk.hub.store.cases import case as cases_of
+from nightdesk.hub.store.decisions import decisions as decisions_of
 from nightdesk.hub.store.decisions import put_decisions
 from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Mode, Outcome
 from nightdesk.sdk.errors import NightdeskError
@@ -260,3 +262,16 @@ def test_the_policy_that_decides_is_kept_with_the_decision_or_neither_is(tmp_pat
                 keep_policy(conn, "acme", signed, time.now)
         with hub.store.read() as conn:
             assert len(kept_signatures(conn, "acme", digest)) == 1
+
+
+def test_a_case_that_is_given_back_for_a_lost_level_replays_from_its_record_alone(tmp_path: Path) -> None:
+    with lived(tmp_path, alerts=1) as (hub, config, time):
+        with hub.store.begin() as conn:
+            (closed,) = decisions_of(conn, "acme", "ND-2026-000001")
+            why = {"unit": "acme / r", "cause": "canary", "text": "a canary was missed", "since": "2026-11-01"}
+            put_decisions(conn, [reopened(closed, why, now=time.now, decision_id="ND-2026-000001-002")])
+        asyncio.run(hub.bindings.aclose())
+    assert [one.result for one in replayed(config)] == [Result.SAME, Result.SAME]
+    told = run_cli("explain", "ND-2026-000001", "--tenant", "acme", "--config", config)
+    assert told.exit_code == 0, told.output
+    assert "The right by which the case was closed is gone" in told.output
