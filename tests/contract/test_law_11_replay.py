@@ -222,7 +222,9 @@ def test_merged_and_split_cases_and_a_persons_word_replay_as_they_stood(tmp_path
         merge_cases(hub.store, "acme", first, [second, third], by="ann", reason="one story")
         asyncio.run(hub.once(pull=False))
         with hub.store.read() as conn:
-            alert = cases_of(conn, "acme", first).alerts[1]
+            merged = cases_of(conn, "acme", first)
+            assert merged is not None
+            alert = merged.alerts[1]
         split_case(hub.store, "acme", first, [alert.alert_id], by="ann", reason="two stories")
         asyncio.run(hub.once(pull=False))
         asyncio.run(hub.bindings.aclose())

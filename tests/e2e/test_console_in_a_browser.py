@@ -13,6 +13,9 @@ import pytest
 from tests.browsers import CONTRAST, Browser
 
 from nightdesk.hub.api.app import create_app
+from nightdesk.hub.console.decision_picture import draw_decision
+from nightdesk.hub.record.drawing import svg
+from nightdesk.hub.store.queries import case_page
 from nightdesk.sdk.testing.serve import serve
 
 pytestmark = pytest.mark.slow
@@ -137,3 +140,42 @@ def test_what_an_alert_says_runs_nowhere(browser: Browser, address: str, hub: An
     assert "alert(2)" in browser.run("document.querySelector('h1').textContent")
     assert "alert(2)" in browser.run("document.querySelector('.graph').textContent")
     assert browser.complaints == []
+
+
+_PICTURE = """
+[...document.querySelectorAll('.decision-picture .box')].flatMap((box) => {
+  const frame = box.querySelector('.shape').getBoundingClientRect();
+  return [...box.querySelectorAll('text')].filter((line) => {
+    const own = line.getBoundingClientRect();
+    return own.right > frame.right || own.bottom > frame.bottom || own.top < frame.top;
+  }).map((line) => line.textContent);
+})
+"""
+"""Every line that leaves its box."""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_picture_of_a_decision_stands_on_the_case_page_and_in_a_file_of_its_own(
+    browser: Browser, address: str, hub: Any, tmp_path: Path, dark: bool
+) -> None:
+    _sign_in(browser, address)
+    browser.size(1280, 900, dark=dark)
+    browser.go(address + "cases/ND-2026-000001")
+    shown = browser.run("document.querySelector('.decision-picture').textContent")
+    assert "Propose containment" in shown
+    assert "Effective, on lease" in shown
+    assert browser.run(_PICTURE) == []
+    assert browser.complaints == []
+
+    with hub.store.read() as conn:
+        page = case_page(conn, "north", "ND-2026-000001")
+    assert page is not None
+    file = tmp_path / "decision.svg"
+    file.write_bytes(svg(draw_decision(page.decisions[-1], page.case.alerts, page.actions)))
+    browser.go(f"file://{file}")
+    assert browser.run("document.documentElement.tagName") == "svg"
+    assert browser.run(_PICTURE) == []
+    ground = browser.run("getComputedStyle(document.querySelector('.ground')).fill")
+    assert ground == ("rgb(22, 28, 46)" if dark else "rgb(255, 255, 255)")
+    assert len(browser.picture(tmp_path / "decision.png")) > 10_000
+    browser.go("about:blank")

@@ -248,3 +248,15 @@ def test_what_was_done_says_whether_anybody_looked() -> None:
     (sent,) = done(made, [an_action(ActionState.REQUESTED, decision_id="other")])
     assert sent == "Isolate host ws-0042 (not by this decision): requested, not read back."
     assert list(done(made, [])) == ["No action was taken or proposed."]
+
+
+def test_a_case_that_was_merged_away_is_told_as_the_case_that_it_became(config: Path) -> None:
+    merged = run_cli(
+        "cases", "merge", "ND-2026-000001", "ND-2026-000005", "--tenant", "acme", "--as", "ann", "--reason", "one",
+        "--config", config,
+    )  # fmt: skip
+    assert merged.exit_code == 0, merged.output
+    old = explained(config, "ND-2026-000005", "--decision", "ND-2026-000005-001")
+    assert "Containment was proposed" in old["What was decided, and why"]
+    assert "rule encryption" in old["What would have changed it"]
+    assert "Isolate host ws-0004" in old["What was done"]

@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -88,28 +90,15 @@ def test_law_11_one_byte_of_an_alert_is_found_and_the_alert_is_named(
 
 def test_law_11_an_alert_changed_together_with_its_hash_is_found_too(config: Path) -> None:
     """Whoever rewrites the row whole still does not have the alert that was decided on."""
-    facts: list[bytes] = []
-    where = "FROM alert WHERE case_id = 'ND-2026-000003'"
-    tamper(
-        config,
-        f"SELECT rowid, facts {where}",
-        lambda old: facts.append(old.replace(b"192.0.2", b"192.0.3", 1)) or facts[-1],
-        "UPDATE alert SET facts = ? WHERE rowid = ?",
-    )
-    loss: list[bytes] = []
-    tamper(
-        config,
-        "SELECT b.rowid, b.loss FROM alert_bundle b JOIN alert a ON a.number = b.number "
-        "WHERE a.case_id = 'ND-2026-000003'",
-        lambda old: loss.append(old) or old + b" ",
-        "UPDATE alert_bundle SET loss = ? WHERE rowid = ?",
-    )
-    tamper(
-        config,
-        f"SELECT rowid, content_sha256 {where}",
-        lambda _: hashlib.sha256(facts[-1] + b"\0" + loss[-1] + b" ").hexdigest(),
-        "UPDATE alert SET content_sha256 = ? WHERE rowid = ?",
-    )
+    here = "a.case_id = 'ND-2026-000003'"
+    with closing(sqlite3.connect(config.parent / "nightdesk.db")) as conn:
+        beside = "alert a JOIN alert_bundle b ON b.tenant = a.tenant AND b.number = a.number"
+        facts, loss = conn.execute(f"SELECT a.facts, b.loss FROM {beside} WHERE {here}").fetchone()
+        forged = facts.replace(b"192.0.2", b"192.0.3", 1)
+        assert forged != facts
+        digest = hashlib.sha256(forged + b"\0" + loss).hexdigest()
+        conn.execute(f"UPDATE alert AS a SET facts = ?, content_sha256 = ? WHERE {here}", (forged, digest))
+        conn.commit()
     (bad,) = [one for one in replayed(config) if not one.good]
     assert "is missing or not the one that was decided on" in bad.problem
 
