@@ -6,16 +6,21 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from nightdesk.autonomy.canonical import fingerprint
 from nightdesk.hub.store.alerts import changed_alerts
 from nightdesk.hub.store.artefacts import verify_artefacts
 from nightdesk.hub.store.chain import Head
 from nightdesk.hub.store.codec import stamp
 from nightdesk.hub.store.decisions import decision_head, link_at, verify_decisions
+from nightdesk.hub.store.playbooks import runs
 from nightdesk.hub.store.schema import decision as table
 from nightdesk.sdk.case import Outcome
 from nightdesk.sdk.errors import ConfigError, Problem
 
 __all__ = ["Line", "Verified", "listed", "verified"]
+
+_RUNS = 1_000_000
+"""More than a tenant has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ def verified(conn: Connection, tenant: str, noted: str = "") -> Verified:
     problems += [
         f"alert {name} of {tenant}: its content is not what was stored" for name in changed_alerts(conn, tenant)
     ]
+    problems += _other_books(conn, tenant)
     if noted:
         number, _, digest = noted.partition(":")
         if not number.isdigit() or len(digest) != 64:
@@ -76,3 +82,13 @@ def verified(conn: Connection, tenant: str, noted: str = "") -> Verified:
                 f"and now {'has ' + there.hash[:16] + '…' if there else 'is not there'}: the record was rewritten"
             )
     return Verified(decision_head(conn, tenant), tuple(problems))
+
+
+def _other_books(conn: Connection, tenant: str) -> list[str]:
+    """Runs that a rule started and whose documents are not the content that was signed for."""
+    return [
+        f"playbook run {run.run_id} of {tenant}: its documents are not those that were signed for"
+        for run in runs(conn, tenant, limit=_RUNS)
+        if run.mandate is not None
+        and fingerprint({"playbook": run.playbook_id, "documents": run.documents}) != run.mandate.sha256
+    ]
