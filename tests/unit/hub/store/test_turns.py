@@ -80,7 +80,10 @@ def _process(url: str, barrier: Barrier) -> None:
         store.close()
 
 
-def test_equal_wishes_of_many_processes_are_one_action_each(store_url: str) -> None:
+def test_equal_wishes_of_many_processes_are_one_action_each(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    monkeypatch.syspath_prepend(str(pytestconfig.rootpath))  # a spawned process looks this module up by its name
     store = Store.open(store_url)
     try:
         spawn = multiprocessing.get_context("spawn")
