@@ -20,15 +20,22 @@ def allowed(subject: str, by: Principal) -> None:
         raise PolicyError(f"{subject}: {by.name} has the role {by.role}; it takes two of {' or '.join(sorted(MAY))}")
 
 
-def confirms(subject: str, first: Principal | None, by: Principal) -> bool:
+def _same_name(one: str, other: str) -> bool:
+    """One person may have a credential at several tenants: the name is who it is."""
+    return one.casefold() == other.casefold()
+
+
+def confirms(
+    subject: str, first: Principal | None, by: Principal, *, is_same: Callable[[str, str], bool] = _same_name
+) -> bool:
     """Whether ``by`` is the second of two; False when nobody's word counts before. Raises PolicyError for the same one.
 
-    ``first`` is who asked, looked up now: a revoked credential's word no longer counts.
+    ``first`` is who asked, looked up now: a revoked credential's word no longer counts. ``is_same`` tells whether two
+    names are one person's.
     """
     if first is None or first.role not in MAY:
         return False
-    # One person may have a credential at several tenants: the name is who it is.
-    if first.name.casefold() == by.name.casefold():
+    if is_same(first.name, by.name):
         raise PolicyError(f"{subject}: {by.name} asked for it already; another person has to confirm")
     if Role.ADMIN not in {first.role, by.role}:
         raise PolicyError(f"{subject}: one of the two has to be an admin; {first.name} and {by.name} are approvers")

@@ -1,19 +1,16 @@
 """Levels of autonomy over HTTP, for the credential's own tenant: the picture, judging blind, raising, withdrawing."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from nightdesk.autonomy.levels.standing import Level
 from nightdesk.autonomy.levels.units import Unit
 from nightdesk.hub.api.auth import require
-from nightdesk.hub.api.bodies import read_body
-from nightdesk.hub.api.problems import ProblemError
+from nightdesk.hub.api.orders import carried_out, described, read_order
 from nightdesk.hub.api.view import HubView, Principal, Role
 from nightdesk.hub.oversight import judging, raising
 from nightdesk.hub.oversight.appraisal import Appraisal
@@ -21,12 +18,10 @@ from nightdesk.hub.oversight.persons import JUDGES, RAISES, WITHDRAWS
 from nightdesk.hub.oversight.picture import picture
 from nightdesk.hub.oversight.queue import queue
 from nightdesk.sdk.case import Verdict
-from nightdesk.sdk.errors import PolicyError
 
 __all__ = ["LEVELS", "router"]
 
-_T = TypeVar("_T")
-_LIMIT = 16 * 1024
+_ADVICE = "read /v1/autonomy for how the rule stands and what it lacks"
 LEVELS = {"off": Level.OFF, "shadow": Level.SHADOW, "recommend": Level.RECOMMEND, "auto-close": Level.CLOSE,
           "auto-contain": Level.CONTAIN}  # fmt: skip
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
@@ -55,9 +50,6 @@ class _Order(BaseModel):
     reason: _Text
 
 
-_Body = TypeVar("_Body", bound=BaseModel)
-
-
 def router(hub: HubView) -> APIRouter:
     """``/v1/autonomy`` and what is under it."""
     routes = APIRouter()
@@ -70,13 +62,13 @@ def router(hub: HubView) -> APIRouter:
     @routes.get("/v1/autonomy/queue", summary="What waits to be judged, without a word of the machine's")
     async def waiting(request: Request) -> JSONResponse:
         caller = require(request, hub, JUDGES)
-        items = await _carried_out(lambda: queue(hub.oversight, caller.tenant, by=caller), request)
+        items = await carried_out(lambda: queue(hub.oversight, caller.tenant, by=caller), request, what_to_do=_ADVICE)
         return JSONResponse(jsonable_encoder({"tenant": caller.tenant, "items": items}))
 
-    @routes.post("/v1/autonomy/judge", summary="Judge an item or a case", openapi_extra=_described(_Word))
+    @routes.post("/v1/autonomy/judge", summary="Judge an item or a case", openapi_extra=described(_Word))
     async def judge(request: Request) -> JSONResponse:
         caller = require(request, hub, JUDGES)
-        word = await _read(request, _Word)
+        word = await read_order(request, _Word)
 
         def work() -> judging.Judgement:
             return judging.judge(
@@ -84,11 +76,11 @@ def router(hub: HubView) -> APIRouter:
                 comment=word.comment,
             )  # fmt: skip
 
-        done = await _carried_out(work, request)
+        done = await carried_out(work, request, what_to_do=_ADVICE)
         given = [{"label_id": one.label_id, "rule": one.rule, "state": one.state} for one in done.labels]
         return JSONResponse(jsonable_encoder({"labels": given, "reopened": done.reopened}))
 
-    @routes.post("/v1/autonomy/promote", summary="Ask to raise a rule (202)", openapi_extra=_described(_Order))
+    @routes.post("/v1/autonomy/promote", summary="Ask to raise a rule (202)", openapi_extra=described(_Order))
     async def promote(request: Request) -> JSONResponse:
         caller, unit, order = await _ordered(request, hub, RAISES)
         level = LEVELS[order.to or "auto-close"]
@@ -96,19 +88,21 @@ def router(hub: HubView) -> APIRouter:
         def work() -> raising.Raised:
             return raising.promote(hub.oversight, unit, level, by=caller, reason=order.reason)
 
-        done = await _carried_out(work, request)
+        done = await carried_out(work, request, what_to_do=_ADVICE)
         return JSONResponse(done.standing.to_json(), status_code=202)
 
-    @routes.post("/v1/autonomy/agree", summary="Agree to another's raise", openapi_extra=_described(_Order))
+    @routes.post("/v1/autonomy/agree", summary="Agree to another's raise", openapi_extra=described(_Order))
     async def agree(request: Request) -> JSONResponse:
         caller, unit, order = await _ordered(request, hub, RAISES)
-        done = await _carried_out(lambda: raising.agree(hub.oversight, unit, by=caller, reason=order.reason), request)
+        done = await carried_out(
+            lambda: raising.agree(hub.oversight, unit, by=caller, reason=order.reason), request, what_to_do=_ADVICE
+        )
         return JSONResponse(done.standing.to_json())
 
     @routes.post(
         "/v1/autonomy/withdraw",
         summary="Lower a rule at once and re-open what it closed; one person is enough",
-        openapi_extra=_described(_Order),
+        openapi_extra=described(_Order),
     )
     async def withdraw(request: Request) -> JSONResponse:
         caller, unit, order = await _ordered(request, hub, WITHDRAWS)
@@ -117,7 +111,7 @@ def router(hub: HubView) -> APIRouter:
         def work() -> Appraisal:
             return raising.withdraw(hub.oversight, unit, level, by=caller, reason=order.reason)
 
-        done = await _carried_out(work, request)
+        done = await carried_out(work, request, what_to_do=_ADVICE)
         return JSONResponse({"standing": done.standing.to_json(), "reopened": list(done.reopened)})
 
     return routes
@@ -125,42 +119,9 @@ def router(hub: HubView) -> APIRouter:
 
 async def _ordered(request: Request, hub: HubView, roles: frozenset[Role]) -> tuple[Principal, Unit, _Order]:
     caller = require(request, hub, roles)
-    order = await _read(request, _Order)
+    order = await read_order(request, _Order)
 
     def unit() -> Unit:
         return Unit.parse(caller.tenant, order.rule, order.decides)
 
-    return caller, await _carried_out(unit, request), order
-
-
-async def _read(request: Request, model: type[_Body]) -> _Body:
-    """The body, read once the caller is known. Raises a 422 that names the key."""
-    body = await read_body(request, _LIMIT)
-    try:
-        return model.model_validate_json(body.data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ProblemError(
-            422,
-            "invalid-parameter",
-            str(first["msg"]),
-            where=f"{request.url.path}: {'.'.join(str(part) for part in first['loc']) or 'body'}",
-            what_to_do=f"send {', '.join(model.model_fields)} as one JSON object",
-        ) from error
-
-
-async def _carried_out(work: Callable[[], _T], request: Request) -> _T:
-    try:
-        return await run_in_threadpool(work)
-    except PolicyError as error:
-        raise ProblemError(
-            409,
-            "refused",
-            str(error),
-            where=f"{request.method} {request.url.path}",
-            what_to_do="read /v1/autonomy for how the rule stands and what it lacks",
-        ) from error
-
-
-def _described(model: type[BaseModel]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+    return caller, await carried_out(unit, request, what_to_do=_ADVICE), order

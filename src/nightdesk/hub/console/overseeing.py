@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -10,9 +9,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from nightdesk.autonomy.levels.standing import Level
 from nightdesk.autonomy.levels.units import Unit
-from nightdesk.hub.api.auth import COOKIE, Sessions
-from nightdesk.hub.api.bodies import read_body
+from nightdesk.hub.api.auth import Sessions
 from nightdesk.hub.api.view import HubView, Principal, Role
+from nightdesk.hub.console.forms import Forms
 from nightdesk.hub.console.pages import HEADERS
 from nightdesk.hub.oversight import judging, raising
 from nightdesk.hub.oversight.persons import JUDGES, RAISES, WITHDRAWS
@@ -25,8 +24,6 @@ __all__ = ["JUDGE", "PATH", "Overseeing"]
 
 PATH = "/console/autonomy"
 JUDGE = "/console/autonomy/judge"
-_FORM_LIMIT = 16 * 1024
-_ABOUT = "autonomy"
 
 Page = Callable[[str, Mapping[str, Any], int], Response]
 Work = Callable[[Principal, Mapping[str, str]], object]
@@ -37,7 +34,7 @@ class Overseeing:
 
     def __init__(self, hub: HubView, sessions: Sessions, page: Page) -> None:
         self._hub = hub
-        self._sessions = sessions
+        self._forms = Forms(hub, sessions, "autonomy")
         self._page = page
 
     def add_to(self, routes: APIRouter, signed_out: Callable[[Request], Response]) -> None:
@@ -52,14 +49,14 @@ class Overseeing:
 
     async def show(self, request: Request) -> Response:
         """Levels, evidence, samples and canaries."""
-        caller = self._caller(request)
+        caller = self._forms.caller(request)
         if caller is None:
             return self._signed_out(request)
         return await run_in_threadpool(self._levels, request, caller, "", 200)
 
     async def waiting(self, request: Request) -> Response:
         """What waits for this person, blind."""
-        caller = self._caller(request)
+        caller = self._forms.caller(request)
         if caller is None:
             return self._signed_out(request)
         return await run_in_threadpool(self._queue, request, caller, "", 200)
@@ -106,18 +103,10 @@ class Overseeing:
         again: Callable[[Request, Principal, str, int], Response],
         following: str,
     ) -> Response:
-        caller = self._caller(request)
+        caller = self._forms.caller(request)
         if caller is None:
             return self._signed_out(request)
-        body = parse_qs((await read_body(request, _FORM_LIMIT)).data.decode("utf-8", "replace"))
-        form = {name: values[0].strip() for name, values in body.items()}
-        problem, status = "", 200
-        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin" or not self._sessions.is_form(
-            form.get("form", ""), request.cookies.get(COOKIE, ""), _ABOUT
-        ):
-            problem, status = "The form came from elsewhere, or its session is over. Send this one instead.", 403
-        elif caller.role not in roles:
-            problem, status = f"{caller.name} has the role {caller.role}; this needs {' or '.join(sorted(roles))}.", 403
+        form, problem, status = await self._forms.sent(request, caller, roles)
         if not problem:
             try:
                 await run_in_threadpool(work, caller, form)
@@ -126,10 +115,6 @@ class Overseeing:
         if problem:
             return await run_in_threadpool(again, request, caller, problem, status)
         return RedirectResponse(following, status_code=303, headers=dict(HEADERS))
-
-    def _caller(self, request: Request) -> Principal | None:
-        cookie = request.cookies.get(COOKIE, "")
-        return self._sessions.read(cookie, self._hub) if cookie else None
 
     def _levels(self, request: Request, caller: Principal, problem: str, status: int) -> Response:
         found = picture(self._hub.oversight, caller.tenant)
@@ -155,8 +140,7 @@ class Overseeing:
         return self._page("judge.html", model, status)
 
     def _common(self, request: Request, caller: Principal, problem: str) -> dict[str, Any]:
-        form = self._sessions.form(request.cookies.get(COOKIE, ""), _ABOUT)
-        return {"caller": caller, "here": "autonomy", "problem": problem, "form": form}
+        return {"caller": caller, "here": "autonomy", "problem": problem, "form": self._forms.token(request)}
 
 
 def _unit(caller: Principal, form: Mapping[str, str]) -> Unit:

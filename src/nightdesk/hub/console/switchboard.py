@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -10,9 +9,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from nightdesk.autonomy.switches import Position, Scope, Switch
 from nightdesk.hub import switching
-from nightdesk.hub.api.auth import COOKIE, Sessions
-from nightdesk.hub.api.bodies import read_body
+from nightdesk.hub.api.auth import Sessions
 from nightdesk.hub.api.view import HubView, Principal
+from nightdesk.hub.console.forms import Forms
 from nightdesk.hub.console.pages import HEADERS
 from nightdesk.hub.store import switches
 from nightdesk.sdk.errors import PolicyError
@@ -20,8 +19,6 @@ from nightdesk.sdk.errors import PolicyError
 __all__ = ["PATH", "Switchboard", "stopped_for"]
 
 PATH = "/console/switches"
-_FORM_LIMIT = 16 * 1024
-_ABOUT = "switches"
 _SCOPES = (Scope.TENANT, Scope.RULE, Scope.VENDOR_ACTION)
 
 Page = Callable[[str, Mapping[str, Any], int], Response]
@@ -40,7 +37,7 @@ class Switchboard:
 
     def __init__(self, hub: HubView, sessions: Sessions, page: Page) -> None:
         self._hub = hub
-        self._sessions = sessions
+        self._forms = Forms(hub, sessions, "switches")
         self._page = page
 
     def add_to(self, routes: APIRouter, signed_out: Callable[[Request], Response]) -> None:
@@ -52,7 +49,7 @@ class Switchboard:
 
     async def show(self, request: Request) -> Response:
         """The page."""
-        caller = self._caller(request)
+        caller = self._forms.caller(request)
         if caller is None:
             return self._signed_out(request)
         return await run_in_threadpool(self._shown, request, caller, "", 200)
@@ -75,19 +72,11 @@ class Switchboard:
     async def _carry_out(
         self, request: Request, roles: frozenset[Any], work: Callable[[Principal, Switch, str], None]
     ) -> Response:
-        caller = self._caller(request)
+        caller = self._forms.caller(request)
         if caller is None:
             return self._signed_out(request)
-        body = parse_qs((await read_body(request, _FORM_LIMIT)).data.decode("utf-8", "replace"))
-        form = {name: values[0].strip() for name, values in body.items()}
-        problem, status = "", 200
-        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin" or not self._sessions.is_form(
-            form.get("form", ""), request.cookies.get(COOKIE, ""), _ABOUT
-        ):
-            problem, status = "The form came from elsewhere, or its session is over. Send this one instead.", 403
-        elif caller.role not in roles:
-            problem, status = f"{caller.name} has the role {caller.role}; this needs {' or '.join(sorted(roles))}.", 403
-        elif form.get("sure") != "yes":
+        form, problem, status = await self._forms.sent(request, caller, roles)
+        if not problem and form.get("sure") != "yes":
             problem, status = "Nothing was done: tick the box that says you mean it.", 422
         if not problem:
             try:
@@ -99,10 +88,6 @@ class Switchboard:
             return await run_in_threadpool(self._shown, request, caller, problem, status)
         return RedirectResponse(PATH, status_code=303, headers=dict(HEADERS))
 
-    def _caller(self, request: Request) -> Principal | None:
-        cookie = request.cookies.get(COOKIE, "")
-        return self._sessions.read(cookie, self._hub) if cookie else None
-
     def _shown(self, request: Request, caller: Principal, problem: str, status: int) -> Response:
         with self._hub.store.read() as conn:
             known = switches.known(conn, caller.tenant)
@@ -111,7 +96,7 @@ class Switchboard:
             "caller": caller,
             "here": "switches",
             "problem": problem,
-            "form": self._sessions.form(request.cookies.get(COOKIE, ""), _ABOUT),
+            "form": self._forms.token(request),
             "known": [one.told() for one in known],
             "history": lines,
             "scopes": [scope.value for scope in _SCOPES],

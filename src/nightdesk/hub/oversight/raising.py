@@ -6,6 +6,7 @@ A stolen account of whoever serves many tenants could otherwise raise all of the
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -15,11 +16,12 @@ from nightdesk.autonomy.levels.ladder import Cause, Loss, grant, wish
 from nightdesk.autonomy.levels.standing import Level, Standing, ceiling
 from nightdesk.autonomy.levels.units import Unit
 from nightdesk.autonomy.switches import ANYWHERE, Position, Scope, Switch
-from nightdesk.hub.api.view import Principal, Role
+from nightdesk.hub.api.view import Principal
 from nightdesk.hub.oversight.appraisal import Appraisal, appraise, revoke
 from nightdesk.hub.oversight.office import Office
 from nightdesk.hub.oversight.persons import RAISES, WITHDRAWS, admitted
 from nightdesk.hub.store import levels, samples, switches
+from nightdesk.hub.two_persons import confirms
 from nightdesk.sdk.errors import PolicyError
 
 __all__ = ["PAUSE", "Raised", "agree", "promote", "withdraw"]
@@ -79,12 +81,9 @@ def agree(office: Office, unit: Unit, *, by: Principal, reason: str) -> Raised:
         if at - asked.at > _PATIENCE:
             raise PolicyError(f"{unit}: {asked.by} asked more than {_PATIENCE.days} days ago; ask anew")
         first = office.known(unit.tenant, asked.by)
-        if first is None or first.role not in RAISES:
+        is_same = partial(office.is_same, unit.tenant)
+        if not confirms(str(unit), first, by, is_same=is_same):
             raise PolicyError(f"{unit}: {asked.by}, who asked, may no longer raise levels; ask anew")
-        if office.is_same(unit.tenant, first.name, by.name):
-            raise PolicyError(f"{unit}: {by.name} asked for it already; another person has to agree")
-        if Role.ADMIN not in {first.role, by.role}:
-            raise PolicyError(f"{unit}: one of the two has to be an admin of {unit.tenant}")
         raised = grant(look.standing, look.proof, look.facts, by.name, now=at, demands=office.demands)
         raised = raised.with_changes(closed_before=samples.closures_of(conn, unit.tenant, unit.rule))
         levels.keep(conn, raised, at=at)
