@@ -304,7 +304,8 @@ def test_a_tenant_without_sources_decides_as_ever(tmp_path: Path, time: FakeTime
 
 def test_8_an_answer_whose_time_is_over_is_stale_and_no_answer(tmp_path: Path, time: FakeTime) -> None:
     """Guardrail 8: the facts are shown with their age, still raise, and let nothing be closed."""
-    with enriched(tmp_path, {"feed": {"kind": "oracle", "ttl_seconds": 60}}, time) as (hub, simulator):
+    sources = {"feed": {"kind": "oracle", "ttl_seconds": 60}}
+    with enriched(tmp_path, sources, time, enrichment={"wait_seconds": 10}) as (hub, simulator):
         feed = oracle("acme", "feed")
         feed.everything = (GOOD,)
         an_alert_of(simulator, time)
