@@ -101,13 +101,17 @@ def enriched(
     simulator: Simulator | None = None,
     signers: tuple[str, ...] = ("jane", "omar"),
     bound: Mapping[str, tuple[Simulator, str]] | None = None,
+    wait: float = 10.0,
     **more: Any,
 ) -> Iterator[tuple[Hub, Simulator]]:
-    """A hub of these tenants over one served simulator, in a time that the test moves. A page waits for nothing."""
+    """A hub of these tenants over one served simulator, in a time that the test moves.
+
+    A page waits for every answer; a test whose source is silent says ``wait=0``.
+    """
     _ORACLES.clear()
     made = simulator or Registry.load(strangers=False).simulator(VENDOR)(clock=time.clock)
     registry = plugin_registry()
-    enrichment = {"wait_seconds": 0, "sources": dict(sources), **more.pop("enrichment", {})}
+    enrichment = {"wait_seconds": wait, "sources": dict(sources), **more.pop("enrichment", {})}
     with serve(made) as served:
         read = [
             load_config(

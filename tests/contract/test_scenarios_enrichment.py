@@ -90,7 +90,7 @@ def test_11_an_outage_of_a_source_that_is_not_required_is_recorded_and_holds_not
 def test_11_a_page_is_decided_while_a_source_is_silent_and_the_case_again_when_it_answers(
     tmp_path: Path, time: FakeTime
 ) -> None:
-    with enriched(tmp_path, FEED, time) as (hub, simulator):
+    with enriched(tmp_path, FEED, time, wait=0) as (hub, simulator):
         an_alert_of(simulator, time)
         silent = oracle("acme", "feed")
 
@@ -119,7 +119,7 @@ def test_11_escalating_waits_for_no_source(tmp_path: Path, time: FakeTime) -> No
     raising = CLOSES.replace(b"close: {verdict: benign-positive, at_once: true}", b"escalate: {}").replace(
         b"expires: 2099-12-31, ", b""
     )
-    with enriched(tmp_path, FEED, time, policy=raising) as (hub, simulator):
+    with enriched(tmp_path, FEED, time, wait=0, policy=raising) as (hub, simulator):
         an_alert_of(simulator, time)
         silent = oracle("acme", "feed")
 
@@ -142,7 +142,7 @@ def test_11_escalating_waits_for_no_source(tmp_path: Path, time: FakeTime) -> No
 def test_11_a_source_that_never_answers_gives_the_case_to_a_person_once_patience_is_over(
     tmp_path: Path, time: FakeTime
 ) -> None:
-    with enriched(tmp_path, FEED, time) as (hub, simulator):
+    with enriched(tmp_path, FEED, time, wait=0) as (hub, simulator):
         an_alert_of(simulator, time)
         silent = oracle("acme", "feed")
 
@@ -305,7 +305,7 @@ def test_a_tenant_without_sources_decides_as_ever(tmp_path: Path, time: FakeTime
 def test_8_an_answer_whose_time_is_over_is_stale_and_no_answer(tmp_path: Path, time: FakeTime) -> None:
     """Guardrail 8: the facts are shown with their age, still raise, and let nothing be closed."""
     sources = {"feed": {"kind": "oracle", "ttl_seconds": 60}}
-    with enriched(tmp_path, sources, time, enrichment={"wait_seconds": 10}) as (hub, simulator):
+    with enriched(tmp_path, sources, time) as (hub, simulator):
         feed = oracle("acme", "feed")
         feed.everything = (GOOD,)
         an_alert_of(simulator, time)
@@ -362,7 +362,7 @@ def test_what_was_answered_is_asked_once_and_outlives_the_process(tmp_path: Path
 def test_11_what_was_closed_before_a_source_answered_is_opened_again_when_it_accuses(
     tmp_path: Path, time: FakeTime
 ) -> None:
-    with enriched(tmp_path, {"feed": {"kind": "oracle", "required": False}}, time) as (hub, simulator):
+    with enriched(tmp_path, {"feed": {"kind": "oracle", "required": False}}, time, wait=0) as (hub, simulator):
         oracle("acme", "feed").says[ADDRESS] = (ACCUSED,)
         an_alert_of(simulator, time)
         late = oracle("acme", "feed")
@@ -384,7 +384,7 @@ def test_11_what_was_closed_before_a_source_answered_is_opened_again_when_it_acc
 
 
 def test_a_page_waits_for_quick_answers_so_that_one_decision_is_enough(tmp_path: Path, time: FakeTime) -> None:
-    with enriched(tmp_path, FEED, time, enrichment={"wait_seconds": 10}) as (hub, simulator):
+    with enriched(tmp_path, FEED, time) as (hub, simulator):
         oracle("acme", "feed").says[ADDRESS] = (ACCUSED,)
         an_alert_of(simulator, time)
         worked(hub)
@@ -395,7 +395,7 @@ def test_a_page_waits_for_quick_answers_so_that_one_decision_is_enough(tmp_path:
 
 def test_late_answers_do_not_make_the_wait_for_quiet_longer(tmp_path: Path, time: FakeTime) -> None:
     patient = CLOSES.replace(b", at_once: true", b"")
-    with enriched(tmp_path, FEED, time, policy=patient, quiet_seconds=300) as (hub, simulator):
+    with enriched(tmp_path, FEED, time, wait=0, policy=patient, quiet_seconds=300) as (hub, simulator):
         an_alert_of(simulator, time)
         late = oracle("acme", "feed")
 
