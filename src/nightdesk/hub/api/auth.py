@@ -80,6 +80,10 @@ class Sessions:
         found = hub.principal(tenant, name)
         return found if found is not None and found.role in CONSOLE_ROLES else None
 
+    def caller(self, request: Request, hub: HubView) -> Principal | None:
+        """Who is signed in where that request comes from."""
+        return self.read(request.cookies.get(COOKIE, ""), hub)
+
     def form(self, cookie: str, about: str) -> str:
         """What a form of this session about that thing carries, so that no other site can send one in its place."""
         signed = hmac.digest(self.key, b"nightdesk console form\0" + f"{about}\0{cookie}".encode(), hashlib.sha256)

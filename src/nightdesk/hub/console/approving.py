@@ -160,5 +160,4 @@ class _Page:
         return self._pages.page("approvals.html", model, now=self._hub.clock(), status=status)
 
     def _signed_in(self, request: Request) -> Principal | None:
-        cookie = request.cookies.get(COOKIE, "")
-        return self._sessions.read(cookie, self._hub) if cookie else None
+        return self._sessions.caller(request, self._hub)

@@ -11,7 +11,7 @@ from nightdesk.autonomy.playbooks.content import called_by
 from nightdesk.autonomy.playbooks.model import Playbook
 from nightdesk.autonomy.playbooks.run import Run, RunState
 from nightdesk.autonomy.playbooks.soundness import faults_in
-from nightdesk.hub.api.auth import COOKIE, Sessions
+from nightdesk.hub.api.auth import Sessions
 from nightdesk.hub.api.view import HubView, Principal
 from nightdesk.hub.console.book_models import (
     book_row,
@@ -80,8 +80,7 @@ class Bookshelf:
         return await self._shown(request, lambda caller: self._run(caller, run_id, "playbook_live.html"), part=True)
 
     async def _shown(self, request: Request, work: Work, *, part: bool = False) -> Response:
-        cookie = request.cookies.get(COOKIE, "")
-        caller = self._sessions.read(cookie, self._hub) if cookie else None
+        caller = self._sessions.caller(request, self._hub)
         if caller is None:
             over = PlainTextResponse("the session is over", status_code=401, headers=dict(HEADERS))
             return over if part else self._signed_out(request)

@@ -33,8 +33,7 @@ class Forms:
 
     def caller(self, request: Request) -> Principal | None:
         """Who is signed in."""
-        cookie = request.cookies.get(COOKIE, "")
-        return self._sessions.read(cookie, self._hub) if cookie else None
+        return self._sessions.caller(request, self._hub)
 
     def token(self, request: Request) -> str:
         """What the page's forms have to carry."""

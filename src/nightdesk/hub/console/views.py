@@ -159,8 +159,7 @@ class _Console:
         )
 
     def _signed_in(self, request: Request) -> Principal | None:
-        cookie = request.cookies.get(COOKIE, "")
-        return self._sessions.read(cookie, self._hub) if cookie else None
+        return self._sessions.caller(request, self._hub)
 
     def _page(self, template: str, model: Mapping[str, Any], status: int = 200) -> Response:
         stopped = stopped_for(self._hub, model["caller"])
