@@ -70,11 +70,7 @@ class Connector:
             if self._endpoints is None or self._listener is not None:
                 return
             spool = Spool(self._folder, most=self._most, sync=self._sync)
-            try:
-                self._listener = Listener.start(self._endpoints, spool, longest=self._longest)
-            except NightdeskError:
-                spool.close()
-                raise
+            self._listener = Listener.start(self._endpoints, spool, longest=self._longest)
 
     async def check_health(self) -> Health:
         """Whether it listens, here or in the running hub, and whether anything had to be dropped."""

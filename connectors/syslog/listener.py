@@ -58,16 +58,20 @@ class Listener:
         return made
 
     def stop(self) -> None:
-        """Closes the sockets; what was read from them is in the spool, unless that is full."""
+        """Closes the sockets and the spool; what was read is in it, unless it is full."""
+        self.end()
+        self._thread.join()
+
+    def end(self) -> None:
+        """Has it stop, and does not wait: the garbage collector may ask this, in any thread and under any lock."""
         with suppress(RuntimeError):  # it ended by itself
             self._loop.call_soon_threadsafe(self._ending.set)
-        self._thread.join()
-        self.spool.close()
 
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._main())
         finally:
+            self.spool.close()
             self._began.set()
             self._loop.close()
 

@@ -36,9 +36,9 @@ class Simulator(_Simulator):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.folder = Path(tempfile.mkdtemp(prefix="nightdesk-syslog-"))
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         endpoints = Endpoints(udp=None, tcp=("127.0.0.1", 0), tls=None)
         spool = Spool(self.folder, most=64 * 1024 * 1024, sync=False)
+        weakref.finalize(spool, shutil.rmtree, self.folder, ignore_errors=True)  # the listener has ended then
         self._listener = Listener.start(endpoints, spool, longest=1024 * 1024)
         self._socket = socket.create_connection(self._listener.bound["tcp"])
         self._sent = 0
@@ -77,4 +77,4 @@ class Simulator(_Simulator):
 
 def _end(sender: socket.socket, listener: Listener) -> None:
     sender.close()
-    listener.stop()
+    listener.end()

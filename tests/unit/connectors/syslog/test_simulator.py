@@ -1,11 +1,14 @@
 """The sender's line is CEF as the dictionary has it, and has arrived when it says so."""
 
+import gc
+import time
+from concurrent.futures import thread
 from dataclasses import replace
 
 from tests.goldens import ACME, normalizer
 
 from nightdesk.connectors.syslog.payloads import line
-from nightdesk.connectors.syslog.segments import read_spool
+from nightdesk.connectors.syslog.segments import read_spool, read_state
 from nightdesk.connectors.syslog.simulator import Simulator
 from nightdesk.sdk.testing.fake_time import FakeTime
 from nightdesk.sdk.testing.subject import an_alert
@@ -27,3 +30,19 @@ def test_a_line_is_mapped_complete_whatever_the_title_holds() -> None:
     reached = replace(alert, source_address="203.0.113.9")
     found = normalizer().normalize("cef_leef", line(reached).encode(), ACME)
     assert {"192.0.2.42", "203.0.113.9"} <= {entity.value for entity in found.alert.entities}
+
+
+def test_a_sender_that_is_no_longer_needed_holds_nobody_up() -> None:
+    """The garbage collector may come under the lock of every executor, which the listener's own thread then wants."""
+    sender = Simulator()
+    sender.add(an_alert(FakeTime(), "one"))
+    folder, end = sender.folder, time.monotonic() + 10
+    while read_state(folder).get("stored") != 1:  # from now on the listener waits
+        time.sleep(0.01)
+    with thread._global_shutdown_lock:
+        del sender
+        gc.collect()
+    while folder.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+        gc.collect()
+    assert not folder.exists()
