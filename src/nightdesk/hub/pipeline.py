@@ -6,48 +6,29 @@ cases, decisions and actions made of them, so a crash leaves either everything o
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
 import orjson
 import structlog
 from sqlalchemy import Connection
 
 from nightdesk.autonomy.correlate import correlate, raised
-from nightdesk.autonomy.decide import DecisionContext, decide
 from nightdesk.autonomy.grouping import entity_of, grouped
-from nightdesk.autonomy.ledger import Ledger
 from nightdesk.autonomy.policy import Policy
-from nightdesk.autonomy.proposals import Proposals
 from nightdesk.autonomy.selectors import NOTHING_SHARED, Shared
 from nightdesk.autonomy.signing import SignedPolicy
-from nightdesk.autonomy.switches import everything_stopped, stopped_rules
-from nightdesk.hub.adviser.counsel import Counsel
-from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
-from nightdesk.hub.enrichment.again import adds_nothing, arrival
-from nightdesk.hub.enrichment.engine import Enrichments
-from nightdesk.hub.news import means_more, says_the_same
+from nightdesk.hub.deciding import NOBODY_ASKED, Asks, Deciding
+from nightdesk.hub.news import means_more
 from nightdesk.hub.playbooks.ruled import RuledRuns, Shelf
 from nightdesk.hub.rates import HourlyRate
 from nightdesk.hub.regrouping import title_of, unite
-from nightdesk.hub.store import (
-    Store,
-    alerts,
-    artefacts,
-    audit,
-    cases,
-    decisions,
-    groups,
-    intake,
-    suppressions,
-    switches,
-)
-from nightdesk.hub.store.actions import SqlJournal
-from nightdesk.hub.store.prior import Joined, activity, decision_counts, headers, prior
-from nightdesk.sdk.case import Alert, Case, CaseStatus, Decision, Outcome
+from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake
+from nightdesk.hub.store.prior import headers, prior
+from nightdesk.sdk.case import Alert, CaseStatus, Decision
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import ConfigError, MappingError
 from nightdesk.stix.drift import DriftMonitor
@@ -55,14 +36,7 @@ from nightdesk.stix.normalize import Normalized, Normalizer
 
 __all__ = ["Asks", "Pipeline", "Progress"]
 
-_LEASE = timedelta(hours=4)
 _log = structlog.get_logger(__name__)
-_ESCALATED = {Outcome.ESCALATE, Outcome.PROPOSE_CONTAINMENT, Outcome.REOPEN}
-_STATUS = {
-    Outcome.CLOSE: CaseStatus.CLOSED,
-    Outcome.HOLD: CaseStatus.WAITING,
-    Outcome.RECOMMEND: CaseStatus.OPEN,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +60,6 @@ class _Page:
     bad: list[tuple[intake.InboxRow, MappingError]] = field(default_factory=list)
 
 
-class Asks(NamedTuple):
-    """Whom a case's decision asks beside the policy."""
-
-    enrichments: Enrichments | None = None
-    counsel: Counsel | None = None
-
-
-NOBODY_ASKED = Asks()
-
-
 class Pipeline:
     """The work between the inbox and the action engine. ``step`` and ``tick`` are blocking; one thread calls them."""
 
@@ -117,10 +81,10 @@ class Pipeline:
         self._normalizer = normalizer
         self._tenants = tenants
         self._clock = clock
-        self._shared = shared
-        self._policy = policy
-        self._ruled = ruled or RuledRuns(Shelf())
         self._rates: dict[str, HourlyRate] = {}
+        self._deciding = Deciding(
+            store, clock, self._rates, shared=shared, policy=policy, ruled=ruled or RuledRuns(Shelf()), asks=asks
+        )
         self._drift: dict[tuple[str, str, str], DriftMonitor] = {}
         self._on_drift = on_drift or (lambda *_: None)
 
@@ -176,7 +140,7 @@ class Pipeline:
             with self._store.begin() as conn:
                 held = {case_id for _, case_id, _ in group}
                 found = cases.cases(conn, slug, held)
-                made += self._decide(conn, tenant, list(found.values()), now, held, again=True)
+                made += self._deciding.decide(conn, tenant, list(found.values()), now, held, again=True)
         return Progress(decided=tuple(made))
 
     def _answered(self, now: datetime) -> list[Decision]:
@@ -187,7 +151,7 @@ class Pipeline:
             tenant = self._tenants[slug]
             with self._store.begin() as conn:
                 found = cases.cases(conn, slug, sorted(ids))
-                made += self._decide(conn, tenant, list(found.values()), now, (), again=True)
+                made += self._deciding.decide(conn, tenant, list(found.values()), now, (), again=True)
         return made
 
     def _normalise(self, row: intake.InboxRow, page: _Page) -> None:
@@ -235,7 +199,7 @@ class Pipeline:
                 touched.add(known.case_id)
         joined = self._assign(conn, page.tenant, list(fresh.values()), now)
         found_cases = [case for case in cases.cases(conn, slug, sorted(touched | joined)).values() if case.alerts]
-        return self._decide(conn, page.tenant, found_cases, now, joined)
+        return self._deciding.decide(conn, page.tenant, found_cases, now, joined)
 
     def _assign(self, conn: Connection, tenant: TenantSettings, fresh: Sequence[Alert], now: datetime) -> set[str]:
         """Puts new alerts into cases; returns the cases that changed."""
@@ -289,98 +253,6 @@ class Pipeline:
         near = groups.groups_near(conn, tenant, {entity_of(alert) for alert in fresh}, first, last)
         made = grouped(fresh, near)
         groups.put_groups(conn, tenant, made.groups, {name: case_of[one] for one, name in made.of_alert.items()})
-
-    def _decide(
-        self,
-        conn: Connection,
-        tenant: TenantSettings,
-        found: Sequence[Case],
-        now: datetime,
-        due: Collection[str],
-        *,
-        again: bool = False,
-    ) -> list[Decision]:
-        """Decides each case and journals what follows, in the caller's transaction.
-
-        What is ``due`` (an alert joined, a hold ended) is always recorded, the rest when it says something new.
-        ``again``: no alert has joined since the last decision.
-        """
-        if not found:
-            return []
-        slug, ids = tenant.scope.slug, [case.case_id for case in found]
-        latest = decisions.latest_decisions(conn, slug, ids)
-        counts = decision_counts(conn, slug, ids)
-        happened = activity(conn, slug, now)
-        positions = switches.positions(conn, slug)
-        quiet = tuple(one.to_json() for one in suppressions.active(conn, slug, now))
-        rate = self._rates.setdefault(slug, HourlyRate())
-        policy = self._policy(conn, tenant)
-        made: list[Decision] = []
-        enriched = self._enrichments is not None and self._enrichments.has(slug)
-        view = self._enrichments.view(conn, slug, found) if self._enrichments is not None and enriched else None
-        advised = self._counsel.view(conn, slug, found) if self._counsel is not None else {}
-        for case in found:
-            arrived = arrival(latest.get(case.case_id), case) if again and enriched else case.updated_at
-            known = view.of(case, arrived, now).for_context() if view is not None else {}
-            closed = happened.closed + sum(one.outcome is Outcome.CLOSE for one in made)
-            context = DecisionContext(
-                last_arrival=arrived,
-                new_cases_last_hour=happened.new_cases,
-                alerts_last_hour=rate.last_hour(now),
-                alerts_hour_median=rate.median(),
-                hosts_last_hour=happened.hosts_hour,
-                hosts_last_day=happened.hosts_day,
-                accounts_last_hour=happened.accounts_hour,
-                indicators_last_hour=happened.indicators_hour,
-                closed_last_hour=closed,
-                fleet_size=len(tenant.assets),
-                assets={
-                    key: tenant.assets[key] for key in (entity.key for entity in case.entities) if key in tenant.assets
-                },
-                kill_switch=everything_stopped(positions),
-                stopped_rules=stopped_rules(positions),
-                suppressions=quiet,
-                maintenance=tuple(work.window.name for work in tenant.maintenance if work.covers(case, now)),
-                limits=tenant.limits,
-                playbooks=self._ruled.found(policy, tenant, case, now),
-                advice=advised.get(case.case_id),
-                **known,
-            )
-            previous = latest.get(case.case_id)
-            decision = decide(
-                case,
-                policy,
-                now=now,
-                quiet=tenant.quiet,
-                context=context,
-                decision_id=f"{case.case_id}-{counts.get(case.case_id, 0) + 1:03d}",
-                supersedes=previous.decision_id if previous else "",
-            )
-            if (
-                previous is None
-                or case.case_id in due
-                or not (says_the_same(previous, decision) or (again and adds_nothing(decision)))
-            ):
-                made.append(decision)
-        if made:
-            artefacts.keep_policy(conn, slug, policy, now)
-        decisions.put_decisions(conn, made)
-        by_id = {case.case_id: case for case in found}
-        journal = SqlJournal(Joined(self._store, conn))
-        proposals = Proposals(
-            Ledger(journal, self._clock, None),
-            default_lease=_LEASE,
-            rules=lambda _: tenant.approvals.rules,
-            shared=self._shared,
-        )
-        for decision in made:
-            status = CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
-            cases.set_status(conn, slug, decision.case_id, status, at=now)
-            follow(proposals, journal, decision, by_id[decision.case_id], tenant)
-            self._ruled.follow(conn, decision)
-        if self._counsel is not None:
-            self._counsel.consider(slug, by_id, made)
-        return made
 
     @staticmethod
     def _note_source(conn: Connection, alert: Alert, known: Alert, now: datetime) -> None:
