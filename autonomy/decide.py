@@ -1,7 +1,8 @@
 """One case, one policy, one moment: what is to be done, why, and what was checked on the way.
 
-The order is fixed: hard policy, abstain checks, outcome. A failed check gives the case to a person; nothing after the
-hard policy can widen what it allows. The same arguments give the same decision for ever (law 11).
+The order is fixed: hard policy, abstain checks, what was earned, outcome. A failed check gives the case to a person;
+nothing after the hard policy can widen what it allows, and what was earned is asked only where no signed rule speaks of
+any alert. The same arguments give the same decision for ever (law 11).
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from nightdesk.autonomy.bars import NEVER_CLOSE, Bars, bars
 from nightdesk.autonomy.canonical import fingerprint
 from nightdesk.autonomy.containment import Containment, resolve
 from nightdesk.autonomy.enrichment.caution import answered_by_lists
+from nightdesk.autonomy.evidence import NOT_ASKED, Evidence, ruled
 from nightdesk.autonomy.guardrails import DecisionContext, abstain_checks
+from nightdesk.autonomy.levels.gate import EARNED, GateRuling, Say
 from nightdesk.autonomy.policy import Policy, Rule, Ruling, judge, names_things
 from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.autonomy.starting import Starting, resolve_starts
@@ -45,6 +48,7 @@ _GRAVITY = (
     Verdict.TEST,
     Verdict.DUPLICATE,
 )
+_NO_RULE = "no-rule"
 _SENTENCES = {
     "caution": "A field was lost or could not be read, so what is known of the case is not complete",
     "severity-floor": "The severity is unknown or too high for a machine to close the case",
@@ -87,8 +91,12 @@ def decide(
     context: DecisionContext | None = None,
     decision_id: str,
     supersedes: str = "",
+    evidence: Evidence | None = None,
 ) -> Decision:
-    """The decision. Ask again when an alert joins the case, and when ``hold_until`` has come."""
+    """The decision. Ask again when an alert joins the case, and when ``hold_until`` has come.
+
+    ``evidence`` is what was earned about the case's rules; without it only signed rules close.
+    """
     surroundings = context or DecisionContext()
     plain = policy.policy if isinstance(policy, SignedPolicy) else policy
     signers = policy.signers if isinstance(policy, SignedPolicy) else ()
@@ -104,7 +112,14 @@ def decide(
     contained = held.on(resolve(ruling, plain, len(signers), surroundings, asked))
     started = resolve_starts(ruling, len(signers), surroundings, asked, held)
     arrived = surroundings.last_arrival or case.updated_at
-    answer = _approved(_answer(ruling, asked, contained, started, now=now, hold_until=arrived + quiet), held)
+    answer = _answer(ruling, asked, contained, started, now=now, hold_until=arrived + quiet)
+    checks = (*asked, *contained.checks, *started.checks)
+    if evidence is not None and answer.code == _NO_RULE and not any(ruling.closing):
+        gate = ruled(evidence, asked)
+        answer = _earned(answer, gate, now=now, hold_until=arrived + quiet)
+        replaced = NOT_ASKED if gate.say is not Say.ESCALATE else frozenset()
+        checks = (*(check for check in checks if check.name not in replaced), *gate.checks)
+    answer = _approved(answer, held)
     answer = _advised(answer, surroundings)
     answer = _enriched(answer, case, surroundings, now)
     if case.status is CaseStatus.CLOSED and CAUTION[answer.outcome] >= CAUTION[Outcome.RECOMMEND]:
@@ -120,11 +135,11 @@ def decide(
         mode=Mode.RECOMMENDED if answer.outcome is Outcome.RECOMMEND else Mode.AUTONOMOUS,
         reason_code=answer.code,
         reasons=answer.reasons,
-        checks=(*asked, *contained.checks, *started.checks),
+        checks=checks,
         policy_id=plain.policy_id,
         policy_version=plain.version,
         policy_sha256=plain.sha256,
-        inputs=_inputs(case, signers, ruling, surroundings, quiet),
+        inputs=_inputs(case, signers, ruling, surroundings, quiet) | (evidence.recorded() if evidence else {}),
         proposals=contained.proposals,
         supersedes=supersedes,
         hold_until=answer.hold_until,
@@ -167,7 +182,7 @@ def _answer(
     if not ruling.covered:
         if ruling.expired:
             return _escalated("rule-expired", f"The rules {', '.join(ruling.expired)} have expired, so a person looks.")
-        return _escalated("no-rule", f"{failed['every-alert-covered'].value}, so a person looks.")
+        return _escalated(_NO_RULE, f"{failed['every-alert-covered'].value}, so a person looks.")
     if "policy-signed" in failed:
         return _escalated("policy-unsigned", "Nobody has signed the policy, and an unsigned policy closes nothing.")
     sentences = tuple(
@@ -179,6 +194,24 @@ def _answer(
         first = next(name for name in failed if name in _SENTENCES)
         return _escalated(f"abstain-{first}", *sentences)
     return _closed([rule for rule in ruling.closing if rule is not None], now=now, hold_until=hold_until)
+
+
+def _earned(answer: _Answer, gate: GateRuling, *, now: datetime, hold_until: datetime) -> _Answer:
+    """What evidence allows where no signed rule says anything; it waits for quiet as any close by a machine does."""
+    if gate.say is Say.ESCALATE:
+        failed = [f"{check.name}: {check.value or check.limit}" for check in gate.checks if not check.passed]
+        told = (f"What was earned does not close it ({'; '.join(failed)}).",) if gate.stand and failed else ()
+        return replace(answer, reasons=(*answer.reasons, *told))
+    verdict = Verdict.LIKELY_FALSE_POSITIVE
+    if gate.say is Say.RECOMMEND:
+        lacking = [check.value for check in gate.checks if not check.passed]
+        told = (f"It looks like noise, and a person has to agree ({'; '.join(lacking)}).",)
+        return _Answer(Outcome.RECOMMEND, verdict, "recommend-earned", told)
+    told = ("Every rule of the case has earned to close such cases, and every score is below its certified threshold.",)
+    if now < hold_until:
+        told += ("It is closed when no further alert has joined it until then.",)
+        return _Answer(Outcome.HOLD, verdict, "waiting-for-quiet", told, hold_until)
+    return _Answer(Outcome.CLOSE, verdict, EARNED, told)
 
 
 def _raised(ruling: Ruling, contained: Containment, started: Starting) -> _Answer | None:
@@ -252,7 +285,8 @@ def _enriched(answer: _Answer, case: Case, context: DecisionContext, now: dateti
     listed = answered_by_lists(case, context.enrichment, context.allowed, now)
     if answer.outcome is Outcome.CLOSE and listed:
         told = (*answer.reasons, f"A signed allow-list answers for {', '.join(listed)}.")
-        answer = replace(answer, code="allow-list", reasons=told)
+        # A close by evidence stays one: levels, samples and re-opening know it by its code.
+        answer = replace(answer, code=answer.code if answer.code == EARNED else "allow-list", reasons=told)
     if not context.pending or answer.outcome not in {Outcome.CLOSE, Outcome.RECOMMEND}:
         return answer
     told = (*answer.reasons, f"Still asked for: {', '.join(context.pending)}.")

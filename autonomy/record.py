@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nightdesk.autonomy.canonical import canonical, fingerprint
 from nightdesk.autonomy.decide import decide
+from nightdesk.autonomy.evidence import Evidence
 from nightdesk.autonomy.guardrails import DecisionContext
 from nightdesk.autonomy.levels.reopening import RECORDED, remade
 from nightdesk.autonomy.policy import Policy
@@ -83,6 +84,7 @@ def again(told: Decision, case: Case, policy: SignedPolicy | Policy, *, now: dat
         context=DecisionContext.from_json(inputs["context"]),
         decision_id=told.decision_id,
         supersedes=told.supersedes,
+        evidence=Evidence.of(inputs),
     )
 
 

@@ -85,11 +85,11 @@ def out_of_tenant(
 
 
 def learn(
-    rows: Rows, settings: Settings = DEFAULTS, progress: Progress | None = None
+    rows: Rows, settings: Settings = DEFAULTS, progress: Progress | None = None, tenants: Sequence[str] = ()
 ) -> tuple[Tables, dict[str, Scored]]:
-    """A model of all tenants, calibrated, and the scores of tenants held out that thresholds are made from."""
-    scored = out_of_tenant(rows, (), settings, progress)
-    return _calibrated(train(rows, (), settings), scored), scored
+    """A model of all tenants (of ``tenants``), calibrated, and scores of those held out: thresholds come from them."""
+    scored = out_of_tenant(rows, tenants, settings, progress)
+    return _calibrated(train(rows, tenants, settings), scored), scored
 
 
 def _calibrated(tables: Tables, held_out: Mapping[str, Scored]) -> Tables:

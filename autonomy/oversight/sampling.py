@@ -73,10 +73,13 @@ class Draw:
 
 
 def bin_of(score: float | None, tau: float | None) -> int:
-    """The score's place below its threshold in ten parts, the nearest to it the last; -1 without a score."""
-    if score is None or tau is None or not math.isfinite(score) or tau <= 0.0:
+    """The odds of an attack as a share of the threshold's in ten parts, the nearest to it the last; -1 without a score.
+
+    Both are log-odds, as thresholds compare them.
+    """
+    if score is None or tau is None or not math.isfinite(score):
         return -1
-    return max(0, min(_BINS - 1, int(_BINS * score / tau)))
+    return max(0, min(_BINS - 1, int(_BINS * math.exp(min(0.0, score - tau)))))
 
 
 def stratum_of(family: str, place: int) -> str:

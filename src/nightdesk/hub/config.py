@@ -23,6 +23,7 @@ from nightdesk.hub.change_windows import read_maintenance, read_windows
 from nightdesk.hub.config_file import HubConfig, InstanceConfig, Role, TenantConfig
 from nightdesk.hub.enrichment.settings import EnrichmentReader, EnrichmentSettings, read_enrichment
 from nightdesk.hub.inventory import read_inventory
+from nightdesk.hub.learning.settings import LearningConfig
 from nightdesk.hub.limits import read_limits
 from nightdesk.hub.openc2.limits import OpenC2Config
 from nightdesk.hub.registry import Registry
@@ -112,6 +113,7 @@ class HubSettings:
     """What many unrelated parties are behind."""
     brakes: BrakeBounds = field(default_factory=BrakeBounds)
     openc2: OpenC2Config = field(default_factory=OpenC2Config)
+    learning: LearningConfig = field(default_factory=LearningConfig)
 
 
 def config_schema() -> dict[str, Any]:
@@ -152,6 +154,7 @@ def load_config(path: Path, registry: Registry) -> HubSettings:
         shared=shared,
         brakes=config.brakes,
         openc2=config.openc2,
+        learning=config.learning,
     )
 
 

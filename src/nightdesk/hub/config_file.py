@@ -9,6 +9,7 @@ from nightdesk.hub.approvals.settings import ApprovalsConfig
 from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.change_windows import MaintenanceConfig, WindowConfig
 from nightdesk.hub.enrichment.config import EnrichmentConfig
+from nightdesk.hub.learning.settings import LearningConfig
 from nightdesk.hub.openc2.limits import OpenC2Config
 from nightdesk.hub.routes import RouteConfig
 from nightdesk.hub.witness_config import WitnessConfig
@@ -95,4 +96,5 @@ class HubConfig(_Strict):
     shared: str | None = None
     brakes: BrakeBounds = BrakeBounds()
     openc2: OpenC2Config = OpenC2Config()
+    learning: LearningConfig = LearningConfig()
     tenants: Annotated[dict[str, TenantConfig], Field(min_length=1)]

@@ -18,6 +18,7 @@ from nightdesk.hub.aftermath import follow
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.enrichment.again import adds_nothing, arrival
 from nightdesk.hub.enrichment.engine import Enrichments
+from nightdesk.hub.learning.weighing import Weighing
 from nightdesk.hub.news import says_the_same
 from nightdesk.hub.playbooks.ruled import RuledRuns
 from nightdesk.hub.rates import HourlyRate
@@ -43,6 +44,7 @@ class Asks(NamedTuple):
 
     enrichments: Enrichments | None = None
     counsel: Counsel | None = None
+    weighing: Weighing | None = None
 
 
 NOBODY_ASKED = Asks()
@@ -68,7 +70,7 @@ class Deciding:
         self._shared = shared
         self._policy = policy
         self._ruled = ruled
-        self._enrichments, self._counsel = asks
+        self._enrichments, self._counsel, self._weighing = asks
 
     def decide(
         self,
@@ -98,6 +100,7 @@ class Deciding:
         made: list[Decision] = []
         enriched = self._enrichments is not None and self._enrichments.has(slug)
         view = self._enrichments.view(conn, slug, found) if self._enrichments is not None and enriched else None
+        weighed = self._weighing.of(conn, slug, found, now) if self._weighing is not None else {}
         advised = self._counsel.view(conn, slug, found) if self._counsel is not None else {}
         for case in found:
             arrived = arrival(latest.get(case.case_id), case) if again and enriched else case.updated_at
@@ -135,6 +138,7 @@ class Deciding:
                 context=context,
                 decision_id=f"{case.case_id}-{counts.get(case.case_id, 0) + 1:03d}",
                 supersedes=previous.decision_id if previous else "",
+                evidence=weighed.get(case.case_id),
             )
             if (
                 previous is None

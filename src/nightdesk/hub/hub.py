@@ -27,6 +27,8 @@ from nightdesk.hub.enrichment.engine import Enrichments
 from nightdesk.hub.enrichment.sources import World
 from nightdesk.hub.feeds import Feed
 from nightdesk.hub.hearing import Hearing
+from nightdesk.hub.learning.knowledge import Knowing
+from nightdesk.hub.learning.work import Learning
 from nightdesk.hub.lookout import HubLookout
 from nightdesk.hub.notices import Notices, silence, sunset_warnings
 from nightdesk.hub.openc2.consumer import Consumer
@@ -85,6 +87,8 @@ class Hub:
         self.enrichments = Enrichments(settings.tenants, world, wake=self.wake)
         advisers = {slug: one.adviser for slug, one in settings.tenants.items() if one.adviser is not None}
         self.counsel = Counsel(advisers, store, network=settings.network, clock=clock, sleep=sleep, wake=self.wake)
+        self.oversight = Office.of(store, settings.tenants, clock, knowledge=Knowing(clock))
+        self.learning = Learning(settings, self.oversight)
         self.pipeline = Pipeline(
             store,
             registry.normalizer(),
@@ -94,7 +98,7 @@ class Hub:
             shared=settings.shared,
             policy=self.policies.of,
             ruled=RuledRuns(self.playbooks),
-            asks=Asks(self.enrichments, self.counsel),
+            asks=Asks(self.enrichments, self.counsel, self.learning.weighing),
         )
         self.journal = SqlJournal(store)
         self.brakes = Brakes(store, settings.tenants, settings.brakes, clock)
@@ -135,7 +139,6 @@ class Hub:
             settings, store, self.journal, self.engine, self.bindings, links=links, notes=self.notes, clock=clock
         )
         self.tickets = Tickets(settings, store, self.bindings, self.engine, self.journal, clock)
-        self.oversight = Office.of(store, settings.tenants, clock)
         self.rounds = Rounds(self.oversight)
         self.openc2 = Consumer(settings, store, clock, self._attention)
         hearing = Hearing(store, self.bindings, clock)
@@ -232,7 +235,8 @@ class Hub:
             held = await asyncio.to_thread(self.pipeline.tick)
             again = await asyncio.to_thread(self.rollouts.once)
             moved = await self.engine.run_once() + await self.witness.once()
-            moved += await asyncio.to_thread(self.playbooks.step) + await asyncio.to_thread(self.rounds.once)
+            moved += await asyncio.to_thread(self.playbooks.step)
+            moved += await asyncio.to_thread(self.learning.once) + await asyncio.to_thread(self.rounds.once)
             done = progress.normalised + progress.quarantined + len(held.decided) + moved + again
             if not done:
                 return moves
@@ -255,6 +259,7 @@ class Hub:
                 self._witnesses(),
                 self.enrichments.run(self._stop),
                 self._oversight(),
+                self.learning.run(self._stop, self._untrained),
             )
         ]
         try:
@@ -319,6 +324,7 @@ class Hub:
 
     async def _oversight(self) -> None:
         while not self._stop.is_set():
+            await self._safely("learning", asyncio.to_thread(self.learning.once))
             if await self._safely("oversight", asyncio.to_thread(self.rounds.once)):
                 continue
             with suppress(TimeoutError):
@@ -344,6 +350,9 @@ class Hub:
 
     def _drifted(self, tenant: str, instance: str, alarm: str) -> None:
         self.notices.tell(tenant, "drift", instance, alarm)
+
+    def _untrained(self, text: str) -> None:
+        _log.info("no model was trained", reason=text)
 
     async def _safely(self, what: str, work: Any) -> Any:
         # Isolation point: one bad page or one bad action is logged and tried again; the rest of the hub goes on.

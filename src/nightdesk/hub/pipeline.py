@@ -76,7 +76,7 @@ class Pipeline:
         ruled: RuledRuns | None = None,
         asks: Asks = NOBODY_ASKED,
     ) -> None:
-        self._enrichments, self._counsel = asks
+        self._enrichments, self._counsel, self._weighing = asks
         self._store = store
         self._normalizer = normalizer
         self._tenants = tenants
@@ -245,14 +245,15 @@ class Pipeline:
         self._group(conn, slug, fresh, {one: write.case_id for write in writes for one in write.new_alert_ids})
         return {write.case_id for write in writes}
 
-    @staticmethod
-    def _group(conn: Connection, tenant: str, fresh: Sequence[Alert], case_of: Mapping[str, str]) -> None:
+    def _group(self, conn: Connection, tenant: str, fresh: Sequence[Alert], case_of: Mapping[str, str]) -> None:
         """Counts new alerts in groups: the unit that is scored and judged."""
         first = min(alert.first_seen for alert in fresh).timestamp()
         last = max(alert.first_seen for alert in fresh).timestamp()
         near = groups.groups_near(conn, tenant, {entity_of(alert) for alert in fresh}, first, last)
         made = grouped(fresh, near)
         groups.put_groups(conn, tenant, made.groups, {name: case_of[one] for one, name in made.of_alert.items()})
+        if self._weighing is not None:
+            self._weighing.saw(tenant, made.groups.values())
 
     @staticmethod
     def _note_source(conn: Connection, alert: Alert, known: Alert, now: datetime) -> None:

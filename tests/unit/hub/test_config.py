@@ -119,7 +119,7 @@ def test_the_limits_of_openc2_are_read_and_checked(config: Path) -> None:
 def test_the_schema_describes_what_is_accepted() -> None:
     schema = config_schema()
     assert schema["additionalProperties"] is False
-    assert {"store", "http", "network", "openc2", "playbooks", "shared", "brakes", "tenants"} == set(
+    assert {"store", "http", "network", "openc2", "playbooks", "shared", "brakes", "tenants", "learning"} == set(
         schema["properties"]
     )
 

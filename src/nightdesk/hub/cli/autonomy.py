@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightdesk.hub.cli import oversight
+from nightdesk.hub.cli import oversight, training
 from nightdesk.hub.cli.output import Json, emit, fail, troubles
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ __all__ = ["autonomy_app"]
 
 autonomy_app = typer.Typer(help="What the machine may do alone, and how good it is at it.", no_args_is_help=True)
 oversight.register(autonomy_app)
+training.register(autonomy_app)
 
 
 class _Format(StrEnum):

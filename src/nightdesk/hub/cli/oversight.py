@@ -235,11 +235,12 @@ def listed(tenant: TenantName, config: ConfigFile = _DEFAULT, as_json: Json = Fa
 @contextmanager
 def _office(config: Path, tenant: str) -> "Iterator[Office]":
     from nightdesk.hub.cli.opening import opened
+    from nightdesk.hub.learning.knowledge import Knowing
     from nightdesk.hub.oversight.office import Office
     from nightdesk.sdk.context import utc_now
 
     with opened(config, tenant) as (settings, store):
-        yield Office.of(store, settings.tenants, utc_now)
+        yield Office.of(store, settings.tenants, utc_now, knowledge=Knowing(utc_now))
 
 
 def _unit(tenant: str, rule: str, decides: str) -> "Unit":

@@ -5,7 +5,7 @@ in the decision's inputs under ``RECORDED``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -20,7 +20,10 @@ from nightdesk.hub.oversight.office import Office
 from nightdesk.hub.store import canaries, levels
 from nightdesk.sdk.case import Case
 
-__all__ = ["ScoredRule", "gate_inputs"]
+__all__ = ["Known", "ScoredRule", "gate_inputs"]
+
+Known = dict[str, Asked]
+"""What was found of a tenant's rules already, without a score: levels do not change within one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +44,43 @@ def gate_inputs(
     *,
     at: datetime,
     doubts: Sequence[str] = (),
+    known: Known | None = None,
 ) -> GateInputs:
-    """Everything that the gate looks at, by rule. A rule without a score is one the model knows nothing of."""
+    """Everything that the gate looks at, by rule. A rule without a score is one the model knows nothing of.
+
+    ``known`` spares many cases of one tenant and transaction the same questions; it belongs to that transaction.
+    """
     asked = []
+    found = {} if known is None else known
     for rule in rule_keys(case.alerts):
-        unit = Unit(case.tenant, rule, DecisionClass.CLOSE)
-        standing = levels.standing(conn, unit)
-        held = bounds(standing, office.surroundings.facts(conn, standing, at), office.demands)
+        if rule not in found:
+            found[rule] = _standing(conn, office, Unit(case.tenant, rule, DecisionClass.CLOSE), at)
         scored = scores.get(rule, ScoredRule(None, ""))
         asked.append(
-            Asked(
-                rule=rule,
-                level=int(held.level),
+            replace(
+                found[rule],
                 score=scored.score,
                 key=scored.key,
                 closing=scored.closing,
                 recommending=scored.recommending,
-                canaries=proven(canaries.of_family(conn, case.tenant, unit.family), unit.family),
-                held_by=held.held_by if held.level < standing.level else "",
-                evidence=_evidence(standing),
             )
         )
     assets = office.tenants[case.tenant].assets
     shielded = any(is_protected(entity, assets.get(entity.key)) for entity in case.entities)
     return GateInputs(tuple(asked), tuple(doubts), shielded)
+
+
+def _standing(conn: Connection, office: Office, unit: Unit, at: datetime) -> Asked:
+    """One rule's level as it counts now, without a score."""
+    standing = levels.standing(conn, unit)
+    held = bounds(standing, office.surroundings.facts(conn, standing, at), office.demands)
+    return Asked(
+        rule=unit.rule,
+        level=int(held.level),
+        canaries=proven(canaries.of_family(conn, unit.tenant, unit.family), unit.family),
+        held_by=held.held_by if held.level < standing.level else "",
+        evidence=_evidence(standing),
+    )
 
 
 def _evidence(standing: Standing) -> dict[str, object]:

@@ -88,7 +88,8 @@ class Rounds:
     def _drawn(self, conn: Connection, tenant: str, made: Sequence[Decision], at: datetime) -> list[str]:
         """Draws among closures, and among what would have been one."""
         closures = [one for one in made if one.outcome is Outcome.CLOSE and one.mode is not Mode.HUMAN]
-        shadows = [one for one in made if one.outcome is not Outcome.CLOSE and _would_close(one)]
+        undecided = {Outcome.CLOSE, Outcome.HOLD}  # what is held may yet be closed, and is drawn from then
+        shadows = [one for one in made if one.outcome not in undecided and _would_close(one)]
         if not closures and not shadows:
             return []
         key, today = self.office.key(tenant), at.date()
@@ -190,9 +191,10 @@ def _would_close(decision: Decision) -> bool:
 def _stratum(decision: Decision) -> str:
     """Score bin and rule family of what was closed; of a signed rule, the rule."""
     inputs = gate_of(decision)
-    if inputs is None or not inputs.rules:
-        signed = "+".join(sorted({str(rule) for rule in decision.inputs.get("rules", ()) if rule}))
-        return stratum_of(f"signed:{signed}", -1)
+    signed = decision.outcome is Outcome.CLOSE and not rules_closed_by(decision)
+    if inputs is None or not inputs.rules or signed:
+        named = "+".join(sorted({str(rule) for rule in decision.inputs.get("rules", ()) if rule}))
+        return stratum_of(f"signed:{named}", -1)
     # The rule whose score is nearest to its threshold: where a miss would be.
     nearest = max(inputs.rules, key=lambda one: (bin_of(one.score, _tau(one)), one.rule))
     return stratum_of(family_of(nearest.rule), bin_of(nearest.score, _tau(nearest)))

@@ -1,17 +1,27 @@
 """Groups of alerts as stored: what counting, scoring and judging read, and what a restart remembers."""
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from nightdesk.autonomy.learning.groups import WINDOW, Group
 from nightdesk.hub.store.codec import dump, load, safe_key, stamp
 from nightdesk.hub.store.schema import alert_group
 from nightdesk.hub.store.sql import chunks, insert
 
-__all__ = ["StoredGroup", "groups_near", "groups_of_cases", "groups_since", "move_groups", "put_groups"]
+__all__ = [
+    "StoredGroup",
+    "daily",
+    "first_groups",
+    "groups_near",
+    "groups_of_cases",
+    "groups_since",
+    "groups_with_cases",
+    "move_groups",
+    "put_groups",
+]
 
 StoredGroup = tuple[str, Group]
 """Its name and what it is."""
@@ -93,6 +103,44 @@ def groups_since(conn: Connection, tenant: str, since: datetime, *, limit: int =
         .limit(limit)
     )
     return [_group(row) for row in conn.execute(statement)]
+
+
+def first_groups(conn: Connection, tenant: str, since: datetime) -> Iterable[Group]:
+    """The first group of each rule on each entity since then."""
+    table = alert_group.c
+    firsts = (
+        select(table.entity_key, table.rule_key, func.min(table.opened_at).label("opened_at"))
+        .where(table.tenant == tenant, table.last_seen >= stamp(since))
+        .group_by(table.entity_key, table.rule_key)
+        .subquery()
+    )
+    same = (
+        (table.entity_key == firsts.c.entity_key)
+        & (table.rule_key == firsts.c.rule_key)
+        & (table.opened_at == firsts.c.opened_at)
+    )
+    statement = select(alert_group).join(firsts, same).where(table.tenant == tenant)
+    return [_group(row)[1] for row in conn.execute(statement.order_by(table.opened_at, table.group_id))]
+
+
+def daily(conn: Connection, tenant: str, rule: str, since: datetime) -> dict[int, int]:
+    """Groups of a rule by day (numbered from 1970, UTC); days without any are left out."""
+    table = alert_group.c
+    day = func.substr(table.opened_at, 1, 10)
+    statement = (
+        select(day, func.count())
+        .where(table.tenant == tenant, table.rule_key == safe_key(rule), table.last_seen >= stamp(since))
+        .group_by(day)
+    )
+    epoch = date(1970, 1, 1)
+    return {(date.fromisoformat(text) - epoch).days: int(count) for text, count in conn.execute(statement)}
+
+
+def groups_with_cases(conn: Connection, tenant: str, since: datetime) -> Iterable[tuple[str, str, Group]]:
+    """(case, name, group) of every group of that tenant that opened since then, oldest first."""
+    table = alert_group.c
+    statement = select(alert_group).where(table.tenant == tenant, table.opened_at >= stamp(since))
+    return [(row.case_id, *_group(row)) for row in conn.execute(statement.order_by(table.opened_at, table.group_id))]
 
 
 def _stamp(seconds: float) -> str:

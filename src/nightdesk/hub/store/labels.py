@@ -25,7 +25,9 @@ __all__ = [
     "of_case",
     "of_cases",
     "of_rule",
+    "of_tenant",
     "restate",
+    "since",
     "withdraw",
 ]
 
@@ -66,6 +68,16 @@ def withdraw(conn: Connection, labels: Sequence[Label], why: str, *, at: datetim
 def of_rule(conn: Connection, tenant: str, rule: str) -> list[Label]:
     """Every label of that rule in that tenant, oldest first."""
     return _read(conn, table.c.tenant == tenant, table.c.unit == safe_key(rule))
+
+
+def of_tenant(conn: Connection, tenant: str) -> list[Label]:
+    """Every label of that tenant, oldest first."""
+    return _read(conn, table.c.tenant == tenant)
+
+
+def since(conn: Connection, tenant: str, at: datetime) -> list[Label]:
+    """The labels given since then, oldest first."""
+    return _read(conn, table.c.tenant == tenant, table.c.at >= stamp(at))
 
 
 def of_case(conn: Connection, tenant: str, case_id: str) -> list[Label]:

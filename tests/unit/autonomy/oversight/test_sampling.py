@@ -115,8 +115,18 @@ def test_what_was_judged_whole_is_known_and_nothing_judged_shows_nothing() -> No
 
 @pytest.mark.parametrize(
     ("score", "tau", "place"),
-    [(0.0, 0.2, 0), (0.199, 0.2, 9), (0.2, 0.2, 9), (0.1, 0.2, 5), (None, 0.2, -1), (0.1, None, -1), (0.1, 0.0, -1)],
+    [
+        (-9.0, -4.0, 0),
+        (-4.01, -4.0, 9),
+        (-4.0, -4.0, 9),
+        (-3.0, -4.0, 9),
+        (-4.69, -4.0, 5),
+        (0.1, 0.8, 4),
+        (None, 0.2, -1),
+        (0.1, None, -1),
+        (float("nan"), 0.2, -1),
+    ],
 )
-def test_a_bin_is_a_tenth_below_the_threshold(score: float | None, tau: float | None, place: int) -> None:
+def test_a_bin_is_a_tenth_of_the_odds_at_the_threshold(score: float | None, tau: float | None, place: int) -> None:
     assert bin_of(score, tau) == place
     assert stratum_of("edr/r1", place).startswith("edr/r1#")
