@@ -1,4 +1,4 @@
-"""A fleet that has judged cases for two weeks, and a real hub that learns from them: nothing of the way is pretended.
+"""A fleet that has judged cases for a week, and a real hub that learns from them: nothing of the way is pretended.
 
 The past is made up and seeded: groups and labels as the store keeps them. Everything after it happens in a hub: alerts
 of a simulated product come in, people judge, two of them raise.
@@ -67,7 +67,7 @@ def _payload(uid: str, name: str, at: datetime, host: int) -> dict[str, Any]:
     return dict(simulator.alerts[simulator.add(_story(uid, name, at, host))])
 
 
-def a_past(tenant: str, until: datetime, *, attacks: int = 80, days: int = 15) -> list[tuple[str, bool, Group]]:
+def a_past(tenant: str, until: datetime, *, attacks: int = 80, days: int = 6) -> list[tuple[str, bool, Group]]:
     """(case, whether it was an attack, group): a hundred alerts of noise a day, and attacks of two rules on a host."""
     rng = random.Random(f"{tenant}/{attacks}")
     end = until.timestamp()
@@ -225,6 +225,8 @@ def _label(tenant: str, case_id: str, rule: str, attack: bool, group: Group) -> 
     verdict = Verdict.TRUE_POSITIVE if attack else Verdict.BENIGN_POSITIVE
     state = LabelState.CONFIRMED if attack else LabelState.PROVISIONAL
     at = datetime.fromtimestamp(group.last, UTC) + timedelta(hours=4)
+    # The others have worked with a model before; acme has not.
+    stand = "" if attack or tenant == "acme" else "close"
     return Label(
         tenant,
         "",
@@ -238,6 +240,7 @@ def _label(tenant: str, case_id: str, rule: str, attack: bool, group: Group) -> 
         how=How.CASE,
         entity=group.entity,
         state=state,
+        stand=stand,
     )
 
 
@@ -268,10 +271,13 @@ def _earned() -> tuple[bytes, datetime, int]:
     with tempfile.TemporaryDirectory(prefix="nightdesk-earned-") as folder:
         with trained_world(Path(folder)) as world:
             people = ("ann", "ben", "cat")
-            for number in range(420):
-                world.judges(world.arrives(), by=people[number % 3])
+            world.arrives()
+            world.plants(NOISE, 96)  # nothing is earned yet, so it is caught
+            for number in range(310):  # the fleet lends 250 verdicts; the days have to be acme's own
+                case_id = world.arrives()
+                if number % 2:
+                    world.judges(case_id, by=people[number % 3])
             world.catches(59)
-            world.plants(NOISE, 3)
             world.works()
             world.raises()
             told = world.time.now, world.numbers
