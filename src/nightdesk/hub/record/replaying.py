@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, func, select
 from nightdesk.autonomy.levels.reopening import RECORDED, remade
 from nightdesk.autonomy.record import again
 from nightdesk.hub.config import TenantSettings
+from nightdesk.hub.learning.then import check_decision
 from nightdesk.hub.policies.past import Recorded, with_cases
 from nightdesk.hub.record.then import PoliciesThen
 from nightdesk.hub.store import Store
@@ -203,6 +204,7 @@ def _compared(conn: Connection, policies: PoliciesThen, one: Recorded) -> Replay
             return Replayed(*name, Result.IMPOSSIBLE, problem=one.problem)
         else:
             then = policies.of(conn, told)
+            check_decision(conn, told)
             made, remarks = again(told, one.case, then.policy), then.remarks
     except (NightdeskError, *_UNREADABLE) as error:
         why = str(error) if isinstance(error, NightdeskError) else f"{type(error).__name__}: {error}"

@@ -21,12 +21,14 @@ __all__ = [
     "FLEET",
     "InUse",
     "alarms",
+    "body",
     "champion",
     "entries",
     "in_use",
     "keep",
     "learned",
     "newest_training",
+    "read",
     "restate",
     "ring",
 ]
@@ -61,7 +63,12 @@ def entries(conn: Connection) -> list[Entry]:
 
 def learned(conn: Connection, model_id: str) -> Learned:
     """A model of any standing by its hash. Raises ConfigError when it is not there or damaged."""
-    return Learned.read(_body(conn, model_id)["learned"], model_id=model_id)
+    return read(model_id, body(conn, model_id))
+
+
+def read(model_id: str, stored: bytes) -> Learned:
+    """What ``body`` gave as the model of that hash. Raises ConfigError when it is another one, or damaged."""
+    return Learned.read(load(stored)["learned"], model_id=model_id)
 
 
 def newest_training(conn: Connection) -> datetime | None:
@@ -77,8 +84,8 @@ def keep(conn: Connection, entry: Entry, found: Learned) -> None:
 
 def restate(conn: Connection, entry: Entry, *, at: datetime, detail: Mapping[str, Any] | None = None) -> None:
     """Stores what became of a model, with its line in the audit."""
-    body = _body(conn, entry.model_id)
-    _write(conn, FLEET, entry.model_id, entry.standing, entry.trained_at, {**body, **_told(entry)})
+    kept = _body(conn, entry.model_id)
+    _write(conn, FLEET, entry.model_id, entry.standing, entry.trained_at, {**kept, **_told(entry)})
     told = {"model": entry.model_id, "reason": entry.reason, **(detail or {})}
     audit.append(conn, tenant=FLEET, at=at, actor="autonomy", event=f"model.{entry.standing}", detail=told)
 
@@ -86,8 +93,8 @@ def restate(conn: Connection, entry: Entry, *, at: datetime, detail: Mapping[str
 def alarms(conn: Connection, tenant: str) -> dict[str, list[str]]:
     """What rings now at a tenant, by the rule it is about; an empty name is about all of them."""
     statement = select(table.c.body).where(table.c.tenant == tenant, table.c.model_id == _ALARMS)
-    body = conn.execute(statement).scalar_one_or_none()
-    return {} if body is None else dict(load(body)["alarms"])
+    stored = conn.execute(statement).scalar_one_or_none()
+    return {} if stored is None else dict(load(stored)["alarms"])
 
 
 def ring(conn: Connection, tenant: str, found: Mapping[str, Sequence[str]], *, at: datetime) -> bool:
@@ -133,16 +140,21 @@ def _told(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _body(conn: Connection, model_id: str) -> dict[str, Any]:
+def body(conn: Connection, model_id: str) -> bytes:
+    """A model as it is stored. Raises ConfigError when it is not."""
     statement = select(table.c.body).where(table.c.tenant == FLEET, table.c.model_id == model_id)
-    body = conn.execute(statement).scalar_one_or_none()
-    if body is None:
+    stored: bytes | None = conn.execute(statement).scalar_one_or_none()
+    if stored is None:
         raise ConfigError([Problem("learned_model", model_id[:12], "is not stored: restore it from the backup")])
-    found: dict[str, Any] = load(body)
+    return stored
+
+
+def _body(conn: Connection, model_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = load(body(conn, model_id))
     return found
 
 
-def _write(conn: Connection, tenant: str, model_id: str, role: str, at: datetime, body: Mapping[str, Any]) -> None:
-    row = {"role": str(role), "trained_at": stamp(at), "body": dump(body)}
+def _write(conn: Connection, tenant: str, model_id: str, role: str, at: datetime, kept: Mapping[str, Any]) -> None:
+    row = {"role": str(role), "trained_at": stamp(at), "body": dump(kept)}
     adding = insert(conn, table).values(tenant=tenant, model_id=model_id, **row)
     conn.execute(adding.on_conflict_do_update(index_elements=["tenant", "model_id"], set_=row))
