@@ -37,15 +37,15 @@ from nightdesk.sdk.case import Case, Decision, Verdict
 from nightdesk.sdk.testing import Simulator, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
 
-__all__ = ["ATTACKS", "NOISE", "TENANTS", "World", "a_past", "earned_world", "new_world", "trained_world"]
+__all__ = ["ATTACKS", "NOISE", "RARE", "TENANTS", "World", "a_past", "earned_world", "new_world", "trained_world"]
 
 TENANTS = ("acme", "b", "c", "d")
 _PRODUCT = "crowdstrike_falcon"
-NOISE = "noise"
+NOISE, RARE = "noise", "login"
 ATTACKS = ("dump", "spread")
 HOSTS = 97
 EVERY = 864.0
-"""Seconds between two alerts of the noisy rule at a tenant: a hundred a day."""
+"""Seconds between two benign alerts at a tenant: a hundred a day."""
 
 
 _SIMULATOR: Any = REGISTRY.simulator(_PRODUCT)
@@ -68,13 +68,14 @@ def _payload(uid: str, name: str, at: datetime, host: int) -> dict[str, Any]:
 
 
 def a_past(tenant: str, until: datetime, *, attacks: int = 80, days: int = 6) -> list[tuple[str, bool, Group]]:
-    """(case, whether it was an attack, group): a hundred alerts of noise a day, and attacks of two rules on a host."""
+    """(case, whether it was an attack, group): a hundred benign alerts a day, and attacks of two rules on a host."""
     rng = random.Random(f"{tenant}/{attacks}")
     end = until.timestamp()
     made = []
     for number in range(int(days * 86400 / EVERY)):
         at = round(end - days * 86400 + number * EVERY + rng.uniform(0, EVERY / 2), 3)
-        made.append((f"P-{tenant}-{number:05d}", False, _group(tenant, rng.randrange(HOSTS), NOISE, at)))
+        name = NOISE if number % 5 else RARE
+        made.append((f"P-{tenant}-{number:05d}", False, _group(tenant, rng.randrange(HOSTS), name, at)))
     for number in range(attacks):
         at, host = round(end - rng.uniform(0.05, days - 0.05) * 86400, 3), rng.randrange(HOSTS)
         for step, name in enumerate(ATTACKS):
