@@ -200,18 +200,19 @@ def _earned(answer: _Answer, gate: GateRuling, *, now: datetime, hold_until: dat
     """What evidence allows where no signed rule says anything; it waits for quiet as any close by a machine does."""
     if gate.say is Say.ESCALATE:
         failed = [f"{check.name}: {check.value or check.limit}" for check in gate.checks if not check.passed]
-        told = (f"What was earned does not close it ({'; '.join(failed)}).",) if gate.stand and failed else ()
-        return replace(answer, reasons=(*answer.reasons, *told))
+        if not gate.stand or not failed:
+            return answer
+        return replace(answer, reasons=(*answer.reasons, f"What was earned does not close it ({'; '.join(failed)})."))
     verdict = Verdict.LIKELY_FALSE_POSITIVE
     if gate.say is Say.RECOMMEND:
         lacking = [check.value for check in gate.checks if not check.passed]
-        told = (f"It looks like noise, and a person has to agree ({'; '.join(lacking)}).",)
-        return _Answer(Outcome.RECOMMEND, verdict, "recommend-earned", told)
-    told = ("Every rule of the case has earned to close such cases, and every score is below its certified threshold.",)
+        agree = f"It looks like noise, and a person has to agree ({'; '.join(lacking)})."
+        return _Answer(Outcome.RECOMMEND, verdict, "recommend-earned", (agree,))
+    why = "Every rule of the case has earned to close such cases, and every score is below its certified threshold."
     if now < hold_until:
-        told += ("It is closed when no further alert has joined it until then.",)
+        told = (why, "It is closed when no further alert has joined it until then.")
         return _Answer(Outcome.HOLD, verdict, "waiting-for-quiet", told, hold_until)
-    return _Answer(Outcome.CLOSE, verdict, EARNED, told)
+    return _Answer(Outcome.CLOSE, verdict, EARNED, (why,))
 
 
 def _raised(ruling: Ruling, contained: Containment, started: Starting) -> _Answer | None:

@@ -1,5 +1,7 @@
 """What a decision by the learnt score costs: features of a stream, training on 50,000 groups, the score of one case.
 
+One case is also weighed as the hub does it: its group scored, the gate asked, and the whole decision made.
+
 The groups are made up here and seeded. One case is scored by the tables beside two others: the same model by one call
 of the library that trained it, and the floor, one bare bisection and one sum a feature.
 """
@@ -12,10 +14,16 @@ import statistics
 import time
 from bisect import bisect_left
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from nightdesk.autonomy.decide import decide
+from nightdesk.autonomy.evidence import Evidence
+from nightdesk.autonomy.learned.artefact import ANYBODY, Claim, Learned
+from nightdesk.autonomy.learned.scoring import score_case
 from nightdesk.autonomy.learning.catalogue import SIGNS
 from nightdesk.autonomy.learning.features import Vector, vector
 from nightdesk.autonomy.learning.flips import counterfactual
@@ -24,8 +32,14 @@ from nightdesk.autonomy.learning.groups import Group, Judged
 from nightdesk.autonomy.learning.history import HOLD, History
 from nightdesk.autonomy.learning.matrices import labels, logits, matrix
 from nightdesk.autonomy.learning.model import DEFAULTS, train, weights
-from nightdesk.autonomy.learning.rows import observe
+from nightdesk.autonomy.learning.rows import Rows, observe
 from nightdesk.autonomy.learning.tables import Tables
+from nightdesk.autonomy.levels.gate import Asked, GateInputs, ask
+from nightdesk.autonomy.levels.standing import Level
+from nightdesk.autonomy.policy import Policy
+from nightdesk.autonomy.risk.threshold import Threshold
+from nightdesk.autonomy.signing import Signature, SignedPolicy
+from nightdesk.sdk.testing.cases import a_case, an_alert, an_entity
 
 SHORT = os.environ.get("NIGHTDESK_BENCH") == "short"
 GROUPS, TENANTS, ROUNDS = (4_000, 4, 3) if SHORT else (50_000, 8, 9)
@@ -84,6 +98,47 @@ def floor(tables: Tables, vectors: list[Vector]) -> Callable[[int], float]:
     return bare
 
 
+def weighed(tables: Tables, rows: Rows, history: History, recent: list[Group]) -> dict[str, float]:
+    """One case of one group: its score with every doubt, the gate, and the decision with its record."""
+    none = Threshold(-3.0, 0, 299, 0, 0.01, 0.05)
+    claim = Claim(Claim.certificate(none, -3.0), Claim.certificate(none, -3.0))
+    learned = Learned(tables, rows.fleet, {ANYBODY: claim})
+    view, policy = rows.fleet.view("t0"), SignedPolicy(Policy("p", "1", "0" * 64, ()), (Signature("j", "k", "s", "t"),))
+    cases, moments = [], []
+    for number, group in enumerate(recent):
+        at = datetime.fromtimestamp(group.opened, UTC)
+        alert = an_alert(
+            f"a{number}", tenant=group.tenant, product="tool", rule_id=group.rule, created=at, modified=at,
+            first_seen=at, last_seen=at, entities=(an_entity(f"host:{group.entity}"),),
+        )  # fmt: skip
+        cases.append(a_case([alert], tenant=group.tenant))
+        moments.append(datetime.fromtimestamp(group.last + HOLD, UTC))
+    known = [(f"g{number}", replace(one, entity=f"host:{one.entity}", rule=f"tool/{one.rule}"))
+             for number, one in enumerate(recent)]  # fmt: skip
+
+    def scored(number: int) -> Evidence:
+        found = score_case(learned, view, history, cases[number], [known[number]], moments[number])
+        asked = tuple(
+            Asked(rule, Level.CLOSE, one.score.logit, one.key, claim.closing, claim.recommending)
+            for rule, one in found.rules.items()
+        )
+        return Evidence(GateInputs(asked, found.doubts), found.to_json())
+
+    ready = [scored(number) for number in range(len(cases))]
+
+    def decided(number: int, evidence: Evidence | None) -> object:
+        moment, wait = moments[number], timedelta(0)
+        return decide(cases[number], policy, now=moment, quiet=wait, decision_id="d", evidence=evidence)
+
+    count = len(cases)
+    return {
+        "case_scored_us": microseconds(scored, count),
+        "gate_us": microseconds(lambda number: ask(ready[number].gate), count),
+        "decided_us": microseconds(lambda number: decided(number, ready[number]), count),
+        "decided_without_us": microseconds(lambda number: decided(number, None), count),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="also writes everything measured there")
@@ -116,6 +171,7 @@ def main() -> None:
     whole = microseconds(
         lambda number: tables.score(vector(history.look(recent[number], recent[number].last + HOLD), view)), 500
     )
+    parts = weighed(tables, rows, history, recent)
     flip = microseconds(lambda number: counterfactual(tables, vectors[number].values, -3.0), 500)
 
     chosen = rows.of(rows.tenants, clear=True)
@@ -141,6 +197,7 @@ def main() -> None:
         "times_the_floor": score / bare,
         "times_faster_than_the_library": single / score,
         "model_bytes": len(json.dumps(tables.plain())),
+        **parts,
     }
     print(f"{len(judged)} groups of {TENANTS} tenants")
     print(f"features: {measured['features_per_second']:,.0f} groups a second (target: 11,000)")
@@ -157,6 +214,11 @@ def main() -> None:
         f"{single / score:.0f} times ours"
     )
     print(f"  the change that flips it: {flip:.1f} us; in batches {batch:.2f} us a case")
+    print(
+        f"a case in the hub: {parts['case_scored_us']:.0f} us scored with doubts and record (target: 200 us), "
+        f"{parts['gate_us']:.0f} us the gate; the decision {parts['decided_us']:.0f} us, "
+        f"{parts['decided_without_us']:.0f} us without evidence"
+    )
     if given.json:
         given.json.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
 

@@ -47,6 +47,13 @@ def closes(world: World, count: int = 1) -> list[str]:
     return made
 
 
+def given_back(world: World, case_id: str) -> bool:
+    """Whether the case is with people again because the right that closed it is gone; the vendor's alert may follow."""
+    return world.case(case_id).status is CaseStatus.ESCALATED and REOPEN in {
+        one.reason_code for one in world.decisions(case_id)
+    }
+
+
 class TestLaw10:
     """A case closes because evidence for its rule passed its bound, and one step takes that back."""
 
@@ -77,7 +84,7 @@ class TestLaw10:
         made = closes(world, 3)
         done = withdraw(world.hub.oversight, world.unit(), Level.RECOMMEND, by=world.person("ann"), reason="a doubt")
         assert set(done.reopened) == set(made)
-        assert {world.latest(one).reason_code for one in made} == {REOPEN}
+        assert all(given_back(world, one) for one in made)
         after = world.latest(world.arrives())
         assert (after.outcome, after.reason_code) == (Outcome.RECOMMEND, "recommend-earned")
 
@@ -102,7 +109,7 @@ class TestLaw10:
         assert found.state is CanaryState.MISSED
         assert world.standing().level is Level.RECOMMEND
         assert world.standing().lost.startswith("canary")
-        assert {world.latest(one).reason_code for one in made} == {REOPEN}
+        assert all(given_back(world, one) for one in made)
         assert {world.case(one).status for one in made} == {CaseStatus.ESCALATED}
         assert world.latest(world.arrives()).outcome is Outcome.RECOMMEND
         with pytest.raises(PolicyError, match="has not earned auto-close"):
@@ -210,7 +217,7 @@ class TestScenario9MeaningFlips:
         # What the fleet had lent is gone with the first confirmed attack, and the right with it.
         assert world.standing().level is Level.RECOMMEND
         assert world.standing().lost.startswith("labels-withdrawn")
-        assert {world.latest(one).outcome for one in made} == {Outcome.REOPEN}
+        assert all(given_back(world, one) for one in made)
         later = [world.arrives() for _ in range(5)]
         assert not any(world.case(one).status is CaseStatus.CLOSED for one in later)
         with pytest.raises(PolicyError, match="has not earned auto-close"):
@@ -244,7 +251,7 @@ class TestScenario10CalibrationRot:
         standing = world.standing()
         assert standing.level is Level.RECOMMEND
         assert standing.lost.startswith("drift")
-        assert {world.latest(one).reason_code for one in closed} == {REOPEN}
+        assert all(given_back(world, one) for one in closed)
         with world.hub.store.read() as conn:
             found = look(conn, world.hub.oversight, world.unit(), at=world.time.now)
         assert not found.facts.certified

@@ -18,6 +18,7 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"
 # What has no test of its own and is imported by none, and where it is tested instead.
 TESTED_ELSEWHERE = {
     "autonomy/": "tests/unit/autonomy/test_engine.py",  # the parts of the action engine, by what it does
+    "autonomy/learned/": "tests/contract/test_scenarios_live.py",  # the model at work, in a hub that runs
     "autonomy/evaluation/": "tests/unit/hub/cli/test_autonomy.py",  # the whole of it, as its command
     "autonomy/playbooks/": "tests/unit/autonomy/playbooks/test_soundness.py",  # checks and steps, by what they do
     "src/nightdesk/hub/": "tests/contract/test_packaging.py",  # composition and commands, by the demonstration
@@ -26,6 +27,7 @@ TESTED_ELSEWHERE = {
     "src/nightdesk/hub/approvals/": "tests/contract/test_approvals.py",  # people on every channel, over a real hub
     "src/nightdesk/hub/cli/": "tests/contract/test_packaging.py",  # as commands of the installed wheel
     "src/nightdesk/hub/console/": "tests/unit/hub/console/test_views.py",  # over HTTP
+    "src/nightdesk/hub/learning/": "tests/contract/test_scenarios_live.py",  # as a hub learns and forgets
     "src/nightdesk/hub/policies/": "tests/unit/hub/policies/test_backtest.py",  # over pasts that a hub really recorded
     "src/nightdesk/hub/enrichment/": "tests/unit/hub/enrichment/test_sources.py",  # as a configuration binds them
     "src/nightdesk/hub/store/": "tests/unit/hub/store/test_store.py",  # through the store's own interface
