@@ -126,12 +126,12 @@ def first_groups(conn: Connection, tenant: str, since: datetime) -> Iterable[Gro
 def daily(conn: Connection, tenant: str, rule: str, since: datetime) -> dict[int, int]:
     """Groups of a rule by day (numbered from 1970, UTC); days without any are left out."""
     table = alert_group.c
-    day = func.substr(table.opened_at, 1, 10)
-    statement = (
-        select(day, func.count())
+    days = (
+        select(func.substr(table.opened_at, 1, 10).label("day"))
         .where(table.tenant == tenant, table.rule_key == safe_key(rule), table.last_seen >= stamp(since))
-        .group_by(day)
+        .subquery()
     )
+    statement = select(days.c.day, func.count()).group_by(days.c.day)
     epoch = date(1970, 1, 1)
     return {(date.fromisoformat(text) - epoch).days: int(count) for text, count in conn.execute(statement)}
 
