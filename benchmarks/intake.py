@@ -1,4 +1,7 @@
-"""Alerts a second from page received to decision recorded, durable, as a ratio to bare inserts of the same rows."""
+"""Alerts a second from page received to decision recorded, durable, as a ratio to bare inserts of the same rows.
+
+Beside it the same with a learnt model in use, when every decision is weighed too.
+"""
 
 import gc
 import logging
@@ -12,13 +15,22 @@ from pathlib import Path
 import structlog
 
 from benchmarks.alerts import START, varied
+from benchmarks.decide import a_stream
 from nightdesk.autonomy.guardrails import Limits
+from nightdesk.autonomy.learned.artefact import ANYBODY, Claim, Learned
+from nightdesk.autonomy.learning.champion import Entry, Standing
+from nightdesk.autonomy.learning.model import train
+from nightdesk.autonomy.learning.rows import observe
 from nightdesk.autonomy.policy import Policy
+from nightdesk.autonomy.risk.threshold import Threshold
 from nightdesk.hub.config import TenantSettings
+from nightdesk.hub.deciding import NOBODY_ASKED, Asks
+from nightdesk.hub.learning.weighing import Weighing
 from nightdesk.hub.memory import set_collector
+from nightdesk.hub.oversight.office import Office
 from nightdesk.hub.pipeline import Pipeline
 from nightdesk.hub.registry import Registry
-from nightdesk.hub.store import Store, intake
+from nightdesk.hub.store import Store, intake, models
 from nightdesk.sdk.records import Batch, RawRecord
 from nightdesk.stix.ids import TenantKey
 from nightdesk.stix.scope import Scope
@@ -27,7 +39,16 @@ SHORT = os.environ.get("NIGHTDESK_BENCH") == "short"
 COUNT, PAGE = (600, 200) if SHORT else (6000, 500)
 
 
-def ours(path: Path, pages: list[list[RawRecord]], product: str, normalizer: object) -> tuple[float, int]:
+def a_champion() -> Learned:
+    """A model of made-up groups: what it says of these alerts is worth nothing, what it costs is real."""
+    rows = observe(a_stream(4_000, 4))
+    promise = Claim.certificate(Threshold(-3.0, 0, 299, 0, 0.01, 0.05), -3.0)
+    return Learned(train(rows), rows.fleet, {ANYBODY: Claim(promise, promise)})
+
+
+def ours(
+    path: Path, pages: list[list[RawRecord]], product: str, normalizer: object, learned: Learned | None = None
+) -> tuple[float, int]:
     """Seconds from the first page stored to the last decision recorded, and how many decisions there are."""
     told = START + timedelta(hours=6)
     tenant = TenantSettings(
@@ -42,7 +63,12 @@ def ours(path: Path, pages: list[list[RawRecord]], product: str, normalizer: obj
         limits=Limits(new_cases_per_hour=10**9, closes_per_hour=10**9, flood_floor=10**9),
     )
     store = Store.open(f"sqlite:///{path}", clock=lambda: told)
-    pipeline = Pipeline(store, normalizer, {"bench": tenant}, clock=lambda: told)  # type: ignore[arg-type]  # a Normalizer
+    asks = NOBODY_ASKED
+    if learned is not None:
+        asks = Asks(weighing=Weighing(Office.of(store, {"bench": tenant}, lambda: told)))
+        with store.begin() as conn:
+            models.keep(conn, Entry(learned.model_id, told, Standing.CHAMPION), learned)
+    pipeline = Pipeline(store, normalizer, {"bench": tenant}, clock=lambda: told, asks=asks)  # type: ignore[arg-type]  # a Normalizer
     decided = 0
     gc.collect()
     start = time.perf_counter()  # the store is open by now: its migrations are no alert's cost
@@ -98,7 +124,8 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     registry = Registry.load(strangers=False)
     set_collector()  # as `nightdesk run` does
-    head = ("alerts", "decisions", "alerts/s", "floor/s", "floor/ours", "rows/alert")
+    champion = a_champion()
+    head = ("alerts", "decisions", "alerts/s", "weighed/s", "floor/s", "floor/ours", "rows/alert")
     print(f"{'connector':<24}{'product':<24}" + "".join(f"{word:>12}" for word in head))
     for vendor in sorted(name for name, manifest in registry.manifests.items() if manifest.pulls):
         product = next(iter(registry.manifest(vendor).pulls.values())).product
@@ -108,10 +135,11 @@ def main() -> None:
         normalizer.mappings(product)
         with tempfile.TemporaryDirectory(prefix="nightdesk-bench-") as folder:
             spent, decided = ours(Path(folder) / "ours.db", pages, product, normalizer)
+            weighed, _ = ours(Path(folder) / "weighed.db", pages, product, normalizer, champion)
             bare, rows = floor(Path(folder) / "ours.db", Path(folder) / "floor.db", 2 * len(pages))
         n = len(records)
         print(
-            f"{vendor:<24}{product:<24}{n:>12}{decided:>12}{n / spent:>12.0f}{n / bare:>12.0f}"
+            f"{vendor:<24}{product:<24}{n:>12}{decided:>12}{n / spent:>12.0f}{n / weighed:>12.0f}{n / bare:>12.0f}"
             f"{spent / bare:>11.1f}x{rows / n:>12.1f}"
         )
 
