@@ -149,6 +149,7 @@ class Deciding:
         if made:
             artefacts.keep_policy(conn, slug, policy, now)
         decisions.put_decisions(conn, made)
+        cases.set_statuses(conn, slug, {one.case_id: _status(one) for one in made}, at=now)
         by_id = {case.case_id: case for case in found}
         journal = SqlJournal(Joined(self._store, conn))
         proposals = Proposals(
@@ -158,10 +159,12 @@ class Deciding:
             shared=self._shared,
         )
         for decision in made:
-            status = CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
-            cases.set_status(conn, slug, decision.case_id, status, at=now)
             follow(proposals, journal, decision, by_id[decision.case_id], tenant)
             self._ruled.follow(conn, decision)
         if self._counsel is not None:
             self._counsel.consider(slug, by_id, made)
         return made
+
+
+def _status(decision: Decision) -> CaseStatus:
+    return CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]

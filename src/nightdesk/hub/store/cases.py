@@ -1,6 +1,6 @@
 """Cases: their headers, which alerts are theirs, and the index from an entity to the cases that touch it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,17 @@ from nightdesk.hub.store.sql import chunks, insert, take
 from nightdesk.sdk.case import Case, CaseStatus
 from nightdesk.sdk.errors import NightdeskError
 
-__all__ = ["CaseRef", "CaseWrite", "case", "cases", "cases_touching", "new_case_ids", "put_cases", "set_status"]
+__all__ = [
+    "CaseRef",
+    "CaseWrite",
+    "case",
+    "cases",
+    "cases_touching",
+    "new_case_ids",
+    "put_cases",
+    "set_status",
+    "set_statuses",
+]
 
 _SHOWN_FIRST = ("host", "account", "email", "address")
 _SHOWN = 3
@@ -236,6 +246,18 @@ def cases(conn: Connection, tenant: str, case_ids: Collection[str]) -> dict[str,
 
 def set_status(conn: Connection, tenant: str, case_id: str, status: CaseStatus, *, at: datetime) -> None:
     """Changes where the case stands. Raises when there is no such case."""
-    statement = update(case_file).where(case_file.c.tenant == tenant, case_file.c.case_id == case_id)
-    if conn.execute(statement.values(status=status, updated_at=stamp(at))).rowcount != 1:
-        raise NightdeskError(f"{tenant}: there is no case {case_id}")
+    set_statuses(conn, tenant, {case_id: status}, at=at)
+
+
+def set_statuses(conn: Connection, tenant: str, statuses: Mapping[str, CaseStatus], *, at: datetime) -> None:
+    """Changes where these cases stand. Raises when one of them is not there."""
+    if not statuses:
+        return
+    where = (case_file.c.tenant == bindparam("of_tenant"), case_file.c.case_id == bindparam("of_case"))
+    statement = update(case_file).where(*where).values(status=bindparam("now"), updated_at=bindparam("since"))
+    rows = [
+        {"of_tenant": tenant, "of_case": case_id, "now": status, "since": stamp(at)}
+        for case_id, status in statuses.items()
+    ]
+    if conn.execute(statement, rows).rowcount != len(rows):
+        raise NightdeskError(f"{tenant}: there is no case {' or '.join(statuses)}")
