@@ -1,17 +1,16 @@
 """A process of its own that carries a playbook on, and kills itself (signal 9) at the boundary it is told.
 
-``killed_playbook.py FOLDER BOUNDARY``; boundary 0 lives to the end and prints how many there were. A boundary is before
-and after every transaction and every word with the vendor. The vendor is a file that outlives the process and that
-forgets keys: a repeated request is a second order.
+A boundary is before and after every transaction and every word with the vendor. The vendor is a file that outlives the
+process and that forgets keys: a repeated request is a second order.
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from tests import killed
 from tests.acting import declare
 from tests.killed_process import Boundaries, FileEdr, ManyHosts
 from tests.playbooks import a_playbook, do, end, isolate, manual, start
@@ -96,8 +95,7 @@ async def _live(service: Playbooks, engine: Engine, journal: SqlJournal, store: 
             await asyncio.sleep(0.02)
 
 
-def main() -> None:
-    folder, boundary = Path(sys.argv[1]), int(sys.argv[2])
+def life(folder: Path, boundary: int) -> int:
     boundaries = Boundaries(boundary)
     store = Store.open(f"sqlite:///{folder / 'journal.db'}", synchronous="NORMAL")
     store.transact = _crossing(store.transact, boundaries)  # type: ignore[method-assign]  # the process dies there
@@ -107,8 +105,8 @@ def main() -> None:
     engine = Engine(journal, router, limits=Limits(takeover=0.0))
     service = Playbooks(a_tenant_with_a_file(), store, Library(), utc_now)
     asyncio.run(_live(service, engine, journal, store))
-    sys.stdout.write(f"{boundaries.seen}\n")
+    return boundaries.seen
 
 
 if __name__ == "__main__":
-    main()
+    killed.main(life)

@@ -1,13 +1,12 @@
 """A process of its own whose signed rule starts a playbook, and kills itself (signal 9) at the boundary it is told.
 
-``killed_rule.py FOLDER BOUNDARY``; boundary 0 lives to the end and prints how many there were. A boundary is before and
-after every transaction, right before each commit, and every word with the vendor, which is a file that outlives the
-process and forgets keys. Two alerts come for one case: the second is decided when the run of the first is over.
+A boundary is before and after every transaction, right before each commit, and every word with the vendor, which is a
+file that outlives the process and forgets keys. Two alerts come for one case: the second is decided when the run of the
+first is over.
 """
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
+from tests import killed
 from tests.hubs import REGISTRY
 from tests.killed_playbook import a_tenant_with_a_file
 from tests.killed_process import Boundaries, FileEdr, ManyHosts
@@ -133,8 +133,7 @@ async def _live(store: Store, pipeline: Pipeline, service: Playbooks, engine: En
     service.step()
 
 
-def main() -> None:
-    folder, boundary = Path(sys.argv[1]), int(sys.argv[2])
+def life(folder: Path, boundary: int) -> int:
     boundaries = Boundaries(boundary)
     store = Store.open(f"sqlite:///{folder / 'journal.db'}", synchronous="NORMAL")
     _mortal(store, boundaries)
@@ -153,8 +152,8 @@ def main() -> None:
     # The dead process is known to be dead: nothing is left to it.
     engine = Engine(journal, router, limits=Limits(takeover=0.0))
     asyncio.run(_live(store, pipeline, service, engine, journal))
-    sys.stdout.write(f"{boundaries.seen}\n")
+    return boundaries.seen
 
 
 if __name__ == "__main__":
-    main()
+    killed.main(life)

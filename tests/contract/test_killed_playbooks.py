@@ -1,13 +1,10 @@
 """Law 4 for playbooks: whatever is killed, and wherever, the run goes on and nothing is done twice."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests import killed
 from tests.killed_playbook import CASE, HOSTS
 
 from nightdesk.autonomy.actions import ActionState
@@ -15,20 +12,6 @@ from nightdesk.autonomy.playbooks.run import RunState
 from nightdesk.hub.store import Store
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.playbooks import runs
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "tests" / "killed_playbook.py"
-
-
-def _live(folder: Path, boundary: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), str(boundary)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-        timeout=120,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
 
 
 def _check(folder: Path) -> None:
@@ -49,28 +32,12 @@ def _check(folder: Path) -> None:
 
 
 def test_a_process_that_is_killed_again_and_again_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    deaths = 0
-    for boundary in (2, 5, 9, 14, 6):
-        deaths += _live(tmp_path, boundary).returncode == -signal.SIGKILL
-    assert deaths >= 4
-    ended = _live(tmp_path, 0)
-    assert ended.returncode == 0, ended.stderr
+    killed.die_again_and_again("killed_playbook.py", tmp_path, (2, 5, 9, 14, 6))
     _check(tmp_path)
 
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_at_any_boundary_loses_and_repeats_nothing(tmp_path: Path) -> None:
     """One life killed at each boundary there is, and one that goes on from there."""
-    (tmp_path / "whole").mkdir()
-    whole = _live(tmp_path / "whole", 0)
-    assert whole.returncode == 0, whole.stderr
-    _check(tmp_path / "whole")
-    count = int(whole.stdout.split()[-1])
-    assert count > 50
-    for boundary in range(1, count):
-        folder = tmp_path / str(boundary)
-        folder.mkdir()
-        assert _live(folder, boundary).returncode in {-signal.SIGKILL, 0}
-        ended = _live(folder, 0)
-        assert ended.returncode == 0, (boundary, ended.stderr)
+    for folder in killed.die_everywhere("killed_playbook.py", tmp_path):
         _check(folder)
