@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from nightdesk.autonomy.enrichment.warnings import warned
 from nightdesk.autonomy.guardrails import DecisionContext, blast_radius, may_run_unattended
+from nightdesk.autonomy.levels.units import class_of, rule_keys
 from nightdesk.autonomy.policy import ACTS_ON, Policy, ProposedAction, Ruling
 from nightdesk.autonomy.protected import bearer, protection_checks
 from nightdesk.autonomy.radius import bucket
@@ -14,7 +15,7 @@ from nightdesk.sdk.errors import RejectedError
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import Risk, TargetKind, Verb, verb
 
-__all__ = ["Containment", "is_calm", "resolve", "unattended"]
+__all__ = ["Containment", "is_calm", "resolve", "two_signers", "unattended"]
 
 _CALM = frozenset(
     {
@@ -32,6 +33,9 @@ _CALM = frozenset(
 )
 """What must be in order before a containment goes without a person; the floors under closing do not hold one back."""
 
+_CAUTION = ("human", "earned", "policy")
+"""Ways to let a containment go, the most cautious first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Containment:
@@ -43,12 +47,16 @@ class Containment:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """One verb on one target; ``unattended`` when every rule that wants it says so."""
+    """One verb on one target; ``approval`` is the most cautious of the rules that want it.
+
+    ``detections`` are the detection rules of the alerts that name the target.
+    """
 
     action: ProposedAction
     target: Target
-    unattended: bool
+    approval: str
     rules: tuple[str, ...]
+    detections: tuple[str, ...]
 
 
 def resolve(
@@ -68,8 +76,12 @@ def resolve(
             continue
         known = wishes.get(key)
         if known is not None:
-            rules = tuple(dict.fromkeys((*known.rules, *wish.rules)))
-            wishes[key] = replace(known, unattended=known.unattended and wish.unattended, rules=rules)
+            wishes[key] = replace(
+                known,
+                approval=min(known.approval, wish.approval, key=_CAUTION.index),
+                rules=tuple(dict.fromkeys((*known.rules, *wish.rules))),
+                detections=tuple(dict.fromkeys((*known.detections, *wish.detections))),
+            )
             continue
         felt = bearer(wish.action.verb, wish.target).key
         known_of = (context.assets.get(felt), warned(context.enrichment, felt))
@@ -81,10 +93,13 @@ def resolve(
     proposals = []
     for key, wish in wishes.items():
         approval = "human"
-        if wish.unattended and key not in doubted:
+        if wish.approval != "human" and key not in doubted:
             planned = _planned(wish, list(wishes.values()))
             wanted = verb(wish.action.verb)
-            doubts = tuple(unattended(wanted, wish.target, planned, signers, context, calm=calm))
+            warrant = two_signers(f"{wanted.name} {wish.target.key}", signers)
+            if wish.approval == "earned":
+                warrant = _earned(wish, signers, context)
+            doubts = tuple(unattended(warrant, wanted, wish.target, planned, context, calm=calm))
             checks += doubts
             approval = "policy" if all(check.passed for check in doubts) else "human"
         proposals.append(
@@ -109,7 +124,8 @@ def _wishes(ruling: Ruling, checks: list[Check]) -> Iterator[_Wish]:
                     except RejectedError as error:
                         checks.append(Check("selector", False, str(error), "means exactly one thing"))
                         continue
-                    yield _Wish(action, target, propose is not None and propose.approval == "policy", (rule.id,))
+                    approval = propose.approval if propose else "human"
+                    yield _Wish(action, target, approval, (rule.id,), rule_keys([alert]))
             checks.append(
                 Check("target", named, f"{action.verb} {action.target} of rule {rule.id}", "an alert names one")
             )
@@ -137,15 +153,29 @@ def _facts(alert: Alert, entity: Entity) -> dict[str, str]:
     return facts
 
 
+def two_signers(what: str, signers: int) -> Check:
+    """Two persons signed that it may go without a third one."""
+    return Check("two-signers", signers >= 2, f"{what}: {signers}", "two persons")
+
+
+def _earned(wish: _Wish, signers: int, context: DecisionContext) -> Check:
+    """Two persons raised every detection rule that names the target, on evidence; and what is done was signed."""
+    what, decides = f"{wish.action.verb} {wish.target.key}", class_of(wish.action.verb)
+    lacking = sorted(set(wish.detections) - set(context.containing.get(decides, ())))
+    told = f"{', '.join(lacking)} has not" if lacking else ", ".join(wish.detections)
+    return Check("contain-earned", not lacking and signers >= 1, f"{what}: {told}", f"{decides} earned, policy signed")
+
+
 def unattended(
-    wanted: Verb, target: Target, planned: int, signers: int, context: DecisionContext, *, calm: bool
+    warrant: Check, wanted: Verb, target: Target, planned: int, context: DecisionContext, *, calm: bool
 ) -> Iterator[Check]:
     """Everything that must pass before a rule's action goes without a person. ``planned``: so many like it, itself too.
 
-    Asked when a rule proposes it, and again of each action of a playbook that a rule started.
+    ``warrant`` is who answers for it. Asked when a rule proposes it, and again of each action of a playbook that a rule
+    started.
     """
     what = f"{wanted.name} {target.key}"
-    yield Check("two-signers", signers >= 2, f"{what}: {signers}", "two persons")
+    yield warrant
     yield Check("calm", calm, what, "no check failed that makes a machine wait")
     bounded = wanted.risk < Risk.R2 or (wanted.risk is Risk.R2 and wanted.reversible)
     yield Check("reversible", bounded, f"{what}: {wanted.risk.name}", "R1, or R2 with an inverse")

@@ -100,6 +100,7 @@ class DecisionContext:
     verified allow-lists by entity; nothing in ``enrichment`` can take their place.
     ``kill_switch``: the machine's work is stopped for this tenant; ``stopped_rules`` are as ``switches`` gives them.
     ``playbooks`` is keyed by the rule that would start one.
+    ``containing`` are, by decision class, the detection rules of the case that are at *auto-contain* now.
     """
 
     last_arrival: datetime | None = None
@@ -127,6 +128,7 @@ class DecisionContext:
     allowed: Mapping[str, tuple[AllowFact, ...]] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
     pending_until: datetime | None = None
+    containing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the record."""
@@ -154,6 +156,7 @@ _LATER: Mapping[str, Any] = {
     "allowed": {},
     "pending": [],
     "pending_until": None,
+    "containing": {},
 }
 _LATER_FACTS: Mapping[str, Any] = {"groups": [], "ports": [], "names": [], "asked": True}
 _LATER_LIMITS: Mapping[str, Any] = {

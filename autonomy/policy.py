@@ -90,10 +90,14 @@ class ProposedAction(PolicyModel):
 
 
 class Propose(PolicyModel):
-    """Give the case to a person together with ready containments; ``approval: policy`` lets them go without one."""
+    """Give the case to a person together with ready containments.
+
+    ``approval: policy`` lets them go without one; ``earned`` does once every detection rule that names the target has
+    earned *auto-contain*.
+    """
 
     actions: Annotated[tuple[ProposedAction, ...], Field(min_length=1)]
-    approval: Literal["human", "policy"] = "human"
+    approval: Literal["human", "earned", "policy"] = "human"
     verdict: RaisedAs = Verdict.LIKELY_TRUE_POSITIVE
 
 

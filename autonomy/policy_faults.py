@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from nightdesk.autonomy.conditions import IDENTIFIED, Selector, When
+from nightdesk.autonomy.levels.units import classes_of
 from nightdesk.autonomy.matching import in_network
 from nightdesk.autonomy.policy import ACTS_ON, TARGETS, NeverTouch, Propose, Rule, StartPlaybook, Then, names_things
 from nightdesk.sdk.case import EntityKind
@@ -179,10 +180,15 @@ def _wrong_propose(propose: Propose) -> Found:
         if unknown:
             known = ", ".join(wanted.parameters) or "none"
             yield f"{key}.parameters", f"{wanted.name} has no parameter {', '.join(unknown)}; it has: {known}"
-        if propose.approval == "policy" and (
+        if propose.approval == "earned" and not classes_of([wanted.name]):
+            yield f"{key}.verb", f"{wanted.name} is nothing that a rule can earn: write approval: human, or policy"
+        if propose.approval != "human" and (
             wanted.risk > Risk.R2 or (wanted.risk is Risk.R2 and not wanted.reversible)
         ):
-            yield f"{key}.verb", f"{wanted.name} ({wanted.risk.name}) is not for policy approval: write approval: human"
+            yield (
+                f"{key}.verb",
+                f"{wanted.name} ({wanted.risk.name}) is not for {propose.approval} approval: write approval: human",
+            )
 
 
 def _wrong_playbook(wanted: StartPlaybook) -> Found:

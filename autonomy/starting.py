@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from nightdesk.autonomy.bars import Bars
-from nightdesk.autonomy.containment import is_calm
+from nightdesk.autonomy.containment import is_calm, two_signers
 from nightdesk.autonomy.guardrails import BookFacts, DecisionContext
 from nightdesk.autonomy.policy import Rule, Ruling, StartPlaybook
 from nightdesk.autonomy.switches import rule_stopped
@@ -51,7 +51,7 @@ def resolve_starts(
         approval = "human"
         if wanted.approval == "policy" and not held.approve_contain:
             alone = (
-                Check("two-signers", signers >= 2, f"{rule.id}: {signers}", "two persons"),
+                two_signers(rule.id, signers),
                 Check("calm", calm, rule.id, "no check failed that makes a machine wait"),
             )
             checks += alone

@@ -168,9 +168,10 @@ def advance(standing: Standing, proof: Proof, facts: Facts, now: datetime, deman
 
 
 def lower(standing: Standing, loss: Loss, *, now: datetime, by: str = "") -> Step:
-    """Down to where the loss leads. A unit that acted alone has its closures looked at again.
+    """Down to where the loss leads. A unit that closed alone has its closures looked at again.
 
-    ``by`` is the person who did it: then nothing is forgotten, but nothing goes past that level without two persons.
+    What a unit contained is leased, and ends by itself. ``by`` is the person who did it: then nothing is forgotten, but
+    nothing goes past that level without two persons.
     """
     before = standing.level
     to = min(before, loss.to)
@@ -189,7 +190,8 @@ def lower(standing: Standing, loss: Loss, *, now: datetime, by: str = "") -> Ste
     if forgets:
         newest = standing.proof.newest
         changes |= {"counts_after": newest, "granted_after": newest, "proof": Proof(), "forgot_at": now}
-    since = reopens_since(standing, now) if before.alone and to < before else None
+    closed = before.alone and to < before and not standing.unit.decides.contains
+    since = reopens_since(standing, now) if closed else None
     told = f"{before.word} to {to.word}: {loss.text}"
     return Step(standing.with_changes(**changes), (told,), loss, since)
 

@@ -37,7 +37,8 @@ def prove(
 ) -> Proof:
     """The proof as of now. ``labels`` are all of the unit's rule, oldest first; ``prior`` is what the fleet lends.
 
-    *Benign* counts only when judged blind; *attack* counts however it was found.
+    For a class that closes *benign* counts only when judged blind, *attack* however it was found; for containment it is
+    the other way round.
     """
     fresh = [label for label in labels if label.seq > standing.counts_after]
     evidence = [label for label in counted(fresh) if _speaks(label, standing.unit.decides)]
@@ -85,19 +86,17 @@ def prove(
 
 
 def _speaks(label: Label, decides: DecisionClass) -> bool:
-    """Whether it is about what the unit does. What the machine would have done is unknown: only an attack counts."""
+    """Whether it is about what the unit does; what speaks against the unit counts however it was found."""
     if decides.contains:
-        return label.stand == decides and label.blind
-    return (label.attack and label.stand in {"", DecisionClass.CLOSE}) or (
-        label.benign and label.blind and label.stand == DecisionClass.CLOSE
-    )
+        return label.about(decides) and (label.blind or label.benign)
+    return label.against_closing or (label.benign and label.blind and label.about(decides))
 
 
 def _words(labels: Iterable[Label], decides: DecisionClass) -> list[bool]:
     """Of each case judged blind on which the machine had taken a stand: whether anybody's standing word differs."""
     said: dict[str, bool] = {}
     for label in labels:
-        if not label.standing or not label.blind or label.how is How.KNOWN or label.stand != decides:
+        if not label.standing or not label.blind or label.how is How.KNOWN or not label.about(decides):
             continue
         if label.attack or label.benign:
             differs = label.benign if decides.contains else label.attack
@@ -110,10 +109,17 @@ def _since_grant(standing: Standing, labels: Iterable[Label]) -> list[Label]:
 
 
 def _losing(standing: Standing, labels: Sequence[Label], terms: Terms) -> Losing:
-    """The bet against the grant: clean items only from the random sample, misses from wherever they are known."""
+    """The bet against the grant: clean items only from the random sample, misses from wherever they are known.
+
+    Of containments every one is looked at: one that people call benign is the miss.
+    """
     losing = Losing(terms)
+    decides = standing.unit.decides
     for label in _since_grant(standing, labels):
-        if label.attack and label.closed:
+        if decides.contains:
+            if _speaks(label, decides) and (label.attack or label.benign):
+                losing.see(attack=label.benign)
+        elif label.attack and label.closed:
             losing.see(attack=True)
         elif label.benign and label.how is How.SAMPLE and label.blind and label.state is not LabelState.DISPUTED:
             losing.see(attack=False)

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 from nightdesk.sdk.case import Alert, Case
 from nightdesk.sdk.errors import PolicyError
 
-__all__ = ["DecisionClass", "Unit", "class_of", "entity_of", "family_of", "rule_key", "rule_keys"]
+__all__ = ["DecisionClass", "Unit", "class_of", "classes_of", "entity_of", "family_of", "rule_key", "rule_keys"]
 
 _NO_RULE = "-"
 _VERSIONLESS = "-"
@@ -49,11 +49,20 @@ _CLASSES = {
 
 def class_of(verb: str) -> DecisionClass:
     """The class that an action's verb belongs to; what is blocked everywhere is an indicator. Raises PolicyError."""
-    head, _, action = verb.partition(".")
-    found = DecisionClass.BLOCK_INDICATOR if action == "block" else _CLASSES.get(head)
+    found = _class(verb)
     if found is None:
         raise PolicyError(f"{verb} decides nothing that could be earned; it only tells or looks")
     return found
+
+
+def classes_of(verbs: Iterable[str]) -> tuple[DecisionClass, ...]:
+    """The classes that these verbs belong to, sorted; what only tells or looks has none."""
+    return tuple(sorted({found for one in verbs if (found := _class(one)) is not None}))
+
+
+def _class(verb: str) -> DecisionClass | None:
+    head, _, action = verb.partition(".")
+    return DecisionClass.BLOCK_INDICATOR if action == "block" else _CLASSES.get(head)
 
 
 def rule_key(product: str, rule: str, version: str = "") -> str:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from nightdesk.autonomy.approvals import same_person
 from nightdesk.autonomy.ledger import ENGINE
+from nightdesk.autonomy.levels.units import DecisionClass
 from nightdesk.sdk.case import Verdict
 from nightdesk.sdk.errors import PolicyError
 
@@ -26,6 +27,7 @@ BENIGN = frozenset({Verdict.BENIGN_POSITIVE, Verdict.LIKELY_FALSE_POSITIVE, Verd
 MACHINES = frozenset({ENGINE, "policy", "autonomy", "tickets", "hub", "witness", "adviser", "service"})
 """Names under which the machine itself speaks."""
 
+_ESCALATED = "escalate"
 _MARGIN = 2
 """How many more voices *benign* needs than *attack* where people disagree; *attack* needs one more."""
 
@@ -56,7 +58,7 @@ class How(StrEnum):
 class Label:
     """One person's judgement of one rule in one case.
 
-    ``stand`` is what the machine would have done at that moment (a decision class, or empty when it had no opinion);
+    ``stand`` is what the machine would have done at that moment (decision classes, or empty when it had no opinion);
     the person did not see it when ``blind``. ``day`` is the UTC day on which the hub opened the case: times inside an
     alert are written by others. ``sources`` are second sources that bear an attack out.
     """
@@ -99,6 +101,15 @@ class Label:
     def benign(self) -> bool:
         """Whether it says that there was none; *undetermined*, *duplicate* and *test* say neither."""
         return self.verdict in BENIGN
+
+    def about(self, decides: DecisionClass) -> bool:
+        """Whether the machine would have decided in that class."""
+        return decides in self.stand.split()
+
+    @property
+    def against_closing(self) -> bool:
+        """Whether it is an attack that speaks against closing its rule; one that was escalated by itself does not."""
+        return self.attack and self.stand != _ESCALATED
 
     @property
     def standing(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from nightdesk.autonomy.containment import unattended
+from nightdesk.autonomy.containment import two_signers, unattended
 from nightdesk.autonomy.guardrails import DecisionContext
 from nightdesk.autonomy.playbooks.run import Run
 from nightdesk.autonomy.playbooks.standing import book_of
@@ -120,5 +120,7 @@ def terms(
     held = lease if wanted.reversible else None
     if not standing.alone:
         return Terms(Approval.HUMAN, held)
-    asked = unattended(wanted, target, 1, standing.signers, context, calm=True)
+    asked = unattended(
+        two_signers(f"{wanted.name} {target.key}", standing.signers), wanted, target, 1, context, calm=True
+    )
     return Terms(Approval.POLICY if all(check.passed for check in asked) else Approval.HUMAN, held)

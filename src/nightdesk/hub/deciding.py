@@ -101,6 +101,7 @@ class Deciding:
         enriched = self._enrichments is not None and self._enrichments.has(slug)
         view = self._enrichments.view(conn, slug, found) if self._enrichments is not None and enriched else None
         weighed = self._weighing.of(conn, slug, found, now) if self._weighing is not None else {}
+        containing = self._weighing.containing(conn, slug, found, now) if self._weighing is not None else {}
         advised = self._counsel.view(conn, slug, found) if self._counsel is not None else {}
         for case in found:
             arrived = arrival(latest.get(case.case_id), case) if again and enriched else case.updated_at
@@ -127,6 +128,7 @@ class Deciding:
                 limits=tenant.limits,
                 playbooks=self._ruled.found(policy, tenant, case, now),
                 advice=advised.get(case.case_id),
+                containing=containing.get(case.case_id, {}),
                 **known,
             )
             previous = latest.get(case.case_id)

@@ -14,7 +14,7 @@ from nightdesk.autonomy.learned.watching import Window
 from nightdesk.autonomy.learning.groups import Group
 from nightdesk.hub.learning.champions import Champion, Champions
 from nightdesk.hub.learning.histories import Histories
-from nightdesk.hub.oversight.asking import Known, ScoredRule, gate_inputs
+from nightdesk.hub.oversight.asking import Known, ScoredRule, containing, gate_inputs
 from nightdesk.hub.oversight.office import Office
 from nightdesk.hub.store import groups
 from nightdesk.sdk.case import Case
@@ -59,6 +59,12 @@ class Weighing:
             gate = gate_inputs(conn, self._office, case, scores, at=now, doubts=doubts, known=known)
             made[case.case_id] = Evidence(gate, scored.to_json())
         return made
+
+    def containing(
+        self, conn: Connection, tenant: str, found: Sequence[Case], now: datetime
+    ) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """By case and decision class the detection rules that may contain alone; no model has a part in it."""
+        return containing(conn, self._office, tenant, found, at=now)
 
     def alarms(self, tenant: str) -> tuple[str, ...]:
         """Which features of that tenant's groups are distributed otherwise than when the model was learnt."""

@@ -11,8 +11,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from nightdesk.autonomy.levels.gate import Asked, Certificate, GateInputs
-from nightdesk.autonomy.levels.ladder import bounds
-from nightdesk.autonomy.levels.standing import Standing
+from nightdesk.autonomy.levels.ladder import Bounds, bounds
+from nightdesk.autonomy.levels.standing import Level, Standing
 from nightdesk.autonomy.levels.units import DecisionClass, Unit, rule_keys
 from nightdesk.autonomy.oversight.canaries import proven
 from nightdesk.hub.oversight.judging import is_protected
@@ -20,7 +20,7 @@ from nightdesk.hub.oversight.office import Office
 from nightdesk.hub.store import canaries, levels
 from nightdesk.sdk.case import Case
 
-__all__ = ["Known", "ScoredRule", "gate_inputs"]
+__all__ = ["Known", "ScoredRule", "containing", "gate_inputs"]
 
 Known = dict[str, Asked]
 """What was found of a tenant's rules already, without a score: levels do not change within one transaction."""
@@ -70,10 +70,33 @@ def gate_inputs(
     return GateInputs(tuple(asked), tuple(doubts), shielded)
 
 
+def containing(
+    conn: Connection, office: Office, tenant: str, found: Sequence[Case], *, at: datetime
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By case and decision class the detection rules that may contain alone now; most tenants have none."""
+    alone = [
+        one.unit
+        for one in levels.acting(conn, tenant)
+        if one.unit.decides.contains and _counts(conn, office, one, at).level is Level.CONTAIN
+    ]
+    made: dict[str, dict[str, tuple[str, ...]]] = {}
+    for case in found if alone else ():
+        rules = set(rule_keys(case.alerts))
+        for unit in alone:
+            if unit.rule in rules:
+                of = made.setdefault(case.case_id, {})
+                of[unit.decides.value] = (*of.get(unit.decides.value, ()), unit.rule)
+    return made
+
+
+def _counts(conn: Connection, office: Office, standing: Standing, at: datetime) -> Bounds:
+    return bounds(standing, office.surroundings.facts(conn, standing, at), office.demands)
+
+
 def _standing(conn: Connection, office: Office, unit: Unit, at: datetime) -> Asked:
     """One rule's level as it counts now, without a score."""
     standing = levels.standing(conn, unit)
-    held = bounds(standing, office.surroundings.facts(conn, standing, at), office.demands)
+    held = _counts(conn, office, standing, at)
     return Asked(
         rule=unit.rule,
         level=int(held.level),

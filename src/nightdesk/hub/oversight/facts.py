@@ -8,13 +8,12 @@ from sqlalchemy import Connection, func, select
 
 from nightdesk.autonomy.actions import ActionState
 from nightdesk.autonomy.levels.standing import Facts, Level, Standing, ceiling
-from nightdesk.autonomy.levels.units import DecisionClass, Unit, class_of
+from nightdesk.autonomy.levels.units import Unit, classes_of
 from nightdesk.autonomy.switches import Scope, everything_stopped
 from nightdesk.hub.store import switches
 from nightdesk.hub.store.codec import decode_action, moment, stamp
 from nightdesk.hub.store.schema import action as action_table
 from nightdesk.hub.store.schema import cursor as cursor_table
-from nightdesk.sdk.errors import PolicyError
 from nightdesk.sdk.verbs import VERBS
 
 __all__ = ["Knowledge", "Surroundings", "no_knowledge"]
@@ -89,7 +88,7 @@ def _healthy(conn: Connection, standing: Standing, now: datetime) -> float:
 
 def _uses(conn: Connection, unit: Unit, now: datetime) -> tuple[int, float, float, bool]:
     """(drills with a verified undo, share verified, share undone, whether any was contradicted) of the last 30 days."""
-    families = sorted({one.family for name, one in VERBS.items() if _decides(name) is unit.decides})
+    families = sorted({one.family for name, one in VERBS.items() if unit.decides in classes_of([name])})
     row = action_table.c
     statement = (
         select(row.body)
@@ -104,13 +103,6 @@ def _uses(conn: Connection, unit: Unit, now: datetime) -> tuple[int, float, floa
     stuck = [one for one in used if one.state is _S.UNDO_FAILED]
     verified = len(well) / (len(well) + len(badly)) if well or badly else 0.0
     undone = len(back) / (len(back) + len(stuck)) if back or stuck else 0.0
-    demoted = any(one.switch.scope is Scope.VENDOR_ACTION and _decides(one.switch.verb) is unit.decides
+    demoted = any(one.switch.scope is Scope.VENDOR_ACTION and unit.decides in classes_of([one.switch.verb])
                   for one in switches.positions(conn, unit.tenant))  # fmt: skip
     return len(back), verified, undone, demoted or any(one.state is _S.CONTRADICTED for one in badly)
-
-
-def _decides(name: str) -> DecisionClass | None:
-    try:
-        return class_of(name)
-    except PolicyError:
-        return None

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from nightdesk.autonomy.guardrails import AssetFacts
 from nightdesk.autonomy.levels.gate import ask, gate_of, rules_closed_by
-from nightdesk.autonomy.levels.units import DecisionClass, Unit, entity_of, rule_keys
+from nightdesk.autonomy.levels.units import DecisionClass, Unit, classes_of, entity_of, rule_keys
 from nightdesk.autonomy.oversight.analysts import Answer, Trust, trust
 from nightdesk.autonomy.oversight.items import Item, Kind
 from nightdesk.autonomy.oversight.labels import How, Label, settled
@@ -166,7 +166,7 @@ def _stand(latest: Decision | None) -> str:
     if latest is None:
         return ""
     if latest.proposals:
-        return ""
+        return " ".join(classes_of(one.verb for one in latest.proposals))
     inputs = gate_of(latest)
     return ask(inputs).stand if inputs is not None else ""
 

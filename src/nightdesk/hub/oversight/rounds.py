@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Connection
 
 from nightdesk.autonomy.levels.gate import Asked, ask, gate_of, rules_closed_by
-from nightdesk.autonomy.levels.units import Unit, family_of, rule_keys
+from nightdesk.autonomy.levels.units import Unit, classes_of, family_of, rule_keys
 from nightdesk.autonomy.oversight.canaries import Canary, CanaryState
 from nightdesk.autonomy.oversight.items import Item, Kind
 from nightdesk.autonomy.oversight.sampling import Closure, Plan, bin_of, draw, is_double, plan, stratum_of
@@ -72,6 +72,7 @@ class Rounds:
         rows = samples.later_decisions(conn, tenant, after, limit=limit)
         made = [decode_decision(record) for _, record in rows]
         fired = {Unit(tenant, asked.rule) for one in made for asked in _asked(one)}
+        fired |= self._containing(conn, tenant, made)
         units = {unit for unit in fired if levels.standing(conn, unit).first_seen is None}
         drawn = self._drawn(conn, tenant, made, at)
         if rows:
@@ -85,11 +86,24 @@ class Rounds:
         looked += [appraise(conn, self.office, unit, at=at) for unit in sorted(units)]
         return Round(len(rows), tuple(drawn), tuple(settled), tuple(looked))
 
+    @staticmethod
+    def _containing(conn: Connection, tenant: str, made: Sequence[Decision]) -> set[Unit]:
+        """The units whose containments were proposed: they too are seen, and earn."""
+        wanted = {one.case_id: classes_of(each.verb for each in one.proposals) for one in made if one.proposals}
+        known = cases.cases(conn, tenant, wanted) if wanted else {}
+        return {
+            Unit(tenant, rule, decides)
+            for case_id, classes in wanted.items()
+            if case_id in known
+            for rule in rule_keys(known[case_id].alerts)
+            for decides in classes
+        }
+
     def _drawn(self, conn: Connection, tenant: str, made: Sequence[Decision], at: datetime) -> list[str]:
-        """Draws among closures, and among what would have been one."""
+        """Draws among closures, and among what would have been one; what would be contained waits to be judged too."""
         closures = [one for one in made if one.outcome is Outcome.CLOSE and one.mode is not Mode.HUMAN]
         undecided = {Outcome.CLOSE, Outcome.HOLD}  # what is held may yet be closed, and is drawn from then
-        shadows = [one for one in made if one.outcome not in undecided and _would_close(one)]
+        shadows = [one for one in made if one.outcome not in undecided and _would_act(one)]
         if not closures and not shadows:
             return []
         key, today = self.office.key(tenant), at.date()
@@ -134,7 +148,7 @@ class Rounds:
         return known[1]
 
     def _shadows(self, conn: Connection, tenant: str, made: Sequence[Decision], at: datetime) -> list[Item]:
-        """What the machine would have closed waits too, as many as evidence can count for a rule in a day."""
+        """What the machine would have done waits too, as many as evidence can count for a rule in a day."""
         waiting = samples.waiting(conn, tenant, {one.case_id for one in made})
         found = []
         for one in {one.case_id: one for one in made}.values():
@@ -183,9 +197,12 @@ def _looked_at(decision: Decision, alert_id: str) -> bool:
     return any(row.get("alert_id") == alert_id for row in decision.inputs.get("alerts", ()))
 
 
-def _would_close(decision: Decision) -> bool:
+def _would_act(decision: Decision) -> bool:
+    if decision.mode is Mode.HUMAN:
+        return False
     inputs = gate_of(decision)
-    return inputs is not None and decision.mode is not Mode.HUMAN and bool(ask(inputs).stand)
+    closes = inputs is not None and bool(ask(inputs).stand)
+    return closes or bool(classes_of(one.verb for one in decision.proposals))
 
 
 def _stratum(decision: Decision) -> str:

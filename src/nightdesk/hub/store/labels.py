@@ -123,8 +123,8 @@ def contributions(conn: Connection, tenants: Collection[str], rule: str) -> list
     found = []
     for tenant in sorted(tenants):
         labels = counted(of_rule(conn, tenant, rule))
-        benign = sum(one.benign and one.blind and one.stand == DecisionClass.CLOSE for one in labels)
-        attacks = sum(one.attack and one.stand in {"", DecisionClass.CLOSE} for one in labels)
+        benign = sum(one.benign and one.blind and one.about(DecisionClass.CLOSE) for one in labels)
+        attacks = sum(one.against_closing for one in labels)
         found.append(Contribution(tenant, rule, benign, attacks))
     return found
 
