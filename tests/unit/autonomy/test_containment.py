@@ -4,6 +4,7 @@ import pytest
 
 from nightdesk.autonomy.containment import Containment, resolve
 from nightdesk.autonomy.guardrails import AssetFacts, DecisionContext, abstain_checks
+from nightdesk.autonomy.levels.units import rule_key
 from nightdesk.autonomy.policy import judge
 from nightdesk.autonomy.policy_file import parse_policy
 from nightdesk.sdk.case import Alert
@@ -144,3 +145,53 @@ def test_what_a_stopped_rule_wants_too_no_other_rule_does_without_a_person() -> 
     assert approvals("asks") == [("human", ("acts",))]
     assert approvals("acts") == [("human", ("asks",))]
     assert approvals("acts", "asks") == []
+
+
+DETECTION = rule_key("acme_edr", "R-1041")
+
+
+@pytest.mark.parametrize(
+    ("containing", "signers", "changes", "approval"),
+    [
+        ({"contain-host": (DETECTION,)}, 1, {}, "policy"),
+        ({"contain-host": (DETECTION,)}, 0, {}, "human"),  # nobody signed what is done
+        ({}, 2, {}, "human"),
+        ({"contain-identity": (DETECTION,)}, 2, {}, "human"),  # each class is earned for itself
+        ({"contain-host": (rule_key("acme_edr", "R-1041", "2"),)}, 2, {}, "human"),  # and each version
+        ({"contain-host": (DETECTION,)}, 1, {"kill_switch": True}, "human"),
+        ({"contain-host": (DETECTION,)}, 1, {"hosts_last_hour": 1}, "human"),
+        ({"contain-host": (DETECTION,)}, 1, {"assets": {}}, "human"),
+    ],
+)
+def test_what_is_earned_goes_alone_as_far_as_what_is_signed_and_no_further(
+    containing: dict[str, Any], signers: int, changes: dict[str, Any], approval: str
+) -> None:
+    context = DecisionContext(**{"assets": KNOWN, "containing": containing, **changes})
+    alert = an_alert(entities=(HOST,), product="acme_edr", rule_id="R-1041", rule_version="")
+    found = resolved(ISOLATE, alert, approval="earned", signers=signers, context=context)
+    assert [one.approval for one in found.proposals] == [approval]
+
+
+def test_one_alert_more_of_a_rule_that_earned_nothing_asks_for_a_person() -> None:
+    """Law 7."""
+    context = DecisionContext(assets=KNOWN, containing={"contain-host": (DETECTION,)})
+    alerts = [
+        an_alert(f"a{number}", entities=(HOST,), product="acme_edr", rule_id=rule, rule_version="")
+        for number, rule in enumerate(("R-1041", "R-9999"))
+    ]
+    for given, approval in ((alerts[:1], "policy"), (alerts, "human"), (alerts[::-1], "human")):
+        (proposal,) = resolved(ISOLATE, *given, approval="earned", signers=1, context=context).proposals
+        assert proposal.approval == approval
+
+
+@pytest.mark.parametrize("words", [("earned", "policy"), ("policy", "earned")])
+def test_of_two_rules_that_want_the_same_the_more_careful_word_holds(words: tuple[str, str]) -> None:
+    text = "policy_id: p\nversion: 1\nrules:\n" + "".join(
+        f"  - {{id: r{place}, owner: j, then: {{propose: {{approval: {word}, actions: [{ISOLATE}]}}}}}}\n"
+        for place, word in enumerate(words)
+    )
+    policy, case = parse_policy(text.encode(), file="p"), a_case([an_alert(entities=(HOST,))])
+    context = DecisionContext(assets=KNOWN)
+    found = resolve(judge(policy, case, CASE_TIME), policy, 2, context, abstain_checks(case, context, CASE_TIME))
+    assert [one.approval for one in found.proposals] == ["human"]
+    assert failed(found) == {"contain-earned"}
