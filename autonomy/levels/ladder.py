@@ -137,7 +137,7 @@ def _losses(standing: Standing, proof: Proof, facts: Facts, demands: Demands) ->
     if proof.protected:
         yield Loss(Cause.PROTECTED, Level.RECOMMEND, "an attack on a protected asset was closed")
     if proof.canaries_failed:
-        yield Loss(Cause.CANARY, Level.RECOMMEND, f"{proof.canaries_failed} canaries were not caught")
+        yield Loss(Cause.CANARY, Level.RECOMMEND, f"planted attacks that were closed: {proof.canaries_failed}")
     if proof.losing >= _LOST:
         told = f"{proof.missed} misses in {proof.reviewed} looked at (e-value {proof.losing:.3g})"
         yield Loss(Cause.EVIDENCE, Level.RECOMMEND, told)

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 from tests.hubs import REGISTRY
-from tests.learned import ATTACKS, NOISE, RARE, TENANTS, World, earned_world, learnt_rule
+from tests.learned import ATTACKS, NOISE, RARE, TENANTS, World, earned_world
 
 from nightdesk.autonomy.evidence import SCORED
 from nightdesk.autonomy.learned.scoring import check_scores
@@ -198,9 +198,9 @@ class TestLaw3:
             assert model is not None
             found = models.learned(conn, model.model_id)
         text = orjson.dumps(found.tables.plain()).decode()
-        for word in (*TENANTS[:1], "ws-", learnt_rule(NOISE), "crowdstrike"):
+        for word in (*TENANTS[:1], "ws-", world.shown()[NOISE].rule, "crowdstrike"):
             assert word not in text
-        assert set(found.fleet.view("acme").rules) <= {learnt_rule(name) for name in (NOISE, RARE, *ATTACKS)}
+        assert set(found.fleet.view("acme").rules) <= {group.rule for group in world.shown().values()}
         assert {prior.tenants for prior in found.fleet.view("acme").rules.values()} == {3}
 
 

@@ -307,7 +307,7 @@ def _draw(found: "Picture") -> None:
 def _line(one: "UnitPicture") -> Sequence[str]:
     standing, bounds = one.look.standing, one.look.bounds
     held = f" (held by {bounds.held_by})" if bounds.level < standing.level else ""
-    lacking = [f"{ask.name} {ask.have} of {ask.need}" for ask in one.asks if not ask.met]
+    lacking = list(one.lacking)
     if standing.wish is not None:
         lacking = [f"{standing.wish.by} asked for {standing.wish.level.word}: another person agrees", *lacking]
     elif one.asks and not lacking:

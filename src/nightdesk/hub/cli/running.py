@@ -169,7 +169,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """The main job, end to end, on simulated vendors: two nights, two EDRs, one policy. Exit 0 when all of it held."""
-    from nightdesk.hub.demo import Demo
+    from nightdesk.hub.demo.run import Demo
 
     with troubles(as_json):
         result = Demo(alerts=alerts, folder=folder, headless=headless or as_json, quiet=as_json, keep=keep).run()

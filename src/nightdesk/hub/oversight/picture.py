@@ -32,6 +32,11 @@ class UnitPicture:
     daily: tuple[int, ...]
     """Benign verdicts of the last 14 days, oldest first."""
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """What is missing to the next level, for people."""
+        return tuple(f"{ask.name} {ask.have} of {ask.need}" for ask in self.asks if not ask.met)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         standing, bounds = self.look.standing, self.look.bounds

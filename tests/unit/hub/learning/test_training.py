@@ -8,7 +8,7 @@ import orjson
 import pytest
 import yaml
 from tests.hubs import run_cli
-from tests.learned import TENANTS, World, a_past, new_world, trained_world
+from tests.learned import TENANTS, World, empty_world, new_world, trained_world
 
 from nightdesk.autonomy.learning.champion import Standing
 from nightdesk.hub.learning.labelled import judged_groups
@@ -24,10 +24,10 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_nothing_to_learn_from_is_said_in_numbers(tmp_path: Path) -> None:
-    with World(tmp_path).running() as world:
+    with empty_world(tmp_path) as world:
         with pytest.raises(NightdeskError, match=r"0 tenants have judged cases \(3 are needed\)"):
             world.trains()
-        world.remembers(a_past("acme", world.time.now), a_past("b", world.time.now))
+        world.remembers(world.past("acme"), world.past("b"))
         with pytest.raises(NightdeskError, match="2 tenants have judged cases"):
             world.trains()
         told: list[str] = []
@@ -36,8 +36,8 @@ def test_nothing_to_learn_from_is_said_in_numbers(tmp_path: Path) -> None:
 
 
 def test_too_few_attacks_are_learnt_from_and_promise_nothing(tmp_path: Path) -> None:
-    with World(tmp_path).running() as world:
-        world.remembers(*(a_past(slug, world.time.now, attacks=40) for slug in TENANTS))
+    with empty_world(tmp_path) as world:
+        world.remembers(*(world.past(slug, attacks=40) for slug in TENANTS))
         told = world.trains().to_json()
     assert (told["certified"], told["more_attacks_needed"], told["learnt_from"]["attacks"]) == (False, 139, 160)
     assert "139 more are needed, nothing is closed" in told["promise"]
@@ -116,13 +116,10 @@ def test_the_command_says_what_is_missing_and_what_was_learnt(world: World) -> N
 
 
 def _configured(world: World, *tenants: str) -> Path:
-    """One file for the tenants whose configurations stand beside each other."""
-    made = Path(world.hub.settings.file).parent.parent
-    whole: dict[str, Any] = {"store": world.hub.settings.store, "tenants": {}}
-    for slug in tenants:
-        text = (made / slug / "nightdesk.yaml").read_text()
-        text = text.replace("file:secrets/", f"file:{made}/{slug}/secrets/")
-        whole["tenants"] |= yaml.safe_load(text.replace("policies/", f"{made}/{slug}/policies/"))["tenants"]
-    file = made / f"{len(tenants)}.yaml"
-    file.write_text(yaml.safe_dump(whole))
-    return file
+    """The file with these tenants alone."""
+    file = Path(world.hub.settings.file)
+    whole = yaml.safe_load(file.read_text())
+    whole["tenants"] = {slug: whole["tenants"][slug] for slug in tenants}
+    fewer = file.with_name(f"{len(tenants)}.yaml")
+    fewer.write_text(yaml.safe_dump(whole))
+    return fewer

@@ -1,4 +1,4 @@
-"""The demonstration: two nights of the same story against simulated vendors; between them only the EDR binding changes.
+"""One run of it: two nights of the same story with another EDR in the second, then a rule that earns to close.
 
 Nothing here is staged: the simulators are strict servers on loopback, the hub is the one that ``nightdesk run`` starts,
 and every sentence printed is read from the store or from a simulator.
@@ -9,7 +9,7 @@ import difflib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -21,8 +21,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.actions import ActionState
 from nightdesk.hub.config import load_config
+from nightdesk.hub.demo.climb import Climb
+from nightdesk.hub.demo.levels import LEARNS, Act, Levels, learns
+from nightdesk.hub.demo.telling import counted, picture, told
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.logs import configure_logs
 from nightdesk.hub.registry import Registry
@@ -38,6 +41,7 @@ from nightdesk.sdk.testing import Simulator, serve
 __all__ = ["Demo"]
 
 _TENANT = "acme"
+_ENDPOINTS = {"falcon": "crowdstrike_falcon", "elastic": "elastic_security"}
 _OVER = frozenset(
     {"leased", "effective", "awaiting_approval", "failed", "rejected", "cancelled", "unverified", "undone"}
 )
@@ -101,13 +105,14 @@ class Demo:
             for line in changed[3:]:
                 self._say(f"    {line}")
             nights.append(self._night(config, "elastic", utc_now() - timedelta(hours=5)))
-            return self._summary(config, nights, time.monotonic() - started)
+            levels = self.levels(folder / "levels")
+            return self._summary(config, nights, levels, time.monotonic() - started)
 
     # Setting up.
 
     def _start(self, stack: ExitStack) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
-        for name, vendor in (("siem", "splunk_es"), ("falcon", "crowdstrike_falcon"), ("elastic", "elastic_security")):
+        for name, vendor in (("siem", "splunk_es"), *_ENDPOINTS.items()):
             simulator = self._registry.simulator(vendor)()
             served = stack.enter_context(serve(simulator))
             self._simulators[name] = simulator
@@ -232,7 +237,7 @@ class Demo:
                     self._say(f"  {row.case_id} {page.case.status}: {row.title}")
                     self._say(f"      {decision.outcome}, because {' '.join(decision.reasons)[:200]}")
                     for action in page.actions[:2]:
-                        self._say(f"      {_told(action)}")
+                        self._say(f"      {told(action)}")
                 found.protected_refused |= _refused(page)
         endpoint.fleet.settle()
         isolated = self._is_isolated(found.edr)
@@ -270,6 +275,15 @@ class Demo:
         devices = self._simulators[edr].fleet.devices.values()
         return any(one.isolated for one in devices if one.hostname == PATIENT_ZERO)
 
+    def levels(self, folder: Path) -> Levels | None:
+        """The third act; None where nothing can be trained."""
+        self._say("how a rule earns the right to close alone, and loses it:")
+        if not learns():
+            self._say(f"  left out: training a model needs scikit-learn; {LEARNS}")
+            return None
+        folder.mkdir()
+        return Act(folder, self._registry, _ENDPOINTS["falcon"], self._say, self._climbing).run()
+
     # Telling.
 
     def _say(self, text: str) -> None:
@@ -282,10 +296,24 @@ class Demo:
         if self._headless:
             yield
             return
-        with Live(get_renderable=lambda: _picture(hub), console=self._console, refresh_per_second=4, transient=True):
+        with Live(
+            get_renderable=lambda: picture(hub, _TENANT), console=self._console, refresh_per_second=4, transient=True
+        ):
             yield
 
-    def _summary(self, config: Path, nights: list[_Night], seconds: float) -> dict[str, Any]:
+    @contextmanager
+    def _climbing(self, climb: Climb) -> Iterator[None]:
+        """The live view of the third act."""
+        if self._headless:
+            yield
+            return
+        with self._live(climb.drawn):
+            yield
+
+    def _live(self, drawn: Callable[[], Table]) -> Live:
+        return Live(get_renderable=drawn, console=self._console, refresh_per_second=4, transient=True)
+
+    def _summary(self, config: Path, nights: list[_Night], levels: Levels | None, seconds: float) -> dict[str, Any]:
         store = Store.open(load_config(config, self._registry).store)
         try:
             with store.read() as conn:
@@ -295,7 +323,7 @@ class Demo:
         finally:
             store.close()
         balanced = all(row.balanced for row in rows)
-        held = balanced and not problems and all(one.held for one in nights)
+        held = balanced and not problems and all(one.held for one in nights) and (levels is None or levels.held)
         table = Table(title="summary", title_justify="left", box=None)
         for column in ("", "received", "normalised", "duplicate", "quarantined", "waiting", "balanced"):
             table.add_column(column)
@@ -305,10 +333,15 @@ class Demo:
         self._console.print(table)
         for one in nights:
             self._say(
-                f"{one.edr}: {one.alerts} alerts, cases {_counted(one.outcomes)}; isolated, read back: {one.isolated}; "
+                f"{one.edr}: {one.alerts} alerts, cases {counted(one.outcomes)}; isolated, read back: {one.isolated}; "
                 f"undone, read back: {one.undone}; closed at the vendor: {one.closed_at_vendor}; {one.seconds:.1f} s"
             )
-        self._say(f"cases: {_counted(totals)}; decision record: {'intact' if not problems else problems[0]}")
+        if levels is not None:
+            self._say(
+                f"levels: earned {levels.earned}, closed alone {levels.closed}; revoked by a planted attack: "
+                f"{levels.revoked}, closures open again {levels.reopened} of {levels.closures}; {levels.seconds} s"
+            )
+        self._say(f"cases: {counted(totals)}; decision record: {'intact' if not problems else problems[0]}")
         self._say(f"{'all of it held' if held else 'NOT all of it held'}, {seconds:.1f} s")
         books = [
             {"connector": f"{row.instance}/{row.stream}", "received": row.received, "balanced": row.balanced}
@@ -320,6 +353,11 @@ class Demo:
             "ledger": books,
             "cases": totals,
             "nights": [{**asdict(one), "outcomes": dict(one.outcomes), "held": one.held} for one in nights],
+            "levels": (
+                {"left_out": LEARNS}
+                if levels is None
+                else {**asdict(levels), "earned": levels.earned, "held": levels.held}
+            ),
         }
 
 
@@ -332,32 +370,5 @@ def _refused(page: queries.CasePage) -> bool:
     return refused and not any(DOMAIN_CONTROLLER.lower() in action.target.value for action in page.actions)
 
 
-def _counted(numbers: Mapping[Any, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(numbers.items())) or "none"
-
-
 def _normalised(rows: list[LedgerRow]) -> int:
     return sum(row.normalised for row in rows)
-
-
-def _told(action: Action) -> str:
-    when = f" since {action.effective_at:%H:%M:%S}" if action.effective_at else ""
-    lease = f", lease until {action.lease_until:%H:%M}" if action.lease_until else ""
-    return f"{action.verb} {action.target.key}: {action.state}{when}{lease} at {action.instance or 'nobody yet'}"
-
-
-def _picture(hub: Hub) -> Table:
-    with hub.store.read() as conn:
-        rows = ledger(conn, _TENANT)
-        states = queries.status_counts(conn, _TENANT)
-    actions = Counter(one.state.value for one in hub.journal.in_state(list(ActionState), tenant=_TENANT))
-    table = Table(title="nightdesk", title_justify="left", box=None)
-    table.add_column("connector")
-    table.add_column("received", justify="right")
-    table.add_column("normalised", justify="right")
-    table.add_column("waiting", justify="right")
-    for row in rows:
-        table.add_row(f"{row.instance}/{row.stream}", str(row.received), str(row.normalised), str(row.waiting))
-    table.add_row("cases", *(f"{name} {count}" for name, count in list(states.items())[:3]))
-    table.add_row("actions", *(f"{name} {count}" for name, count in list(actions.items())[:3]))
-    return table

@@ -1,0 +1,1 @@
+"""The demonstration: two nights between which the EDR is swapped, and the days in which a rule earns to close."""
