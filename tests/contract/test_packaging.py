@@ -175,6 +175,10 @@ def test_the_demonstration_holds_from_the_wheel(installed: Environment, tmp_path
     assert told["held"] is True
     assert [night["edr"] for night in told["nights"]] == ["falcon", "elastic"]
     assert all(book["balanced"] for book in told["ledger"])
+    levels = told["levels"]
+    assert (levels["earned"], levels["revoked"], levels["held"]) == (True, True, True)
+    assert levels["closures"] == levels["reopened"] > 0
+    assert "has not earned auto-close" in levels["refused"]
     assert list(tmp_path.iterdir()) == []
 
 

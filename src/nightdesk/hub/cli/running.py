@@ -168,7 +168,10 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the console running at the end.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The main job, end to end, on simulated vendors: two nights, two EDRs, one policy. Exit 0 when all of it held."""
+    """The main job, end to end, on simulated vendors: two nights with two EDRs, then a rule that earns its level.
+
+    Exit 0 when all of it held.
+    """
     from nightdesk.hub.demo.run import Demo
 
     with troubles(as_json):

@@ -237,7 +237,7 @@ class Fleet:
 
     def _configured(self, url: str) -> Path:
         """One configuration of all tenants, each with its own key, people and signed policy."""
-        whole: dict[str, Any] = {"store": f"sqlite:///{self.folder}/nightdesk.db", "tenants": {}}
+        whole: dict[str, Any] = {"store": "sqlite:///nightdesk.db", "tenants": {}}
         for slug in TENANTS:
             folder = self.folder / slug
             people = {name: {"role": role, "secret": f"file:{slug}/secrets/{name}"} for name, role in PEOPLE.items()}

@@ -42,8 +42,8 @@ _FIRST_DAY = 82
 """Alerts of a little more than a day."""
 _MOST = 14
 _QUIET = 300.0
-_DECOYS = 58
-_DECOY = 200
+_DECOYS, _PLANTED = 58, 6
+_DECOY = HOSTS
 """The first host that is none: an attack planted there joins no real case."""
 _Say = Callable[[str], None]
 
@@ -117,11 +117,13 @@ class Act:
     climb: Climb = field(default_factory=Climb)
     fleet: Fleet = field(init=False)
     _begun: datetime = field(init=False)
+    _decoys: list[tuple[str, int]] = field(init=False)
 
     def run(self) -> Levels:
         """The whole act."""
         started = time.monotonic()
         self.fleet = Fleet(self.folder, self.registry, self.vendor, quiet=_QUIET)
+        self._decoys = [(ATTACKS[number % len(ATTACKS)], _DECOY + 1 + number) for number in range(_DECOYS)]
         self._begun = self.fleet.time.now  # the same week each time, so that each run shows the same
         with self.fleet.running(), self.view(self.climb):
             self._learn()
@@ -137,9 +139,9 @@ class Act:
     def _learn(self) -> None:
         fleet, found = self.fleet, self.found
         self.say(
-            f"  made up: {_DAYS} days of judged alerts at {len(TENANTS)} tenants. Everything from here on happens,"
+            f"  {_DAYS} days of judged alerts at {len(TENANTS)} tenants are made up; everything from here on happens"
         )
-        self.say("  on a real hub whose clock runs fast")
+        self.say("  in a real hub with a simulated vendor, on a clock that runs fast")
         self._doing("a model is trained")
         fleet.remembers(*(fleet.past(tenant, days=_DAYS) for tenant in TENANTS))
         trained = fleet.trains()
@@ -151,16 +153,16 @@ class Act:
             numbers = f"n={certified.n}, k={certified.k}, alpha={certified.alpha:g}, delta={certified.delta:g}"
             self._more(f"certified: it may close below {certified.tau:.2f} ({numbers})")
         self._doing("the model is on trial, in shadow")
+        fleet.plant([self._decoys.pop() for _ in range(_PLANTED)], after=10.0)
         for _ in range(0, fleet.cases, _TRIAL):
             found.shadowed += len(fleet.arrive(_mixed(_TRIAL), after=_TRIAL_EVERY))
         fleet.time.advance(3600.0)
         fleet.works()
         with fleet.hub.store.read() as conn:
             known = models.champion(conn)
-        said = known[0].reason if known is not None else "it does not pass"
-        self._told(f"on {found.shadowed} new cases it decided nothing and passed: {said}")
-        self._more(
-            "from now on its scores count, for rules that earn it" if known is not None else "so nothing is closed"
+        verdict = f"it passes ({known[0].reason})" if known is not None else "it does not pass"
+        self._told(
+            f"it scores {found.shadowed} new cases and {_PLANTED} planted attacks in shadow, deciding nothing: {verdict}"
         )
 
     # Up, by evidence and by two persons.
@@ -175,10 +177,9 @@ class Act:
         self._look()
         fleet.arrive(_mixed(_FIRST_DAY), after=_EVERY)
         self._look()
-        decoys = [(ATTACKS[number % len(ATTACKS)], _DECOY + 1 + number) for number in range(_DECOYS)]
         people = cycle(("ann", "ben", "cat"))
         for _ in range(_MOST):
-            fleet.plant([decoys.pop() for _ in range(min(_SHIFT, len(decoys)))], after=10.0)
+            fleet.plant([self._decoys.pop() for _ in range(min(_SHIFT, len(self._decoys)))], after=10.0)
             self._judged(people)
             unit = self._look()
             if unit.look.standing.level is Level.RECOMMEND and not found.refused_early:
@@ -189,9 +190,9 @@ class Act:
         proof = unit.look.proof
         found.judged, found.evidence, found.canaries_caught = proof.judged, round(proof.earned, 3), proof.canaries
         self._more(
-            f"nothing is missing: {proof.agreed} of {proof.judged} agreed on {proof.days} days and {proof.entities} "
-            f"hosts, {proof.prior} verdicts lent by the other tenants, {proof.canaries} planted attacks caught and "
-            f"{proof.canaries_missed} not"
+            f"missing: {'; '.join(unit.lacking) or 'nothing'}. {proof.agreed} of {proof.judged} agreed on {proof.days} "
+            f"days and {proof.entities} hosts, {proof.prior} verdicts lent by the other tenants, {proof.canaries} "
+            f"planted attacks caught and {proof.canaries_missed} not"
         )
         refused = self._refused()
         standing = fleet.standing()
@@ -264,7 +265,7 @@ class Act:
             "left to people"
         )
         self._more(
-            f"{found.replayed_same} of {found.replayed} decisions made again from the record: the same, bit for bit"
+            f"{found.replayed_same} of these {found.replayed} decisions, made again from the record, are the same bits"
         )
         return native
 
