@@ -75,7 +75,8 @@ class Fleet:
     simulator: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self._template = self.registry.simulator(self.vendor)
+        # One that keeps its alerts as ``alerts``, as sent, by native id; canaries and shown rules are such payloads.
+        self._template: Any = self.registry.simulator(self.vendor)
         self._normalizer = self.registry.normalizer()
         streams = self.registry.manifest(self.vendor).pulls
         self._product = next(iter(streams.values())).product

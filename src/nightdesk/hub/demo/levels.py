@@ -162,7 +162,7 @@ class Act:
             known = models.champion(conn)
         verdict = f"it passes ({known[0].reason})" if known is not None else "it does not pass"
         self._told(
-            f"it scores {found.shadowed} new cases and {_PLANTED} planted attacks in shadow, deciding nothing: {verdict}"
+            f"it scores {found.shadowed} new cases and {_PLANTED} planted attacks in shadow, deciding none: {verdict}"
         )
 
     # Up, by evidence and by two persons.
