@@ -28,6 +28,7 @@ TESTED_ELSEWHERE = {
     "src/nightdesk/hub/cli/": "tests/contract/test_packaging.py",  # as commands of the installed wheel
     "src/nightdesk/hub/console/": "tests/unit/hub/console/test_views.py",  # over HTTP
     "src/nightdesk/hub/learning/": "tests/contract/test_scenarios_live.py",  # as a hub learns and forgets
+    "src/nightdesk/hub/demo/": "tests/contract/test_packaging.py",  # as a person runs it
     "src/nightdesk/hub/policies/": "tests/unit/hub/policies/test_backtest.py",  # over pasts that a hub really recorded
     "src/nightdesk/hub/enrichment/": "tests/unit/hub/enrichment/test_sources.py",  # as a configuration binds them
     "src/nightdesk/hub/store/": "tests/unit/hub/store/test_store.py",  # through the store's own interface
