@@ -324,8 +324,9 @@ class Demo:
             store.close()
         balanced = all(row.balanced for row in rows)
         held = balanced and not problems and all(one.held for one in nights) and (levels is None or levels.held)
-        table = Table(title="summary", title_justify="left", box=None)
-        for column in ("", "received", "normalised", "duplicate", "quarantined", "waiting", "balanced"):
+        table = Table(title="summary", title_justify="left", box=None, pad_edge=False)
+        table.add_column(no_wrap=True)
+        for column in ("received", "normalised", "duplicate", "quarantined", "waiting", "balanced"):
             table.add_column(column)
         for row in rows:
             numbers = (row.received, row.normalised, row.duplicate, row.quarantined, row.waiting)
@@ -336,7 +337,9 @@ class Demo:
                 f"{one.edr}: {one.alerts} alerts, cases {counted(one.outcomes)}; isolated, read back: {one.isolated}; "
                 f"undone, read back: {one.undone}; closed at the vendor: {one.closed_at_vendor}; {one.seconds:.1f} s"
             )
-        if levels is not None:
+        if levels is None:
+            self._say(f"levels: left out; {LEARNS}")
+        else:
             self._say(
                 f"levels: earned {levels.earned}, closed alone {levels.closed}; revoked by a planted attack: "
                 f"{levels.revoked}, closures open again {levels.reopened} of {levels.closures}; {levels.seconds} s"
