@@ -5,6 +5,8 @@ The nights are proved by the swap matrix, and the whole of it from the wheel by 
 
 import json
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.hubs import REGISTRY, run_cli
 
@@ -102,3 +105,19 @@ def test_without_the_extra_it_says_what_to_install_and_takes_nothing_from_the_re
     assert Demo(alerts=20, folder=tmp_path, headless=True).levels(tmp_path / "levels") is None
     assert "pip install 'nightdesk[learn]'" in capsys.readouterr().out
     assert not (tmp_path / "levels").exists()
+
+
+@pytest.mark.slow
+def test_the_desk_stays_in_the_console_until_it_is_interrupted(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("nightdesk"), "demo", "--headless", "--keep", "--alerts", "20"]
+    with subprocess.Popen([*command, "--folder", tmp_path], stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        told = next(
+            match for line in demo.stdout if (match := re.match(r"console: (\S+)/console/  token: (\S+) ", line))
+        )
+        found = httpx.get(f"{told[1]}/v1/autonomy", headers={"Authorization": f"Bearer {told[2]}"}, trust_env=False)
+        demo.send_signal(signal.SIGINT)
+        demo.stdout.read()
+    assert found.status_code == 200
+    assert found.json()["coverage"]["cases"]
+    assert demo.returncode == 0

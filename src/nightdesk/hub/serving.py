@@ -1,6 +1,7 @@
 """The hub and its HTTP server in one event loop."""
 
 import asyncio
+import socket
 
 import uvicorn
 
@@ -20,15 +21,17 @@ def server_of(hub: Hub, host: str, port: int) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-async def run_hub(settings: HubSettings, registry: Registry, store: Store) -> None:
-    """Runs until interrupted."""
+async def run_hub(
+    settings: HubSettings, registry: Registry, store: Store, listener: socket.socket | None = None
+) -> None:
+    """Runs until interrupted; HTTP at the settings' address, or at ``listener``."""
     set_collector()
     hub = Hub(settings, registry, store)
     server = server_of(hub, settings.host, settings.port)
 
     async def serve() -> None:
         try:
-            await server.serve()
+            await server.serve([listener] if listener is not None else None)
         finally:
             hub.stop()
 

@@ -165,7 +165,7 @@ def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Plain lines, no live view; for CI.")] = False,
     alerts: Annotated[int, typer.Option("--alerts", min=20, help="About how many alerts a night.")] = 200,
     folder: Annotated[Path | None, typer.Option("--folder", help="Keep configuration and store there.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the console running at the end.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Serve the console at the end, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
     """The main job, end to end, on simulated vendors: two nights with two EDRs, then a rule that earns its level.

@@ -6,11 +6,12 @@ and every sentence printed is read from the store or from a simulator.
 
 import asyncio
 import difflib
+import socket
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ from nightdesk.hub.demo.telling import counted, picture, told
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.logs import configure_logs
 from nightdesk.hub.registry import Registry
-from nightdesk.hub.serving import server_of
+from nightdesk.hub.serving import run_hub, server_of
 from nightdesk.hub.setup import make_config, private_file, starter_policy
 from nightdesk.hub.store import Store, decisions, queries
 from nightdesk.hub.store.ledger import LedgerRow, ledger
@@ -106,7 +107,21 @@ class Demo:
                 self._say(f"    {line}")
             nights.append(self._night(config, "elastic", utc_now() - timedelta(hours=5)))
             levels = self.levels(folder / "levels")
-            return self._summary(config, nights, levels, time.monotonic() - started)
+            found = self._summary(config, nights, levels, time.monotonic() - started)
+            if self._keep:
+                self._stay(config)
+            return found
+
+    def _stay(self, config: Path) -> None:
+        """Goes on with the desk as the nights left it, for whoever wants to look around, until interrupted."""
+        settings = load_config(config, self._registry)
+        token = (config.parent / "secrets" / f"{_TENANT}.console").read_text(encoding="utf-8").strip()
+        store = Store.open(settings.store)
+        with socket.create_server((settings.host, 0)) as listener, suppress(KeyboardInterrupt):
+            url = f"http://{settings.host}:{listener.getsockname()[1]}/console/"
+            self._say(f"console: {url}  token: {token}  (Ctrl-C stops)")
+            asyncio.run(run_hub(settings, self._registry, store, listener))
+        store.close()
 
     # Setting up.
 
