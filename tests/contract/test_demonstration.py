@@ -109,8 +109,8 @@ def test_without_the_extra_it_says_what_to_install_and_takes_nothing_from_the_re
 
 @pytest.mark.slow
 def test_the_desk_stays_in_the_console_until_it_is_interrupted(tmp_path: Path) -> None:
-    command = [Path(sys.executable).with_name("nightdesk"), "demo", "--headless", "--keep", "--alerts", "20"]
-    with subprocess.Popen([*command, "--folder", tmp_path], stdout=subprocess.PIPE, text=True) as demo:
+    command = [str(Path(sys.executable).with_name("nightdesk")), "demo", "--headless", "--keep", "--alerts", "20"]
+    with subprocess.Popen([*command, "--folder", str(tmp_path)], stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         told = next(
             match for line in demo.stdout if (match := re.match(r"console: (\S+)/console/  token: (\S+) ", line))
