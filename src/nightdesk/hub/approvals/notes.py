@@ -23,7 +23,8 @@ from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.ports import Answer
 from nightdesk.sdk.targets import Target
-from nightdesk.sdk.verbs import TargetKind
+from nightdesk.sdk.verbs import Risk, TargetKind
+from nightdesk.sdk.verbs import verb as verb_of
 
 __all__ = ["Notes"]
 
@@ -35,6 +36,12 @@ _WORDS: Mapping[ActionState, str] = {
     _S.REJECTED: "Rejected",
     _S.CANCELLED: "Not approved in time",
 }
+_ALARMS: Mapping[ActionState, str] = {
+    _S.CONTRADICTED: "Not so, whatever the vendor said",
+    _S.UNVERIFIED: "Not seen to take effect",
+    _S.UNDO_FAILED: "Not taken back",
+}
+"""What nobody may have to find out by looking."""
 
 
 class _Recipient(NamedTuple):
@@ -94,6 +101,17 @@ class Notes:
         text = ". ".join(filter(None, (action.action_id, f"By {plain(by)}" if by else "", plain(action.error))))
         for ask in tenant.approvals.asks:
             self._tell(action, ask.connector, ask.to, f"{word}: {_what(action)}", text, f"{request.round}.{word}")
+
+    def called(self, action: Action, text: str) -> None:
+        """Tells the places where people are asked that a vendor's effect is not as it should be; once for each way."""
+        tenant, word = self._settings.tenants.get(action.tenant), _ALARMS.get(action.state)
+        if tenant is None or word is None or verb_of(action.verb).risk < Risk.R2:
+            return
+        for ask in tenant.approvals.asks:
+            try:
+                self._tell(action, ask.connector, ask.to, f"{word}: {_what(action)}", plain(text), str(action.state))
+            except NightdeskError as error:  # the audit has it all the same
+                _log.warning("nobody was told", tenant=action.tenant, action=action.action_id, problem=str(error))
 
     def refused(self, tenant: str, instance: str, answer: Answer, error: VoteError) -> None:
         """Tells a person at the place where they answered that it does not count; once for each reason."""
