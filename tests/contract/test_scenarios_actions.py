@@ -53,7 +53,7 @@ rules:
 
 @dataclass
 class Vendor:
-    """An EDR that does something before it carries out its n-th order to isolate; or it kills who gave it, and never replies."""
+    """An EDR that does something as it hears its n-th order to isolate, or kills who gave it once it is carried out."""
 
     simulator: Any
     at_order: int = 0
@@ -404,19 +404,24 @@ class TestScenario12StopsAndKills:
         self, stopped: bool, tmp_path: Path
     ) -> None:
         """A process of its own gets signal 9 when the vendor has carried the order out and before the reply."""
-        at: dict[str, Callable[[], datetime]] = {"clock": utc_now}
-        with place(tmp_path, policy=CONTAINING, clock=lambda: at["clock"]()) as here:
+        clocks: list[Callable[[], datetime]] = [utc_now]
+
+        def clock() -> datetime:
+            """Ours while there is another process, and then that of the test."""
+            return clocks[-1]()
+
+        with place(tmp_path, policy=CONTAINING, clock=clock) as here:
             vendor = here.vendors["acme"]
             here.hub.store.close()
             vendor.simulator.add(a_story_alert("one", utc_now(), device=DEVICE))
             env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
             script = ROOT / "tests" / "killed_hub.py"
             child = subprocess.Popen([sys.executable, str(script), str(here.configs[0])], env=env)
-            vendor.at_order, vendor.kills = 1, child.pid
+            vendor.kills, vendor.at_order = child.pid, 1
             assert child.wait(timeout=120) == -signal.SIGKILL
             assert vendor.isolated == {"WS-0042"}
             here.time.now = utc_now()
-            at["clock"] = here.time.clock
+            clocks.append(here.time.clock)
             here.hub.store = Store.open(prepared(here.settings.store), clock=here.time.clock, synchronous="NORMAL")
             here.restart()
             (action,) = here.isolations()

@@ -6,6 +6,7 @@ connector that acted is found again by its name, whatever the roles say by then 
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from nightdesk.autonomy.routing import Route
@@ -35,6 +36,7 @@ class Bindings:
         self._clock = clock
         self._sleep = sleep
         self._built: dict[tuple[str, str], Any] = {}
+        self._skews: dict[tuple[str, str], float] = {}
 
     def instance(self, tenant: str, name: str) -> InstanceSettings:
         """One bound instance. Raises UnsupportedError that lists what the tenant has."""
@@ -54,11 +56,24 @@ class Bindings:
         built = self._built.get((tenant, name))
         if built is None:
             context = Context(
-                tenant, name, instance.settings, self._settings.network, clock=self._clock, sleep=self._sleep
+                tenant,
+                name,
+                instance.settings,
+                self._settings.network,
+                clock=self._clock,
+                sleep=self._sleep,
+                on_skew=partial(self._skews.__setitem__, (tenant, name)),
             )
             built = self._registry.connector(instance.manifest.vendor, context)
             self._built[(tenant, name)] = built
         return built
+
+    def skew(self, tenant: str, name: str) -> float:
+        """Seconds that an instance's vendor is ahead of our clock, by its last dated answer; 0 while it gave none."""
+        settings = self._settings.tenants.get(tenant)
+        instance = settings.instances.get(name) if settings else None
+        owner = instance.shared if instance is not None else None
+        return self._skews.get(owner or (tenant, name), 0.0)
 
     async def aclose(self) -> None:
         """Closes every connector."""

@@ -39,12 +39,18 @@ _STATUS = {
 }
 
 
+def _in_step(_tenant: str, _instance: str) -> float:
+    return 0.0
+
+
 class Asks(NamedTuple):
     """Whom a case's decision asks beside the policy."""
 
     enrichments: Enrichments | None = None
     counsel: Counsel | None = None
     weighing: Weighing | None = None
+    skew: Callable[[str, str], float] = _in_step
+    """By tenant and connector how many seconds the vendor's clock is ahead of ours."""
 
 
 NOBODY_ASKED = Asks()
@@ -70,7 +76,7 @@ class Deciding:
         self._shared = shared
         self._policy = policy
         self._ruled = ruled
-        self._enrichments, self._counsel, self._weighing = asks
+        self._enrichments, self._counsel, self._weighing, self._skew = asks
 
     def decide(
         self,
@@ -109,6 +115,7 @@ class Deciding:
             closed = happened.closed + sum(one.outcome is Outcome.CLOSE for one in made)
             context = DecisionContext(
                 last_arrival=arrived,
+                clock_skew=max((self._skew(slug, one) for one in sorted(_sources(case))), key=abs, default=0.0),
                 new_cases_last_hour=happened.new_cases,
                 alerts_last_hour=rate.last_hour(now),
                 alerts_hour_median=rate.median(),
@@ -170,3 +177,8 @@ class Deciding:
 
 def _status(decision: Decision) -> CaseStatus:
     return CaseStatus.ESCALATED if decision.outcome in _ESCALATED else _STATUS[decision.outcome]
+
+
+def _sources(case: Case) -> set[str]:
+    """The connectors that brought its alerts."""
+    return {alert.source for alert in case.alerts}

@@ -23,7 +23,7 @@ _MOST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to know of a connector (``about``); ``kind`` is ``silent``, ``drift`` or ``sunset``."""
+    """One thing to know of a connector (``about``); ``kind`` is ``silent``, ``drift``, ``sunset`` or ``clock``."""
 
     tenant: str
     kind: str

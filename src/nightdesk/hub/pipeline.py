@@ -76,7 +76,7 @@ class Pipeline:
         ruled: RuledRuns | None = None,
         asks: Asks = NOBODY_ASKED,
     ) -> None:
-        self._enrichments, self._counsel, self._weighing = asks
+        self._enrichments, self._counsel, self._weighing, _ = asks
         self._store = store
         self._normalizer = normalizer
         self._tenants = tenants

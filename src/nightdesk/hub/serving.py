@@ -10,9 +10,10 @@ from nightdesk.hub.config import HubSettings
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.memory import set_collector
 from nightdesk.hub.registry import Registry
+from nightdesk.hub.steady import SteadyClock
 from nightdesk.hub.store import Store
 
-__all__ = ["run_hub", "server_of"]
+__all__ = ["lasting_hub", "run_hub", "server_of"]
 
 
 def server_of(hub: Hub, host: str, port: int) -> uvicorn.Server:
@@ -21,12 +22,17 @@ def server_of(hub: Hub, host: str, port: int) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+def lasting_hub(settings: HubSettings, registry: Registry, store: Store) -> Hub:
+    """A hub that runs for months: nobody moves its leases by setting the machine's clock."""
+    return Hub(settings, registry, store, clock=SteadyClock())
+
+
 async def run_hub(
     settings: HubSettings, registry: Registry, store: Store, listener: socket.socket | None = None
 ) -> None:
     """Runs until interrupted; HTTP at the settings' address, or at ``listener``."""
     set_collector()
-    hub = Hub(settings, registry, store)
+    hub = lasting_hub(settings, registry, store)
     server = server_of(hub, settings.host, settings.port)
 
     async def serve() -> None:

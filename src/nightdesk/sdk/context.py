@@ -22,6 +22,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _unheard(_: float) -> None:
+    """Nobody compares clocks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """How to reach vendors: outbound proxy URL, file with a private CA, seconds to wait.
@@ -78,3 +82,5 @@ class Context:
     network: Network = field(default_factory=Network)
     clock: Clock = utc_now
     sleep: Sleep = asyncio.sleep
+    on_skew: Callable[[float], None] = _unheard
+    """Told with each dated answer how many seconds the vendor's clock is ahead of ours."""

@@ -250,6 +250,7 @@ class HttpClient:
         date = http_date(live.headers.get("date"))
         if date is not None:
             self.clock_skew = (date - self._context.clock()).total_seconds()
+            self._context.on_skew(self.clock_skew)
         headers = [(name, value) for name, value in live.headers.multi_items() if name not in _DECODED]
         bare = httpx.Request(request.method, request.url)
         return httpx.Response(live.status_code, headers=headers, content=bytes(body), request=bare)
