@@ -12,7 +12,7 @@ from typing import NamedTuple
 from nightdesk.autonomy.learning.groups import WINDOW, Group
 from nightdesk.sdk.case import Alert, EntityKind
 
-__all__ = ["Grouped", "entity_of", "group_id", "grouped", "rule_of"]
+__all__ = ["Grouped", "entity_of", "group_id", "grouped", "regraded", "rule_of"]
 
 _FIRST = (
     EntityKind.HOST,
@@ -79,6 +79,22 @@ def grouped(alerts: Iterable[Alert], known: Iterable[tuple[str, Group]] = ()) ->
     return Grouped(changed, of_alert)
 
 
+def regraded(alerts: Iterable[Alert], known: Iterable[tuple[str, Group]]) -> Grouped:
+    """Groups whose alerts came again and say graver things than before: as grave as if that had come first (law 7)."""
+    there = dict(known)
+    changed: dict[str, Group] = {}
+    of_alert: dict[str, str] = {}
+    for alert in alerts:
+        single = _single(alert)
+        for name, group in there.items():
+            same = (group.entity, group.rule) == (single.entity, single.rule)
+            if same and group.opened <= single.opened <= group.last:
+                there[name] = changed[name] = _graver(group, single)
+                of_alert[alert.alert_id] = name
+                break
+    return Grouped(changed, of_alert)
+
+
 def _single(alert: Alert) -> Group:
     at = alert.first_seen.timestamp()
     return Group(
@@ -101,12 +117,19 @@ def _takes(group: Group, single: Group) -> bool:
 
 
 def _with(group: Group, single: Group) -> Group:
-    """The group with one more alert: the graver severity and the greater confidence stay (law 7)."""
+    """The group with one more alert."""
     return replace(
-        group,
+        _graver(group, single),
         opened=min(group.opened, single.opened),
         last=max(group.last, single.last),
         alerts=group.alerts + 1,
+    )
+
+
+def _graver(group: Group, single: Group) -> Group:
+    """The graver severity and the greater confidence stay (law 7)."""
+    return replace(
+        group,
         severity_id=max(group.severity_id, single.severity_id),
         confidence=max(group.confidence, single.confidence),
         tactics=tuple(sorted({*group.tactics, *single.tactics})),

@@ -42,7 +42,7 @@ from nightdesk.hub.policies.ringwatch import RolloutWatch
 from nightdesk.hub.policies.standing import Standing
 from nightdesk.hub.policies.telling import Telling
 from nightdesk.hub.registry import Registry
-from nightdesk.hub.steady import SteadyClock
+from nightdesk.hub.steady import watch_clock
 from nightdesk.hub.store import Store, audit
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.tickets import Tickets
@@ -348,15 +348,7 @@ class Hub:
                 for text in sunset_warnings(instance.manifest, now.date()):
                     self.notices.tell(slug, "sunset", instance.name, text)
         self.enrichments.watch(self.notices.tell, self.notices.over)
-        self._watch_clock()
-
-    def _watch_clock(self) -> None:
-        text = self.clock.warning() if isinstance(self.clock, SteadyClock) else ""
-        for slug in self.settings.tenants:
-            if text:
-                self.notices.tell(slug, "clock", "this machine", text)
-            else:
-                self.notices.over(slug, "clock", "this machine")
+        watch_clock(self.clock, self.settings.tenants, self.notices)
 
     def _drifted(self, tenant: str, instance: str, alarm: str) -> None:
         self.notices.tell(tenant, "drift", instance, alarm)

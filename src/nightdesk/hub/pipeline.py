@@ -25,6 +25,7 @@ from nightdesk.hub.deciding import NOBODY_ASKED, Asks, Deciding
 from nightdesk.hub.news import means_more
 from nightdesk.hub.playbooks.ruled import RuledRuns, Shelf
 from nightdesk.hub.rates import HourlyRate
+from nightdesk.hub.regrading import regrade
 from nightdesk.hub.regrouping import title_of, unite
 from nightdesk.hub.store import Store, alerts, audit, cases, decisions, groups, intake
 from nightdesk.hub.store.prior import headers, prior
@@ -186,7 +187,7 @@ class Pipeline:
         changes = alerts.put_alerts(conn, items)
         # Of two versions in one page the later stands, whether the first of them was new or not.
         fresh: dict[str, Alert] = {}
-        touched: set[str] = set()
+        more: list[tuple[str, Alert]] = []
         for (_, alert, _, _), change in zip(items, changes, strict=True):
             known = before.get(alert.alert_id)
             if change == "unchanged":
@@ -196,9 +197,14 @@ class Pipeline:
                 continue
             self._note_source(conn, alert, known.alert, now)
             if known.case_id and means_more(known.alert, alert):
-                touched.add(known.case_id)
+                more.append((known.case_id, alert))
+        regrade(conn, slug, more)
         joined = self._assign(conn, page.tenant, list(fresh.values()), now)
-        found_cases = [case for case in cases.cases(conn, slug, sorted(touched | joined)).values() if case.alerts]
+        found_cases = [
+            case
+            for case in cases.cases(conn, slug, sorted({case_id for case_id, _ in more} | joined)).values()
+            if case.alerts
+        ]
         return self._deciding.decide(conn, page.tenant, found_cases, now, joined)
 
     def _assign(self, conn: Connection, tenant: TenantSettings, fresh: Sequence[Alert], now: datetime) -> set[str]:

@@ -7,12 +7,13 @@ clock again.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from nightdesk.hub.notices import Notices
 from nightdesk.sdk.context import Clock, utc_now
 
-__all__ = ["SteadyClock", "since_boot"]
+__all__ = ["SteadyClock", "since_boot", "watch_clock"]
 
 _NOTABLE = 120.0  # seconds: what clocks may differ by, as for a vendor's
 
@@ -46,3 +47,13 @@ class SteadyClock:
             f"this machine's clock was set {way} by {abs(moved) / 60:.0f} min while the hub ran: leases and deadlines "
             "go on as they were counted; check its time server, and restart the hub to take the new time"
         )
+
+
+def watch_clock(clock: Clock, tenants: Iterable[str], notices: Notices) -> None:
+    """Tells every tenant's people while the machine's clock is another than the hub's."""
+    text = clock.warning() if isinstance(clock, SteadyClock) else ""
+    for slug in tenants:
+        if text:
+            notices.tell(slug, "clock", "this machine", text)
+        else:
+            notices.over(slug, "clock", "this machine")

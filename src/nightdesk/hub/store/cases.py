@@ -24,6 +24,7 @@ __all__ = [
     "cases_touching",
     "new_case_ids",
     "put_cases",
+    "raise_severity",
     "set_status",
     "set_statuses",
 ]
@@ -242,6 +243,12 @@ def cases(conn: Connection, tenant: str, case_ids: Collection[str]) -> dict[str,
                 alerts.get(row.case_id, ()),
             )
     return found
+
+
+def raise_severity(conn: Connection, tenant: str, case_id: str, severity_id: int) -> None:
+    """The case is that grave from now on."""
+    statement = update(case_file).where(case_file.c.tenant == tenant, case_file.c.case_id == case_id)
+    conn.execute(statement.values(severity_id=severity_id))
 
 
 def set_status(conn: Connection, tenant: str, case_id: str, status: CaseStatus, *, at: datetime) -> None:
