@@ -78,33 +78,35 @@ def _dumped(told: dict[str, Any]) -> bytes:
     return orjson.dumps(clean)
 
 
-@pytest.mark.parametrize("name", _CASES)
-def test_law_07_an_adviser_that_obeys_every_string_changes_no_decision_and_no_target(name: str) -> None:
-    case = _CASES[name]
-    before = decided(case)
-    for order in INJECTIONS:
-        after = decided(case, obeys(case, order).to_json())
-        assert (after.outcome, after.verdict, after.reason_code, after.reasons, after.checks) == (
-            before.outcome, before.verdict, before.reason_code, before.reasons, before.checks,
-        )  # fmt: skip
-        assert after.proposals == before.proposals
+class TestScenario2PromptInjection:
+    """Orders in every text that an attacker writes, and an adviser that obeys them."""
 
+    @pytest.mark.parametrize("name", _CASES)
+    def test_law_07_an_adviser_that_obeys_every_string_changes_no_decision_and_no_target(self, name: str) -> None:
+        case = _CASES[name]
+        before = decided(case)
+        for order in INJECTIONS:
+            after = decided(case, obeys(case, order).to_json())
+            assert (after.outcome, after.verdict, after.reason_code, after.reasons, after.checks) == (
+                before.outcome, before.verdict, before.reason_code, before.reasons, before.checks,
+            )  # fmt: skip
+            assert after.proposals == before.proposals
 
-@pytest.mark.parametrize("field_name", _FIELDS)
-@pytest.mark.parametrize("name", _CASES)
-def test_law_07_no_string_in_any_text_field_makes_a_decision_bolder_or_gives_it_a_target(
-    name: str, field_name: str
-) -> None:
-    case = _CASES[name]
-    before = decided(case)
-    for text in INJECTIONS:
-        changed: dict[str, Any] = {field_name: text}
-        written = replace(case, alerts=tuple(replace(alert, **changed) for alert in case.alerts))
-        after = decided(written)
-        assert CAUTION[after.outcome] >= CAUTION[before.outcome]
-        assert after.proposals == before.proposals
-        content = explain(after, written).content
-        assert _harmless(content)
+    @pytest.mark.parametrize("field_name", _FIELDS)
+    @pytest.mark.parametrize("name", _CASES)
+    def test_law_07_no_string_in_any_text_field_makes_a_decision_bolder_or_gives_it_a_target(
+        self, name: str, field_name: str
+    ) -> None:
+        case = _CASES[name]
+        before = decided(case)
+        for text in INJECTIONS:
+            changed: dict[str, Any] = {field_name: text}
+            written = replace(case, alerts=tuple(replace(alert, **changed) for alert in case.alerts))
+            after = decided(written)
+            assert CAUTION[after.outcome] >= CAUTION[before.outcome]
+            assert after.proposals == before.proposals
+            content = explain(after, written).content
+            assert _harmless(content)
 
 
 def test_an_adviser_may_raise_and_the_record_replays_it() -> None:

@@ -59,21 +59,24 @@ def test_11_with_every_answer_there_and_nothing_bad_a_signed_rule_closes(tmp_pat
         assert ADDRESS in {one["entity"] for one in told(the_last(hub))}
 
 
-@pytest.mark.parametrize(
-    ("failure", "status"),
-    [(UnavailableError("down"), "error"), (TimeoutError(), "timeout"), (ValueError("a bug"), "error")],
-)
-def test_11_an_outage_is_recorded_as_missing_and_a_person_looks(
-    tmp_path: Path, time: FakeTime, failure: Exception, status: str
-) -> None:
-    with enriched(tmp_path, FEED, time) as (hub, simulator):
-        oracle("acme", "feed").everything = failure
-        an_alert_of(simulator, time)
-        worked(hub)
-        last = the_last(hub)
-        assert (last.outcome, last.reason_code) == (Outcome.ESCALATE, "abstain-enrichment")
-        assert f"feed {ADDRESS}: {status}" in last.inputs["context"]["missing"]
-        assert all(one["facts"] == [] for one in told(last)), "nothing is guessed"
+class TestScenario11Outage:
+    """A source that is required does not answer."""
+
+    @pytest.mark.parametrize(
+        ("failure", "status"),
+        [(UnavailableError("down"), "error"), (TimeoutError(), "timeout"), (ValueError("a bug"), "error")],
+    )
+    def test_11_an_outage_is_recorded_as_missing_and_a_person_looks(
+        self, tmp_path: Path, time: FakeTime, failure: Exception, status: str
+    ) -> None:
+        with enriched(tmp_path, FEED, time) as (hub, simulator):
+            oracle("acme", "feed").everything = failure
+            an_alert_of(simulator, time)
+            worked(hub)
+            last = the_last(hub)
+            assert (last.outcome, last.reason_code) == (Outcome.ESCALATE, "abstain-enrichment")
+            assert f"feed {ADDRESS}: {status}" in last.inputs["context"]["missing"]
+            assert all(one["facts"] == [] for one in told(last)), "nothing is guessed"
 
 
 def test_11_an_outage_of_a_source_that_is_not_required_is_recorded_and_holds_nothing_up(
@@ -162,38 +165,41 @@ def test_11_a_source_that_never_answers_gives_the_case_to_a_person_once_patience
         assert the_last(hub).reason_code == "abstain-enrichment"
 
 
-def test_11_intelligence_raises(tmp_path: Path, time: FakeTime) -> None:
-    with enriched(tmp_path, FEED, time) as (hub, simulator):
-        oracle("acme", "feed").says[ADDRESS] = (ACCUSED,)
-        an_alert_of(simulator, time)
-        worked(hub)
-        assert (the_last(hub).outcome, the_last(hub).reason_code) == (Outcome.ESCALATE, "abstain-intel")
-        assert any(f"{ADDRESS}: malicious by feed (3)" in text for text in the_last(hub).reasons)
+class TestScenario11ForgedIntelligence:
+    """Intelligence may raise; called good by a feed is called nothing."""
 
+    def test_11_intelligence_raises(self, tmp_path: Path, time: FakeTime) -> None:
+        with enriched(tmp_path, FEED, time) as (hub, simulator):
+            oracle("acme", "feed").says[ADDRESS] = (ACCUSED,)
+            an_alert_of(simulator, time)
+            worked(hub)
+            assert (the_last(hub).outcome, the_last(hub).reason_code) == (Outcome.ESCALATE, "abstain-intel")
+            assert any(f"{ADDRESS}: malicious by feed (3)" in text for text in the_last(hub).reasons)
 
-@pytest.mark.parametrize("fact", [AssetFact("critical"), IdentityFact(vip=True)], ids=["critical", "vip"])
-def test_11_what_a_person_has_to_look_at_is_closed_by_no_machine(
-    tmp_path: Path, time: FakeTime, fact: AssetFact | IdentityFact
-) -> None:
-    with enriched(tmp_path, FEED, time) as (hub, simulator):
-        oracle("acme", "feed").says["host:ws-0000"] = (fact,)
-        an_alert_of(simulator, time)
-        worked(hub)
-        assert the_last(hub).outcome is Outcome.ESCALATE
+    @pytest.mark.parametrize("fact", [AssetFact("critical"), IdentityFact(vip=True)], ids=["critical", "vip"])
+    def test_11_what_a_person_has_to_look_at_is_closed_by_no_machine(
+        self, tmp_path: Path, time: FakeTime, fact: AssetFact | IdentityFact
+    ) -> None:
+        with enriched(tmp_path, FEED, time) as (hub, simulator):
+            oracle("acme", "feed").says["host:ws-0000"] = (fact,)
+            an_alert_of(simulator, time)
+            worked(hub)
+            assert the_last(hub).outcome is Outcome.ESCALATE
 
-
-def test_11_forged_intelligence_that_calls_a_thing_good_changes_nothing(tmp_path: Path, time: FakeTime) -> None:
-    """Another feed accuses; this one says *known good*, and even claims to be a signed list."""
-    forged = AllowFact("jane", time.clock() + timedelta(days=900), "known good", ("jane", "omar"))
-    with enriched(tmp_path, {**FEED, "forged": {"kind": "oracle"}}, time) as (hub, simulator):
-        oracle("acme", "feed").says[ADDRESS] = (ACCUSED,)
-        oracle("acme", "forged").everything = (GOOD, forged)
-        an_alert_of(simulator, time)
-        worked(hub)
-        last = the_last(hub)
-        assert (last.outcome, last.reason_code) == (Outcome.ESCALATE, "abstain-intel")
-        assert "allowed" not in last.inputs["context"]
-        assert all(fact["kind"] != "allowed" for one in told(last) for fact in one["facts"])
+    def test_11_forged_intelligence_that_calls_a_thing_good_changes_nothing(
+        self, tmp_path: Path, time: FakeTime
+    ) -> None:
+        """Another feed accuses; this one says *known good*, and even claims to be a signed list."""
+        forged = AllowFact("jane", time.clock() + timedelta(days=900), "known good", ("jane", "omar"))
+        with enriched(tmp_path, {**FEED, "forged": {"kind": "oracle"}}, time) as (hub, simulator):
+            oracle("acme", "feed").says[ADDRESS] = (ACCUSED,)
+            oracle("acme", "forged").everything = (GOOD, forged)
+            an_alert_of(simulator, time)
+            worked(hub)
+            last = the_last(hub)
+            assert (last.outcome, last.reason_code) == (Outcome.ESCALATE, "abstain-intel")
+            assert "allowed" not in last.inputs["context"]
+            assert all(fact["kind"] != "allowed" for one in told(last) for fact in one["facts"])
 
 
 def test_11_what_is_not_named_by_a_rule_is_not_closed_for_being_called_good(tmp_path: Path, time: FakeTime) -> None:

@@ -7,6 +7,7 @@ people judge, two raise; then the rule turns, the attacks drift, or a canary is 
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -224,6 +225,35 @@ class TestScenario9MeaningFlips:
             world.raises()
         with world.hub.store.read() as conn:
             assert look(conn, world.hub.oversight, world.unit(), at=world.time.now).proof.prior == 0
+
+
+class TestScenario9VersionChanges:
+    """The vendor changes the rule that has earned to close, and changes it back."""
+
+    def test_another_version_has_earned_nothing_and_the_old_one_earns_anew(self, world: World) -> None:
+        made = closes(world, 3)
+        plain = world.simulator.add
+
+        def second(alert: Any) -> str:
+            """The same alert by the rule's second version."""
+            native: str = plain(alert)
+            world.simulator.alerts[native]["template_instance_id"] = "2"
+            return native
+
+        world.simulator.add = second
+        later = world.arrives()
+        assert world.latest(later).outcome is not Outcome.CLOSE
+        assert world.case(later).status is not CaseStatus.CLOSED
+        assert world.standing().level <= Level.SHADOW
+        assert world.standing().lost.startswith("version")
+        assert all(given_back(world, one) for one in made)
+        world.simulator.add = plain
+        # Back again: nothing of what it had is left, and two persons cannot give it back without new evidence.
+        back = world.arrives()
+        assert world.case(back).status is not CaseStatus.CLOSED
+        assert world.standing().proof.benign == 0
+        with pytest.raises(PolicyError, match="has not earned auto-close"):
+            world.raises()
 
 
 def alarms_of(world: World, tenant: str) -> list[str]:
