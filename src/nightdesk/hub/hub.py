@@ -379,8 +379,7 @@ class Hub:
 
     def _attention(self, action: Action, text: str) -> None:
         """A person is called; the audit keeps it whoever reads it."""
-        self.notes.decided(action)
-        self.notes.called(action, text)
+        self.notes.heard(action, text)
         _log.warning("attention", tenant=action.tenant, action=action.action_id, verb=action.verb, text=text)
         detail = {"action_id": action.action_id, "case_id": action.case_id, "text": text}
         self.store.transact(

@@ -102,7 +102,12 @@ class Notes:
         for ask in tenant.approvals.asks:
             self._tell(action, ask.connector, ask.to, f"{word}: {_what(action)}", text, f"{request.round}.{word}")
 
-    def called(self, action: Action, text: str) -> None:
+    def heard(self, action: Action, text: str) -> None:
+        """A person has to look at it: whoever was asked, or is to be told, hears of it."""
+        self.decided(action)
+        self._alarm(action, text)
+
+    def _alarm(self, action: Action, text: str) -> None:
         """Tells the places where people are asked that a vendor's effect is not as it should be; once for each way."""
         tenant, word = self._settings.tenants.get(action.tenant), _ALARMS.get(action.state)
         if tenant is None or word is None or verb_of(action.verb).risk < Risk.R2:
