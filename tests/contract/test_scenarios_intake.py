@@ -458,7 +458,7 @@ def _bytes(post: Mapping[str, Any], way: int) -> bytes:
     """The same alert in bytes of its own: spaced, tight, or with its keys turned round."""
     if way == 1:
         return json.dumps(post, separators=(",", ":")).encode()
-    return json.dumps(dict(reversed(post.items())) if way == 2 else post).encode()
+    return json.dumps(dict(reversed(list(post.items()))) if way == 2 else post).encode()
 
 
 class Move(NamedTuple):
