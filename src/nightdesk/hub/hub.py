@@ -30,7 +30,8 @@ from nightdesk.hub.hearing import Hearing
 from nightdesk.hub.learning.knowledge import Knowing
 from nightdesk.hub.learning.work import Learning
 from nightdesk.hub.lookout import HubLookout
-from nightdesk.hub.notices import Notices, silence, sunset_warnings
+from nightdesk.hub.notices import Notices
+from nightdesk.hub.noticing import watch_feeds, watch_floods, watch_sunsets
 from nightdesk.hub.openc2.consumer import Consumer
 from nightdesk.hub.oversight.office import Office
 from nightdesk.hub.oversight.planting import shadow, shadowed
@@ -333,22 +334,13 @@ class Hub:
                     await self._stop.wait()
 
     def watch(self) -> None:
-        """Tells what fell silent since the last look, and which vendor's API is about to end."""
-        now = self.clock()
-        for feed in self.feeds:
-            state = feed.state
-            about = f"{state.instance}/{state.stream}"
-            text = silence(state.last_alert_at or self._begun, now, feed.silent_after) if state.ok else ""
-            if text:
-                self.notices.tell(state.tenant, "silent", about, text)
-            else:
-                self.notices.over(state.tenant, "silent", about)
-        for slug, tenant in self.settings.tenants.items():
-            for instance in tenant.instances.values():
-                for text in sunset_warnings(instance.manifest, now.date()):
-                    self.notices.tell(slug, "sunset", instance.name, text)
+        """Tells what is new since the last look and nobody else would say."""
+        now, tenants = self.clock(), self.settings.tenants
+        watch_feeds(self.feeds, self._begun, now, self.notices)
+        watch_sunsets(tenants, now, self.notices)
+        watch_floods(tenants, self.pipeline.rate, self.store, now, self.notices)
         self.enrichments.watch(self.notices.tell, self.notices.over)
-        watch_clock(self.clock, self.settings.tenants, self.notices)
+        watch_clock(self.clock, tenants, self.notices)
 
     def _drifted(self, tenant: str, instance: str, alarm: str) -> None:
         self.notices.tell(tenant, "drift", instance, alarm)

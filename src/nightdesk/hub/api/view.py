@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from nightdesk.autonomy.switches import Switch
 from nightdesk.hub.approvals.desk import Desk
+from nightdesk.hub.notices import Notices
 from nightdesk.hub.playbooks.service import Playbooks
 from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Clock
@@ -70,6 +71,11 @@ class HubView(Protocol):
     @property
     def playbooks(self) -> Playbooks:
         """The runs of every tenant."""
+        ...
+
+    @property
+    def notices(self) -> Notices:
+        """What people must hear of though nothing failed."""
         ...
 
     @property

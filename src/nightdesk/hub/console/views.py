@@ -196,7 +196,8 @@ class _Console:
             here = before if position else ""
             return queue_model(rows[:PAGE], latest, counts, status=status, before=here, older=older)
 
-        return {"caller": caller, "here": "queue", **await run_in_threadpool(work)}
+        notices = self._hub.notices.standing(caller.tenant)
+        return {"caller": caller, "here": "queue", "notices": notices, **await run_in_threadpool(work)}
 
 
 def _over() -> Response:

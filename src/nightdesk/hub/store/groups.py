@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select, update
 
@@ -12,7 +12,9 @@ from nightdesk.hub.store.schema import alert_group
 from nightdesk.hub.store.sql import chunks, insert
 
 __all__ = [
+    "Busy",
     "StoredGroup",
+    "busiest",
     "daily",
     "first_groups",
     "groups_near",
@@ -134,6 +136,34 @@ def daily(conn: Connection, tenant: str, rule: str, since: datetime) -> dict[int
     statement = select(days.c.day, func.count()).group_by(days.c.day)
     epoch = date(1970, 1, 1)
     return {(date.fromisoformat(text) - epoch).days: int(count) for text, count in conn.execute(statement)}
+
+
+class Busy(NamedTuple):
+    """A rule with its alerts and the entities that they are on."""
+
+    rule: str
+    title: str
+    alerts: int
+    entities: int
+
+
+def busiest(conn: Connection, tenant: str, since: datetime, *, limit: int) -> list[Busy]:
+    """The rules with the most alerts in groups last seen since then, the busiest first."""
+    table = alert_group.c
+    alerts = func.sum(table.alerts).label("total")
+    statement = (
+        select(table.rule_key, alerts, func.count(table.entity_key.distinct()), func.max(table.group_id))
+        .where(table.tenant == tenant, table.last_seen >= stamp(since))
+        .group_by(table.rule_key)
+        .order_by(alerts.desc(), table.rule_key)
+        .limit(limit)
+    )
+    found = []
+    for _, total, entities, name in conn.execute(statement):
+        one = select(alert_group).where(table.tenant == tenant, table.group_id == name)
+        group = _group(conn.execute(one).one())[1]
+        found.append(Busy(group.rule, group.title, int(total), int(entities)))
+    return found
 
 
 def groups_with_cases(conn: Connection, tenant: str, since: datetime) -> Iterable[tuple[str, str, Group]]:

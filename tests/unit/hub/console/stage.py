@@ -18,6 +18,7 @@ from nightdesk.autonomy.switches import Switch
 from nightdesk.hub.api.app import create_app
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.config import HubSettings
+from nightdesk.hub.notices import Notices
 from nightdesk.hub.playbooks.service import Playbooks
 from nightdesk.hub.store import Store
 from nightdesk.hub.store.actions import SqlJournal
@@ -66,6 +67,10 @@ class StageHub:
     approvals: Any = None
     openc2: Any = None  # nothing here is commanded
     oversight: Any = None
+    notices: Notices = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.notices = Notices(self.store, self.clock)
 
     @property
     def playbooks(self) -> Playbooks:

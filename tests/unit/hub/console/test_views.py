@@ -316,3 +316,14 @@ def test_a_case_with_a_thousand_alerts_is_still_a_short_page(stage: Any, hub: An
     assert "1,000" in html
     assert "900 more alerts are in the STIX download." in html
     assert len(html) < 400_000
+
+
+def test_what_people_must_hear_of_stands_above_the_cases_as_text(furnished: Any, site: Any) -> None:
+    furnished.notices.tell("north", "drift", "main", f"a field never seen before: {_EVIL}")
+    furnished.notices.tell("south", "silent", "siem/alerts", "no alert for a day")
+    html = site.get("/console/").text
+    assert html.count("a field never seen before") == 1
+    assert "no alert for a day" not in html
+    assert "<img src=x" not in html
+    furnished.notices.over("north", "drift", "main")
+    assert "a field never seen before" not in site.get("/console/rows").text
