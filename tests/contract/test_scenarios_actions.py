@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -193,8 +194,10 @@ def place(
         runner = stack.enter_context(asyncio.Runner())
         with opened(settings, time) as hub:
             made = Place(settings, vendors, siem, chat, time, hub, configs, runner)
-            yield made
-            made.closes()
+            try:
+                yield made
+            finally:
+                made.closes()
 
 
 class TestScenario4VendorLies:
@@ -386,7 +389,12 @@ class TestScenario12StopsAndKills:
 
             def thrown() -> None:
                 stop(here.hub.store, Switch(ANYWHERE, Scope.ALL), by="ann", reason="drill")
-                begun.update(one.action_id for one in here.isolations() if one.requested_at is not None)
+                calm = 0
+                while calm < 20:  # who asked the switch before that may write so a moment after
+                    sleep(0.05)
+                    found = {one.action_id for one in here.isolations() if one.requested_at is not None}
+                    calm = calm + 1 if found <= begun else 0
+                    begun.update(found)
 
             wishes = [here.wish(one.hostname, case=one.hostname) for one in hosts]
             vendor.at_order, vendor.before = at_order, thrown
