@@ -13,15 +13,20 @@ from nightdesk.hub.store.models import InUse
 __all__ = ["STALE", "Champion", "Champions"]
 
 STALE = timedelta(days=7)
-"""A model that was not trained again, or confirmed, for longer is no longer believed."""
+"""A model that was not trained, tried or confirmed for longer is no longer believed."""
 
 
 @dataclass
 class Champion:
-    """A model in use, with each tenant's view of what rules meant at the others."""
+    """A model in use, with each tenant's view of what rules meant at the others.
+
+    ``known_at`` is when it was last held against what comes in: trained, or at the end of its trial in shadow. By its
+    training alone a small fleet would have no model that is young enough once its trial is over.
+    """
 
     learned: Learned
     trained_at: datetime
+    known_at: datetime
     _views: dict[str, View] = field(default_factory=dict, repr=False)
 
     def view(self, tenant: str) -> View:
@@ -33,7 +38,7 @@ class Champion:
 
     def stale(self, now: datetime) -> str:
         """Why its age is a doubt; empty while it is young enough."""
-        age = now - self.trained_at
+        age = now - self.known_at
         return f"the model is {age.days} days old, {STALE.days} are allowed" if age > STALE else ""
 
 
@@ -50,5 +55,7 @@ class Champions:
             self._known = None
             return None
         if self._known is None or self._known[0] != key:
-            self._known = key, Champion(models.learned(conn, key.model_id), key.trained_at)
+            entry, learned = models.model(conn, key.model_id)
+            known_at = max(key.trained_at, entry.since or key.trained_at)
+            self._known = key, Champion(learned, key.trained_at, known_at)
         return self._known[1]

@@ -21,7 +21,7 @@ class LearningConfig(BaseModel):
     delta: Annotated[float, Field(gt=0, le=0.05)] = 0.05
     """With what chance that may fail to hold."""
     every_hours: Annotated[float, Field(ge=1, le=168)] = 24.0
-    """How often a model is trained; 7 days after its last training a model is believed no longer."""
+    """How often a model is trained; 7 days after its training, or its trial, a model is believed no longer."""
     memory_days: Annotated[int, Field(ge=7, le=730)] = 90
     """How far back judged groups are learnt from."""
 

@@ -27,6 +27,7 @@ __all__ = [
     "in_use",
     "keep",
     "learned",
+    "model",
     "newest_training",
     "read",
     "restate",
@@ -52,7 +53,8 @@ def in_use(conn: Connection) -> InUse | None:
 
 def champion(conn: Connection) -> tuple[Entry, Learned] | None:
     """The champion with everything that was kept of it. Raises ConfigError when it is damaged."""
-    return _whole(conn, Standing.CHAMPION)
+    row = _by_role(conn, Standing.CHAMPION)
+    return None if row is None else model(conn, row.model_id)
 
 
 def entries(conn: Connection) -> list[Entry]:
@@ -113,9 +115,9 @@ def _by_role(conn: Connection, standing: Standing) -> Any:
     return conn.execute(statement.limit(1)).one_or_none()
 
 
-def _whole(conn: Connection, standing: Standing) -> tuple[Entry, Learned] | None:
-    row = _by_role(conn, standing)
-    return None if row is None else (_entry(conn, row.model_id), learned(conn, row.model_id))
+def model(conn: Connection, model_id: str) -> tuple[Entry, Learned]:
+    """A model of any standing with all that was kept of it. Raises ConfigError when it is not there or damaged."""
+    return _entry(conn, model_id), learned(conn, model_id)
 
 
 def _entry(conn: Connection, model_id: str) -> Entry:

@@ -1,6 +1,7 @@
 """The training job: what it asks for, what it keeps, who rules on it, and what it says to a person."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.hubs import run_cli
 from tests.learned import TENANTS, World, empty_world, new_world, trained_world
 
 from nightdesk.autonomy.learning.champion import Standing
+from nightdesk.hub.learning.champions import STALE, Champions
 from nightdesk.hub.learning.labelled import judged_groups
 from nightdesk.hub.learning.work import Learning
 from nightdesk.hub.store import audit, models
@@ -123,3 +125,18 @@ def _configured(world: World, *tenants: str) -> Path:
     fewer = file.with_name(f"{len(tenants)}.yaml")
     fewer.write_text(yaml.safe_dump(whole))
     return fewer
+
+
+def test_a_fleet_whose_trial_takes_longer_than_a_week_has_a_model_once_it_is_over(tmp_path: Path) -> None:
+    with new_world(tmp_path) as world:
+        world.trains()
+        for _ in range(world.cases):
+            world.arrives(after=9 * 86_400 / world.cases)
+        world.time.advance(3600)
+        world.works()
+        with world.hub.store.read() as conn:
+            champion = Champions().now(conn)
+        assert champion is not None
+        assert champion.known_at - champion.trained_at > STALE
+        assert champion.stale(world.time.now) == ""
+        assert "days old" in champion.stale(champion.known_at + STALE + timedelta(seconds=1))
