@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, emit, table, troubles
+from nightdesk.sdk.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from nightdesk.autonomy.levels.units import Unit
@@ -38,12 +39,24 @@ def register(group: typer.Typer) -> None:
     group.add_typer(canary_app, name="canary")
 
 
-def status(tenant: TenantName, config: ConfigFile = _DEFAULT, as_json: Json = False) -> None:
+def status(
+    tenant: TenantName,
+    config: ConfigFile = _DEFAULT,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the coverage by day there.")] = None,
+    as_json: Json = False,
+) -> None:
     """How far each rule is: level, evidence, what is missing to the next one in numbers, samples and canaries."""
+    from nightdesk.autonomy.evaluation.curve import svg as drawn
     from nightdesk.hub.oversight.picture import picture
 
     with troubles(as_json), _office(config, tenant) as office:
         found = picture(office, tenant)
+        if svg is not None:
+            try:
+                svg.write_text(drawn(found.curve), encoding="utf-8")
+            except OSError as error:
+                problem = Problem("--svg", str(svg), f"cannot be written ({error.strerror}): name another file")
+                raise ConfigError([problem]) from error
     if as_json:
         emit(found.to_json())
         return
@@ -284,6 +297,8 @@ def _shown(one: "Blind") -> dict[str, Any]:
 
 def _draw(found: "Picture") -> None:
     """The picture on a terminal."""
+    from nightdesk.autonomy.evaluation.curve import sparkline
+
     rows = [_line(one) for one in found.units]
     columns = ("rule", "class", "level", "to the next", "evidence", "14 days", "still missing")
     table(f"{found.tenant}: levels", columns, rows)
@@ -291,6 +306,7 @@ def _draw(found: "Picture") -> None:
     closed = sum(found.cases.values()) and found.cases.get("closed", 0)
     facts = [
         ("cases closed", f"{closed} of {sum(found.cases.values())}", _bar(found.coverage)),
+        ("closed by day, of 30", sparkline([share for _, share in found.curve.points]), ""),
         ("closed and looked at", f"{pile.judged} of {pile.closed}, {pile.missed} attacks", ""),
         ("attacks among closed", f"estimate {pile.rate:.3%}, at most {pile.bound:.2%} (95 %)", ""),
         ("canaries", f"{canaries.caught} caught, {canaries.missed} missed: misses at most {canaries.bound:.1%}", ""),

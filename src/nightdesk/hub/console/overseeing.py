@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
+from nightdesk.autonomy.evaluation.curve import sparkline
 from nightdesk.autonomy.levels.standing import Level
 from nightdesk.autonomy.levels.units import Unit
 from nightdesk.hub.api.auth import Sessions
@@ -121,6 +122,7 @@ class Overseeing:
         model = {
             **self._common(request, caller, problem),
             "picture": found,
+            "coverage": sparkline([share for _, share in found.curve.points]),
             "units": _units(found),
             "may_raise": caller.role in RAISES,
             "may_withdraw": caller.role in WITHDRAWS,

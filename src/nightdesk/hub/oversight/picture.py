@@ -1,11 +1,12 @@
 """How far every rule of a tenant is, in numbers: its level, what holds it, what is missing to the next one."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
+from nightdesk.autonomy.evaluation.curve import Curve
 from nightdesk.autonomy.levels.requirements import Requirement, next_level, requirements
 from nightdesk.autonomy.levels.units import family_of
 from nightdesk.autonomy.oversight.analysts import Trust, cohens_kappa
@@ -76,6 +77,8 @@ class Picture:
     kappa: float | None
     analysts: tuple[Trust, ...]
     cases: dict[str, int]
+    days: tuple[tuple[date, int, int], ...]
+    """(day, closed, cases opened on it) of the window, oldest first; days without a case are left out."""
     history: tuple[audit.AuditEntry, ...]
 
     @property
@@ -84,6 +87,13 @@ class Picture:
         total = sum(self.cases.values())
         return self.cases.get("closed", 0) / total if total else 0.0
 
+    @property
+    def curve(self) -> Curve:
+        """The share of each day's cases that are closed."""
+        points = tuple((float(day.toordinal()), closed / opened) for day, closed, opened in self.days)
+        title = f"{self.tenant}: share of the cases opened on each day that are closed"
+        return Curve(title, "day of the month", points, tuple(str(day.day) for day, _, _ in self.days))
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {
@@ -91,7 +101,11 @@ class Picture:
             "at": self.at,
             "since": self.since,
             "units": [one.to_json() for one in self.units],
-            "coverage": {"closed": round(self.coverage, 4), "cases": self.cases},
+            "coverage": {
+                "closed": round(self.coverage, 4),
+                "cases": self.cases,
+                "days": [{"day": day, "closed": closed, "cases": opened} for day, closed, opened in self.days],
+            },
             "closed_pile": self.pile,
             "canaries": self.canaries,
             "canaries_due": list(self.canaries_due),
@@ -131,6 +145,7 @@ def picture(office: Office, tenant: str) -> Picture:
             cohens_kappa([pair for one in doubles if (pair := _pair(conn, one)) is not None]),
             tuple(trust_of(name, labels.of_analyst(conn, tenant, name)) for name in labels.analysts(conn, tenant)),
             queries.status_counts(conn, tenant),
+            tuple((day, *counts) for day, counts in sorted(queries.closed_by_day(conn, tenant, since).items())),
             tuple(levels.history(conn, tenant, limit=20)),
         )
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import Connection, func, literal, select, tuple_
+from sqlalchemy import case as either
 
 from nightdesk.autonomy.actions import Action, JournalEntry
 from nightdesk.autonomy.playbooks.run import Run
@@ -31,7 +32,7 @@ from nightdesk.hub.store.schema import (
 from nightdesk.hub.store.sql import chunks
 from nightdesk.sdk.case import Case, Decision
 
-__all__ = ["CasePage", "CaseRow", "Totals", "case_list", "case_page", "status_counts", "totals"]
+__all__ = ["CasePage", "CaseRow", "Totals", "case_list", "case_page", "closed_by_day", "status_counts", "totals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,15 @@ def status_counts(conn: Connection, tenant: str) -> dict[str, int]:
     """How many cases stand where."""
     statement = select(case_file.c.status, func.count()).where(case_file.c.tenant == tenant)
     return {row[0]: row[1] for row in conn.execute(statement.group_by(case_file.c.status))}
+
+
+def closed_by_day(conn: Connection, tenant: str, since: datetime) -> dict[date, tuple[int, int]]:
+    """By day (UTC) how many of the cases opened on it are closed now, and how many there are."""
+    table = case_file.c
+    day = func.substr(table.opened_at, 1, 10)
+    closed = func.sum(either((table.status == "closed", 1), else_=0))
+    statement = select(day, closed, func.count()).where(table.tenant == tenant, table.opened_at >= stamp(since))
+    return {date.fromisoformat(row[0]): (int(row[1]), int(row[2])) for row in conn.execute(statement.group_by(day))}
 
 
 def totals(conn: Connection) -> dict[str, Totals]:

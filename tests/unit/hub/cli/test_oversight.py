@@ -9,7 +9,9 @@ import yaml
 from tests.hubs import run_cli
 from tests.oversight import PEOPLE, RULE, earned_site
 
+from nightdesk.autonomy.evaluation.curve import sparkline, svg
 from nightdesk.autonomy.levels.standing import Level
+from nightdesk.hub.oversight.picture import picture
 from nightdesk.hub.oversight.raising import withdraw
 from nightdesk.hub.setup import make_config, private_file
 from nightdesk.sdk.context import utc_now
@@ -48,6 +50,29 @@ def test_status_says_what_is_missing_in_numbers(config: Path) -> None:
     assert "█" in drawn
     assert "59 caught, 0 missed" in drawn
     assert "threshold certified no of yes" in drawn
+
+
+def test_the_days_coverage_is_drawn_as_a_curve(tmp_path: Path) -> None:
+    site = earned_site(tmp_path)
+    before = picture(site.office, "acme").days
+    site.time.advance(86_400)
+    closed = [site.arrives() for _ in range(3)]
+    site.arrives(key="other")
+    found = picture(site.office, "acme")
+    states = [site.case(one).status.value for one in closed]
+    site.close()
+    assert states == ["closed"] * 3
+    assert found.days == (*before, (site.time.now.date(), 3, 4))
+    assert found.to_json()["coverage"]["days"][-1] == {"day": site.time.now.date(), "closed": 3, "cases": 4}
+    assert found.curve.points[-1][1] == 0.75
+    assert sparkline([share for _, share in found.curve.points])[-1] == "▇"
+    assert f"<title>{site.time.now.day}: 75.0%</title>" in svg(found.curve)
+
+
+def test_the_curve_goes_into_a_file_or_says_why_not(config: Path, tmp_path: Path) -> None:
+    ran(config, "status", "--svg", str(tmp_path / "curve.svg"))
+    assert (tmp_path / "curve.svg").read_text(encoding="utf-8").startswith("<svg ")
+    assert "name another file" in ran(config, "status", "--svg", str(tmp_path / "no" / "c.svg"), code=2)["error"]
 
 
 def test_the_queue_and_a_verdict(config: Path) -> None:
