@@ -109,6 +109,30 @@ def test_containments_are_judged_the_other_way_round() -> None:
     assert (found.recommended, found.rejected) == (120, 1)
 
 
+def test_for_containment_an_attack_counts_when_it_was_judged_blind_and_benign_however_it_was_found() -> None:
+    unit = Standing(replace(UNIT, decides=DecisionClass.CONTAIN_HOST))
+    seen = [a_label(seq, **ATTACK, stand="contain-host", blind=False) for seq in range(1, 120)]
+    assert prove(unit, seen).recommended == 0
+    assert prove(unit, [a_label(1, stand="contain-host", blind=False)]).rejected == 1
+    both = [a_label(seq, **ATTACK, stand="contain-host contain-identity") for seq in range(1, 4)]
+    for decides, count in ((DecisionClass.CONTAIN_HOST, 3), (DecisionClass.CONTAIN_IDENTITY, 3),
+                           (DecisionClass.BLOCK_INDICATOR, 0)):  # fmt: skip
+        assert prove(Standing(replace(UNIT, decides=decides)), both).recommended == count
+
+
+def test_an_attack_that_was_to_be_contained_still_speaks_against_closing() -> None:
+    assert prove(NEW, [*HONEST, a_label(500, **ATTACK, stand="contain-host")]).attacks == 1
+
+
+def test_three_containments_that_people_reject_lose_a_right_and_those_before_it_do_not() -> None:
+    unit = Standing(replace(UNIT, decides=DecisionClass.CONTAIN_HOST), granted_after=200)
+    right = [a_label(seq, **ATTACK, stand="contain-host") for seq in range(1, 201)]
+    wrong = [a_label(seq, stand="contain-host") for seq in range(300, 303)]
+    assert prove(unit, [*right, *wrong[:2]]).losing < 20
+    assert prove(unit, [*right, *wrong]).losing >= 20
+    assert prove(unit, [*(replace(one, seq=one.seq - 200) for one in wrong), *right]).losing < 20
+
+
 def test_canaries_are_told_as_they_were_counted() -> None:
     found = prove(NEW, [], canaries=CanaryCounts(59, 1, 3, 0))
     assert (found.canaries, found.canaries_missed, found.canaries_caught, found.canaries_failed) == (59, 1, 3, 0)
