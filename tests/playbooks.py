@@ -180,9 +180,10 @@ class Desk:
             now=self.now,
         )
 
-    def look(self, *events: Event) -> tuple[Wish, ...]:
-        """One look; its wishes are done."""
-        run, wishes = advance(self.run, (*self.events(), *events), self.now)
+    def look(self, *events: Event, told: Sequence[Event] | None = None) -> tuple[Wish, ...]:
+        """One look; its wishes are done. ``told`` is what is known by then, of itself all of ``events``."""
+        known = self.events() if told is None else told
+        run, wishes = advance(self.run, (*known, *events), self.now)
         for wish in wishes:
             if isinstance(wish, Act):
                 self.acts.setdefault(wish.key, wish)
