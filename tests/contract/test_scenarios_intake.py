@@ -372,7 +372,9 @@ class TestScenario5Clocks:
 
     def test_the_hub_that_runs_has_such_a_clock(self, tmp_path: Path) -> None:
         with one_tenant(tmp_path) as here:
-            assert isinstance(lasting_hub(here.hub.settings, REGISTRY, here.hub.store).clock, SteadyClock)
+            made = lasting_hub(here.hub.settings, REGISTRY, here.hub.store)
+            assert isinstance(made.clock, SteadyClock)
+            assert made.store.clock is made.clock, "what ends by the store's time ends by the hub's"
 
 
 class TestScenario6Duplicates:

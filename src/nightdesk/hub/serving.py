@@ -23,8 +23,9 @@ def server_of(hub: Hub, host: str, port: int) -> uvicorn.Server:
 
 
 def lasting_hub(settings: HubSettings, registry: Registry, store: Store) -> Hub:
-    """A hub that runs for months: nobody moves its leases by setting the machine's clock."""
-    return Hub(settings, registry, store, clock=SteadyClock())
+    """A hub that runs for months: nobody moves its leases by setting the machine's clock. Its store keeps its time."""
+    store.clock = clock = SteadyClock()
+    return Hub(settings, registry, store, clock=clock)
 
 
 async def run_hub(
