@@ -6,6 +6,7 @@ decision in such a flood: 95 % of the pages, each as full as a page can be, are 
 
 import gc
 import logging
+import math
 import os
 import sqlite3
 import tempfile
@@ -89,7 +90,7 @@ def ours(
         waits.append(time.perf_counter() - came)
     spent = time.perf_counter() - start
     store.close()
-    return spent, decided, sorted(waits)[int(0.95 * (len(waits) - 1) + 0.999)]
+    return spent, decided, sorted(waits)[math.ceil(0.95 * len(waits)) - 1]
 
 
 def floor(filled: Path, empty: Path, commits: int) -> tuple[float, int]:

@@ -5,7 +5,7 @@ One JSON document. Its name is the hash of the tables, so a decision that names 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nightdesk.autonomy.learning.priors import Counts, Fleet
@@ -54,9 +54,9 @@ class Claim:
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         return {
-            "closing": _plain(self.closing),
-            "recommending": _plain(self.recommending),
-            "families": {name: _plain(one) for name, one in sorted(self.families.items())},
+            "closing": asdict(self.closing),
+            "recommending": asdict(self.recommending),
+            "families": {name: asdict(one) for name, one in sorted(self.families.items())},
             "distrusted": sorted(self.distrusted),
             "missing": self.missing,
             "why": self.why,
@@ -80,17 +80,6 @@ class Claim:
         if threshold.certified and threshold.tau > top:
             threshold = replace(threshold, tau=top, tie=0)
         return Certificate.of(threshold)
-
-
-def _plain(one: Certificate) -> dict[str, Any]:
-    return {
-        "tau": one.tau,
-        "tie": one.tie,
-        "n": one.n,
-        "k": one.k,
-        "alpha": one.alpha,
-        "delta": one.delta,
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,15 @@ threshold and caught no fewer canaries. Every model is kept, whatever became of 
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from nightdesk.sdk.errors import NightdeskError
 
-__all__ = ["CASES", "RETRAINED", "Entry", "Roster", "Ruling", "Standing", "Trial", "rule"]
+__all__ = ["CASES", "Entry", "Roster", "Ruling", "Standing", "Trial", "rule"]
 
 CASES = 500
 """Cases that a challenger scores in shadow before it is ruled on."""
-RETRAINED = timedelta(days=1)
-"""How long after the last training the next is due."""
 
 
 class Standing(StrEnum):
@@ -97,11 +95,6 @@ class Roster:
     def champion(self) -> Entry | None:
         """The model that decides."""
         return next((one for one in self.entries if one.standing is Standing.CHAMPION), None)
-
-    def due(self, now: datetime) -> bool:
-        """Whether to train: a day after the last training, and not while a challenger is on trial."""
-        last = max((one.trained_at for one in self.entries), default=None)
-        return self.trial is None and (last is None or now - last >= RETRAINED)
 
     def challenge(self, model_id: str, now: datetime) -> "Roster":
         """A model was trained. One that is the champion, bit for bit, confirms it; another begins its trial."""

@@ -89,7 +89,7 @@ def _speaks(label: Label, decides: DecisionClass) -> bool:
     """Whether it is about what the unit does; what speaks against the unit counts however it was found."""
     if decides.contains:
         return label.about(decides) and (label.blind or label.benign)
-    return label.against_closing or (label.benign and label.blind and label.about(decides))
+    return label.attack or (label.benign and label.blind and label.about(decides))
 
 
 def _words(labels: Iterable[Label], decides: DecisionClass) -> list[bool]:

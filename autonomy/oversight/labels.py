@@ -27,7 +27,6 @@ BENIGN = frozenset({Verdict.BENIGN_POSITIVE, Verdict.LIKELY_FALSE_POSITIVE, Verd
 MACHINES = frozenset({ENGINE, "policy", "autonomy", "tickets", "hub", "witness", "adviser", "service"})
 """Names under which the machine itself speaks."""
 
-_ESCALATED = "escalate"
 _MARGIN = 2
 """How many more voices *benign* needs than *attack* where people disagree; *attack* needs one more."""
 
@@ -105,11 +104,6 @@ class Label:
     def about(self, decides: DecisionClass) -> bool:
         """Whether the machine would have decided in that class."""
         return decides in self.stand.split()
-
-    @property
-    def against_closing(self) -> bool:
-        """Whether it is an attack that speaks against closing its rule; one that was escalated by itself does not."""
-        return self.attack and self.stand != _ESCALATED
 
     @property
     def standing(self) -> bool:

@@ -81,6 +81,14 @@ def test_what_it_told_is_what_the_command_shows(seen: Seen) -> None:
     assert told["coverage"]["cases"].get("closed", 0) == 0
 
 
+def test_what_the_readme_shows_of_it_is_what_it_told(seen: Seen) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("```text\n")[2].partition("```")[0].splitlines()
+    told = "\n".join(seen.lines)
+    assert len(shown) > 5
+    assert [part for line in shown for part in line.split("…") if part.strip() not in told] == []
+
+
 def test_every_decision_of_it_is_made_again_by_the_command(seen: Seen) -> None:
     told = seen.command("decisions", "replay", "--all")
     assert told["good"] is True

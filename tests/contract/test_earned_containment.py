@@ -7,7 +7,7 @@ the words of the two who raise, the containments and the loss happen in the hub.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from nightdesk.hub.oversight.queue import queue
 from nightdesk.hub.oversight.raising import agree, promote, withdraw
 from nightdesk.hub.record.replaying import Result, replay_all
 from nightdesk.hub.record.then import PoliciesThen
-from nightdesk.hub.store import cases, decisions, labels, levels, queries
+from nightdesk.hub.store import cases, decisions, labels, levels, queries, samples
 from nightdesk.sdk.case import Decision, Outcome, Verdict
 from nightdesk.sdk.errors import ConfigError, PolicyError
 from nightdesk.sdk.testing import serve
@@ -57,7 +57,6 @@ class Desk:
     simulator: Any
     time: FakeTime
     numbers: int = 0
-    seen: dict[str, str] = field(default_factory=dict)
 
     def works(self) -> None:
         async def go() -> None:
@@ -251,6 +250,9 @@ def test_until_then_a_person_is_asked_and_the_case_waits_to_be_judged_blind(desk
     assert unit.rule in check.value
     assert desk.level(unit) is Level.OFF
     (waiting,) = queue(desk.hub.oversight, "acme", by=desk.person("ann"))
+    with desk.hub.store.read() as conn:
+        (item,) = samples.open_items(conn, "acme")
+    assert item.stratum == "proposed:cut-off#unscored", "what one rule proposes takes no other's place in a day"
     desk.judges(waiting.item_id, "true-positive", "ann")
     with desk.hub.store.read() as conn:
         (label,) = labels.of_case(conn, "acme", case_id)

@@ -77,7 +77,7 @@ class Pipeline:
         ruled: RuledRuns | None = None,
         asks: Asks = NOBODY_ASKED,
     ) -> None:
-        self._enrichments, self._counsel, self._weighing, _ = asks
+        self._enrichments, self._counsel, self._weighing = asks.enrichments, asks.counsel, asks.weighing
         self._store = store
         self._normalizer = normalizer
         self._tenants = tenants

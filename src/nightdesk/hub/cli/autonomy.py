@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightdesk.hub.cli import oversight, training
-from nightdesk.hub.cli.output import Json, emit, fail, troubles
+from nightdesk.hub.cli.output import Json, draw_into, emit, fail, troubles
 
 if TYPE_CHECKING:
     from nightdesk.autonomy.evaluation.report import Settings
@@ -67,7 +67,8 @@ def evaluate(
     Exit 0 also when nothing could be certified: the answer says how many attacks are missing. 2: the file or an option
     is wrong.
     """
-    from nightdesk.hub.cli.evaluating import draw, evaluated, print_report
+    from nightdesk.autonomy.evaluation.curve import svg
+    from nightdesk.hub.cli.evaluating import evaluated, print_report
 
     delay = _duration(label_delay, as_json)
     if picture is not None and not picture.parent.is_dir():
@@ -77,7 +78,7 @@ def evaluate(
         settings = _settings(protocol, unit, alpha, delta, resamplings, delay, qa, w0)
         document, curve = evaluated(file, variant.value, settings)
         if picture is not None:
-            draw(curve, picture)
+            draw_into(picture, svg(curve))
     if as_json:
         emit({"file": str(file), "format": _Format.AIT_GROUPS, "variant": variant, **document})
     else:

@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightdesk.sdk.errors import ConfigError, Problem
-
 if TYPE_CHECKING:
     from nightdesk.autonomy.evaluation.curve import Curve
     from nightdesk.autonomy.evaluation.report import Settings
 
-__all__ = ["draw", "evaluated", "print_report"]
+__all__ = ["evaluated", "print_report"]
 
 
 def evaluated(file: Path, variant: str, settings: "Settings") -> "tuple[dict[str, Any], Curve]":
@@ -34,16 +32,6 @@ def evaluated(file: Path, variant: str, settings: "Settings") -> "tuple[dict[str
                 sys.stderr.write(f"{what}: {done}/{total}\n")
 
         return evaluate(judged, settings, told)
-
-
-def draw(curve: "Curve", file: Path) -> None:
-    """Writes the curve as SVG. Raises ConfigError when the file cannot be written."""
-    from nightdesk.autonomy.evaluation.curve import svg
-
-    try:
-        file.write_text(svg(curve), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError([Problem(str(file), "", f"cannot be written: {error}; name another file")]) from error
 
 
 def print_report(document: Mapping[str, Any], curve: "Curve") -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, emit, troubles, visible
+from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, draw_into, emit, troubles, visible
 
 __all__ = ["explain"]
 
@@ -26,7 +26,6 @@ def explain(
     from nightdesk.hub.cli.opening import opened
     from nightdesk.hub.record.explaining import explained
     from nightdesk.hub.registry import Registry
-    from nightdesk.sdk.errors import ConfigError, Problem
 
     with troubles(as_json), opened(config, tenant) as (settings, store):
         with store.read() as conn:
@@ -36,11 +35,7 @@ def explain(
             from nightdesk.hub.console.decision_picture import draw_decision
             from nightdesk.hub.record.drawing import svg as drawn
 
-            try:
-                svg.write_bytes(drawn(draw_decision(told.decision, told.case.alerts, told.actions)))
-            except OSError as error:
-                problem = Problem("--svg", str(svg), f"cannot be written ({error.strerror}): name another file")
-                raise ConfigError([problem]) from error
+            draw_into(svg, drawn(draw_decision(told.decision, told.case.alerts, told.actions)))
     if as_json:
         emit({
             "tenant": tenant, "case_id": told.decision.case_id, "decision_id": told.decision.decision_id,

@@ -12,9 +12,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from nightdesk.sdk.errors import ConfigError, NightdeskError
+from nightdesk.sdk.errors import ConfigError, NightdeskError, Problem
 
-__all__ = ["ConfigFile", "Json", "TenantName", "emit", "fail", "plain", "table", "troubles"]
+__all__ = ["ConfigFile", "Json", "TenantName", "draw_into", "emit", "fail", "plain", "table", "troubles"]
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 TenantName = Annotated[str, typer.Option("--tenant", help="Whose data; there is no default.")]
@@ -39,6 +39,15 @@ def plain(value: Any) -> Any:
 def emit(document: Any) -> None:
     """The one JSON document of a command."""
     sys.stdout.write(json.dumps(plain(document), indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def draw_into(file: Path, drawn: str | bytes) -> None:
+    """Writes what a command drew for ``--svg``. Raises ConfigError when it cannot."""
+    try:
+        file.write_bytes(drawn.encode() if isinstance(drawn, str) else drawn)
+    except OSError as error:
+        told = f"cannot be written ({error.strerror}): name another file"
+        raise ConfigError([Problem("--svg", str(file), told)]) from error
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, emit, table, troubles
-from nightdesk.sdk.errors import ConfigError, Problem
+from nightdesk.hub.cli.output import ConfigFile, Json, TenantName, draw_into, emit, table, troubles
 
 if TYPE_CHECKING:
     from nightdesk.autonomy.levels.units import Unit
@@ -52,11 +51,7 @@ def status(
     with troubles(as_json), _office(config, tenant) as office:
         found = picture(office, tenant)
         if svg is not None:
-            try:
-                svg.write_text(drawn(found.curve), encoding="utf-8")
-            except OSError as error:
-                problem = Problem("--svg", str(svg), f"cannot be written ({error.strerror}): name another file")
-                raise ConfigError([problem]) from error
+            draw_into(svg, drawn(found.curve))
     if as_json:
         emit(found.to_json())
         return

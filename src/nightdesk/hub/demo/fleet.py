@@ -95,8 +95,10 @@ class Fleet:
                 training = self.hub.learning.training
                 self.hub.learning.training = replace(training, settings=LearningSettings(cases=self.cases))
                 with asyncio.Runner() as self._runner:
-                    yield self
-                    self._runner.run(self.hub.bindings.aclose())
+                    try:
+                        yield self
+                    finally:
+                        self._runner.run(self.hub.bindings.aclose())
             finally:
                 store.close()
 

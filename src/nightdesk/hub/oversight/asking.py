@@ -74,29 +74,32 @@ def containing(
     conn: Connection, office: Office, tenant: str, found: Sequence[Case], *, at: datetime
 ) -> dict[str, dict[str, tuple[str, ...]]]:
     """By case and decision class the detection rules that may contain alone now; most tenants have none."""
+    acting = [one for one in levels.acting(conn, tenant) if one.unit.decides.contains]
+    if not acting:
+        return {}
+    rules = {case.case_id: set(rule_keys(case.alerts)) for case in found}
+    fired = set[str]().union(*rules.values())
     alone = [
-        one.unit
-        for one in levels.acting(conn, tenant)
-        if one.unit.decides.contains and _counts(conn, office, one, at).level is Level.CONTAIN
-    ]
+        one.unit for one in acting
+        if one.unit.rule in fired and _bounds(conn, office, one, at).level is Level.CONTAIN
+    ]  # fmt: skip
     made: dict[str, dict[str, tuple[str, ...]]] = {}
-    for case in found if alone else ():
-        rules = set(rule_keys(case.alerts))
+    for case_id, own in rules.items():
         for unit in alone:
-            if unit.rule in rules:
-                of = made.setdefault(case.case_id, {})
+            if unit.rule in own:
+                of = made.setdefault(case_id, {})
                 of[unit.decides.value] = (*of.get(unit.decides.value, ()), unit.rule)
     return made
 
 
-def _counts(conn: Connection, office: Office, standing: Standing, at: datetime) -> Bounds:
+def _bounds(conn: Connection, office: Office, standing: Standing, at: datetime) -> Bounds:
     return bounds(standing, office.surroundings.facts(conn, standing, at), office.demands)
 
 
 def _standing(conn: Connection, office: Office, unit: Unit, at: datetime) -> Asked:
     """One rule's level as it counts now, without a score."""
     standing = levels.standing(conn, unit)
-    held = _counts(conn, office, standing, at)
+    held = _bounds(conn, office, standing, at)
     return Asked(
         rule=unit.rule,
         level=int(held.level),

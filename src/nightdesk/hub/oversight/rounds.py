@@ -206,7 +206,10 @@ def _would_act(decision: Decision) -> bool:
 
 
 def _stratum(decision: Decision) -> str:
-    """Score bin and rule family of what was closed; of a signed rule, the rule."""
+    """Score bin and rule family of what was closed; of what a signed rule closed or proposed, the rule."""
+    if decision.proposals:
+        wanted = sorted({rule for one in decision.proposals for rule in one.rules})
+        return stratum_of(f"proposed:{'+'.join(wanted)}", -1)
     inputs = gate_of(decision)
     signed = decision.outcome is Outcome.CLOSE and not rules_closed_by(decision)
     if inputs is None or not inputs.rules or signed:

@@ -124,7 +124,7 @@ def contributions(conn: Connection, tenants: Collection[str], rule: str) -> list
     for tenant in sorted(tenants):
         labels = counted(of_rule(conn, tenant, rule))
         benign = sum(one.benign and one.blind and one.about(DecisionClass.CLOSE) for one in labels)
-        attacks = sum(one.against_closing for one in labels)
+        attacks = sum(one.attack for one in labels)
         found.append(Contribution(tenant, rule, benign, attacks))
     return found
 

@@ -95,13 +95,8 @@ def test_training_again_to_the_same_bytes_confirms_the_champion() -> None:
     assert len(roster.entries) == 1
 
 
-def test_training_is_due_a_day_after_the_last_and_not_during_a_trial() -> None:
-    assert Roster().due(NOW)
-    roster = crowned()
-    assert not roster.due(NOW + DAY - timedelta(seconds=1))
-    assert roster.due(NOW + DAY)
-    tried = roster.challenge("second", NOW + DAY)
-    assert not tried.due(NOW + 9 * DAY)
+def test_nobody_challenges_during_a_trial() -> None:
+    tried = crowned().challenge("second", NOW + DAY)
     with pytest.raises(NightdeskError, match="is on trial: rule on it before another challenges"):
         tried.challenge("third", NOW + 2 * DAY)
 

@@ -54,7 +54,6 @@ def test_an_attack_counts_however_it_was_found() -> None:
     for changes in ({}, {"blind": False}, {"stand": ""}, {"how": How.CASE}):
         assert prove(NEW, [*HONEST, a_label(500, **ATTACK, **changes)]).attacks == 1
     assert prove(NEW, [*HONEST, a_label(500, **{**ATTACK, "state": LabelState.PROVISIONAL})]).attacks == 0
-    assert prove(NEW, [*HONEST, a_label(500, **ATTACK, stand="escalate")]).attacks == 0
 
 
 def test_one_attack_costs_184() -> None:
