@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from tests.edrs import CONTAINING
 from tests.hubs import REGISTRY, a_story_alert, balanced, bind, opened
 
 from nightdesk.autonomy.actions import Action, ActionState
@@ -46,13 +47,6 @@ version: "1"
 rules:
   - {id: noise, owner: jane@example.org, when: {rule_name: [UnusualTool, Unusual tool]},
      then: {close: {verdict: benign-positive, at_once: true}}}
-"""
-CONTAINING = b"""
-policy_id: containing
-version: "1"
-rules:
-  - {id: contain-it, owner: jane@example.org, when: {techniques: [T1059.001]},
-     then: {propose: {approval: policy, actions: [{verb: host.isolate, target: victim-host}]}}}
 """
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from starlette.types import Receive, Scope, Send
+from tests.edrs import CONTAINING, ListeningEdr
 from tests.hubs import REGISTRY, a_story_alert, bind, browsing, pullers, run_cli, together
 
 from nightdesk.autonomy.actions import Action, ActionState
@@ -33,7 +33,7 @@ from nightdesk.hub.switching import stop
 from nightdesk.sdk.case import Outcome
 from nightdesk.sdk.context import utc_now
 from nightdesk.sdk.targets import Target
-from nightdesk.sdk.testing import Simulator, StoryDevice, serve
+from nightdesk.sdk.testing import StoryDevice, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
 
 S = ActionState
@@ -47,40 +47,6 @@ rules:
   - {id: noise, owner: jane@example.org, when: {rule_name: [UnusualTool, Unusual tool]},
      then: {close: {verdict: benign-positive, at_once: true}}}
 """
-CONTAINING = b"""
-policy_id: containing
-version: "1"
-rules:
-  - {id: contain-it, owner: jane@example.org, when: {techniques: [T1059.001]},
-     then: {propose: {approval: policy, actions: [{verb: host.isolate, target: victim-host}]}}}
-"""
-
-
-@dataclass
-class Vendor:
-    """A simulator that may do something as it hears the n-th order to isolate, before it carries it out."""
-
-    simulator: Simulator
-    at_order: int = 0
-    then: Any = None
-    heard: list[str] = field(default_factory=list)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and b"action_name=contain" in scope.get("query_string", b""):
-            self.heard.append(scope["path"])
-            if len(self.heard) == self.at_order:
-                await asyncio.to_thread(self.then)
-        await self.simulator(scope, receive, send)
-
-    @property
-    def orders(self) -> int:
-        """Isolations that the vendor was really told to make."""
-        return sum(order.isolate for device in self.simulator.fleet.devices.values() for order in device.orders)
-
-    @property
-    def isolated(self) -> set[str]:
-        self.simulator.fleet.settle()
-        return {one.hostname.lower() for one in self.simulator.fleet.devices.values() if one.isolated}
 
 
 @dataclass
@@ -89,7 +55,7 @@ class Site:
 
     folder: Path
     settings: HubSettings
-    vendors: dict[str, Vendor]
+    vendors: dict[str, ListeningEdr]
     time: FakeTime | None = None
     store: Store = field(init=False)
 
@@ -151,7 +117,7 @@ def a_site(
             simulator.add_devices(
                 StoryDevice(f"dev-{n:04d}", f"WS-{n:04d}", (f"192.0.2.{n + 1}",)) for n in range(HOSTS)
             )
-            vendors[tenant] = vendor = Vendor(simulator)
+            vendors[tenant] = vendor = ListeningEdr(simulator)
             home = folder / tenant
             home.mkdir()
             (home / "assets.csv").write_text(
@@ -218,7 +184,7 @@ def test_a_stop_by_another_process_holds_in_a_running_hub_from_the_next_request_
             return first, later
 
         first, later = asyncio.run(go())
-        assert vendor.orders == 1
+        assert vendor.isolations == 1
         assert vendor.isolated == {"ws-0000"}
         assert state(hub, first) is S.LEASED
         assert {now(hub, one).error for one in later} == {"autonomy of acme stopped by ann: it isolates everybody"}
@@ -237,7 +203,7 @@ def test_under_load_nothing_leaves_that_was_not_on_its_way_when_the_stop_was_com
             stop(other, Switch("acme", Stops.TENANT), by="ann", reason="drill")
             heard_at_commit.append(len(vendor.heard))
 
-        vendor.at_order, vendor.then = at_order, pull_the_plug
+        vendor.at_order, vendor.before = at_order, pull_the_plug
         wishes = [wish(hub, number) for number in range(HOSTS)]
         site.work(hub)
         other.close()
@@ -249,7 +215,7 @@ def test_under_load_nothing_leaves_that_was_not_on_its_way_when_the_stop_was_com
             assert next(line.at for line in lines if line.state is S.REQUESTED) < stopped_at
         done = {one.target.value for one in wishes if state(hub, one) is S.LEASED}
         assert done == vendor.isolated
-        assert at_order <= len(done) == len(vendor.heard) == vendor.orders
+        assert at_order <= len(done) == len(vendor.heard) == vendor.isolations
         # Eight targets are worked on at a time: no more than the others of them were on their way.
         assert len(under_way) < at_order + 8
         assert len(vendor.heard) - heard_at_commit[0] < 8
@@ -269,7 +235,7 @@ def test_a_crash_between_journal_and_request_sends_nothing_after_a_stop(tmp_path
         def gone() -> None:
             raise ConnectionError("nobody is there to answer")
 
-        vendor.at_order, vendor.then = 1, gone
+        vendor.at_order, vendor.before = 1, gone
         action = wish(first)
         asyncio.run(_one_round(first))
         assert state(first, action) is S.REQUESTED
@@ -281,7 +247,7 @@ def test_a_crash_between_journal_and_request_sends_nothing_after_a_stop(tmp_path
         for _ in range(5):
             site.work(second)
             site.time.advance(20)
-        assert len(vendor.heard) - heard == vendor.orders == (0 if stopped else 1)
+        assert len(vendor.heard) - heard == vendor.isolations == (0 if stopped else 1)
         assert state(second, action) is (S.UNVERIFIED if stopped else S.LEASED)
 
 
@@ -329,7 +295,7 @@ def test_a_tenants_switch_stops_no_other_tenant_and_all_stops_every_one(tmp_path
         ours, theirs = wish(hub, 1, "acme"), wish(hub, 1, "umbrella")
         site.work(hub)
         assert [state(hub, one) for one in (ours, theirs)] == [S.CANCELLED, S.LEASED]
-        assert [site.vendors[name].orders for name in ("acme", "umbrella")] == [0, 1]
+        assert [site.vendors[name].isolations for name in ("acme", "umbrella")] == [0, 1]
         assert site.stopped("umbrella") == []
         with site.store.read() as conn:
             assert switches.history(conn, "umbrella") == []
@@ -337,7 +303,7 @@ def test_a_tenants_switch_stops_no_other_tenant_and_all_stops_every_one(tmp_path
         last = wish(hub, 2, "umbrella")
         site.work(hub)
         assert state(hub, last) is S.CANCELLED
-        assert site.vendors["umbrella"].orders == 1
+        assert site.vendors["umbrella"].isolations == 1
 
 
 def test_a_person_goes_on_where_the_machine_is_stopped_but_not_with_a_broken_vendor_action(tmp_path: Path) -> None:
@@ -356,7 +322,7 @@ def test_a_person_goes_on_where_the_machine_is_stopped_but_not_with_a_broken_ven
         assert told.returncode == 1
         assert json.loads(told.stdout)["state"] == "cancelled"
         assert "the wrong host" in json.loads(told.stdout)["error"]
-        assert vendor.orders == 2
+        assert vendor.isolations == 2
 
 
 # Starting again.
@@ -502,10 +468,10 @@ def test_one_rule_at_three_tenants_at_once_is_stopped_and_people_are_asked(tmp_p
         for name in tenants[:2]:
             site.vendors[name].simulator.add(a_story_alert("one", hub.clock(), 1))
         site.work(hub, pull=True)
-        assert [site.vendors[name].orders for name in tenants] == [1, 1, 0]
+        assert [site.vendors[name].isolations for name in tenants] == [1, 1, 0]
         site.vendors["umbrella"].simulator.add(a_story_alert("one", hub.clock(), 1))
         site.work(hub, pull=True)
-        assert site.vendors["umbrella"].orders == 0
+        assert site.vendors["umbrella"].isolations == 0
         (held,) = hub.journal.in_state([S.AWAITING_APPROVAL])
         assert held.tenant == "umbrella"
         assert held.result["rules"] == ["contain-it"]
@@ -513,7 +479,7 @@ def test_one_rule_at_three_tenants_at_once_is_stopped_and_people_are_asked(tmp_p
         assert site.stopped("initech") == [Switch(ANYWHERE, Stops.RULE, "contain-it/host.isolate")]
         hub.engine.approve(held, "abe")
         site.work(hub)
-        assert site.vendors["umbrella"].orders == 1
+        assert site.vendors["umbrella"].isolations == 1
 
 
 def test_a_demotion_in_one_process_is_seen_by_another(tmp_path: Path) -> None:
