@@ -70,9 +70,10 @@ def successor(action: Action, rivals: Sequence[Action]) -> Action | None:
 
 
 def _is_about_to_end(action: Action) -> bool:
-    """Its undo is journalled and not asked of the vendor yet."""
-    return action.state is _S.EXPIRED or (
-        action.state is _S.UNDO_REQUESTED and not int(action.result.get("undo_attempts", 0))
+    """Its undo is journalled and not asked of the vendor yet; what found it so has none to ask, and owes nothing."""
+    return action.changed is not False and (
+        action.state is _S.EXPIRED
+        or (action.state is _S.UNDO_REQUESTED and not int(action.result.get("undo_attempts", 0)))
     )
 
 

@@ -10,6 +10,7 @@ from tests.schedules.slots import Slot
 from tests.schedules.story import Step, Story, TenantPlan
 from tests.schedules.world import World
 
+from nightdesk.autonomy.actions import ActionState
 from nightdesk.autonomy.dispatch import Dispatch
 from nightdesk.autonomy.pacing import Limits
 from nightdesk.hub.store.store import Store
@@ -57,6 +58,14 @@ def _told(
     found = judge(world, last=False)
     found.wrong += [*world.told.wrong, *world.wires.wrong, *world.calls.clashes]
     return world, found
+
+
+def _undone_after(world: World) -> float:
+    """Seconds that the one undo took."""
+    (action,) = world.journal.in_state([ActionState.UNDONE])
+    assert action.undo_requested_at is not None
+    assert action.undone_at is not None
+    return (action.undone_at - action.undo_requested_at).total_seconds()
 
 
 SIGN_OUTS = [("okta", "DELETE", 0), ("microsoft_entra_id", "POST", 1)]  # Entra's first POST is for its token
@@ -110,7 +119,7 @@ def test_a_restart_does_not_forget_an_order_that_its_vendor_does_not_show(store:
 
 
 def test_a_vendor_whose_clock_is_behind_is_believed_that_it_heard_of_the_host(store: Store) -> None:
-    """Else what was done and ended by somebody else would be outstanding, and its undo watched, for a week."""
+    """Else what was done and ended by somebody else would be outstanding, and its undo watched, for an hour."""
     off = {"instance": "edr1", "family": HOST, "thing": 0, "on": False}
     steps = (
         _fault("clock_skew", "edr1", options={"seconds": -90}),
@@ -120,8 +129,45 @@ def test_a_vendor_whose_clock_is_behind_is_believed_that_it_heard_of_the_host(st
         _pass(1500),
         _undo(1),
     )
-    _, found = _told(store, "edr", "carbon_black_cloud", *steps)
+    world, found = _told(store, "edr", "carbon_black_cloud", *steps)
     assert (found.wrong, found.effects) == ([], 1)
+    assert _undone_after(world) < 60
+
+
+def test_the_undo_of_an_order_that_fails_in_silence_ends_when_the_device_has_talked_long_enough(store: Store) -> None:
+    steps = (
+        _fault("accepted_then_failed", "edr1"),
+        _wish(1, HOST, instance="edr1"),
+        _pass(1500),
+        _undo(1),
+        _pass(60),
+    )
+    world, found = _told(store, "edr", "carbon_black_cloud", *steps)
+    assert (found.wrong, found.effects) == ([], 0)
+    assert 600 < _undone_after(world) < 2 * 3600
+
+
+def test_a_release_that_ends_brings_back_no_isolation_whose_time_was_over_before(store: Store) -> None:
+    steps = (
+        _wish(1, HOST, instance="edr1", lease=1800),
+        _pass(20),
+        _wish(2, HOST, instance="edr1", lease=600),
+        _pass(20),
+        _wish(3, HOST, instance="edr1", lease=7200, on=False),
+        _pass(3 * 3600),
+    )
+    world, found = _told(store, "edr", "microsoft_defender_xdr", *steps)
+    assert (found.wrong, found.effects, found.unsure) == ([], 2, 0)
+    assert not world.slots[0].on
+
+
+def test_what_somebody_else_made_while_our_order_was_out_is_nobodys_to_know(store: Store) -> None:
+    """Decision 23, 2: killed as it left, it never came; they isolated meanwhile, and once more after that."""
+    theirs = Step("foreign", "t1", 0, {"instance": "edr1", "family": HOST, "thing": 0, "on": True})
+    steps = (_wish(1, HOST, instance="edr1"), _kill(10), _pass(5), theirs, _pass(20), theirs, _undo(1), _pass(60))
+    world, found = _told(store, "edr", "paloalto_cortex_xdr", *steps)
+    assert world.fuse.kills == {"act: as a request leaves": 1}, "the dice tell another story by now"
+    assert (found.wrong, found.unsure) == ([], 1)
 
 
 @pytest.mark.parametrize("number", range(6))

@@ -320,7 +320,7 @@ def _right(slot: Slot, standing: Sequence[tuple[Action, Wish]], mine: Sequence[A
     last = theirs[-1]
     if slot.outstanding(last.at) or any(_was_under_way(action, last) for action in mine):
         return {True, False}  # both were on their way: who came last is the vendor's business
-    without = _right_before(slot, theirs)
+    without = _right_before(slot, theirs, mine)
     if not standing:
         if any(one.by and one.flip and one.on is last.on and one.at < last.at for one in slot.events):
             return {True, False}  # ours, then theirs, of the same kind: no vendor here says whose it is
@@ -336,11 +336,11 @@ def _right(slot: Slot, standing: Sequence[tuple[Action, Wish]], mine: Sequence[A
     return {wish.on, last.on} if ours_after or since is None else {last.on}
 
 
-def _right_before(slot: Slot, theirs: Sequence[Event]) -> set[bool]:
-    """As it was before the last thing somebody else did."""
+def _right_before(slot: Slot, theirs: Sequence[Event], mine: Sequence[Action]) -> set[bool]:
+    """As it was before the last thing somebody else did: what they made while our order was out may look like ours."""
     for event in reversed(theirs[:-1]):
         if event.flip:
-            return {event.on}
+            return {True, False} if any(_was_under_way(action, event) for action in mine) else {event.on}
     return {slot.initial}
 
 

@@ -592,6 +592,22 @@ def test_who_undoes_a_wish_undoes_its_repeat(world: World) -> None:
     assert repeat.state is ActionState.UNDONE
 
 
+def test_a_wish_that_found_it_so_and_ends_with_the_first_does_not_hide_who_owes_the_undo(world: World) -> None:
+    """Released for two hours while the isolations' leases end: the release brings none of them back."""
+    world.isolate("case-1", lease=timedelta(minutes=30))
+    world.run()
+    world.isolate("case-2", lease=timedelta(minutes=10))
+    world.run()
+    released = world.isolate("case-3", verb="host.release", lease=2 * HOUR)
+    world.run()
+    world.clock.advance(1900)
+    world.run(60)
+    world.clock.advance(7200)
+    world.run(60)
+    assert world.now(released).state is ActionState.UNDONE
+    assert not world.edr.isolated
+
+
 def test_a_wish_whose_time_is_over_keeps_nothing(world: World) -> None:
     """It found the host free an hour ago; the isolation and the release after it end together."""
     world.isolate("case-1", verb="host.release", lease=timedelta(minutes=10))

@@ -306,8 +306,10 @@ def test_an_offline_device_is_pending_and_what_fails_in_silence_never_reads_in_e
     assert site.read(isolate).effect is Effect.IN_EFFECT
     site.app.faults.add("accepted_then_failed")
     site.do(release)
-    site.time.advance(3600)
+    site.time.advance(3590)
     assert site.read(release).effect is Effect.PENDING
+    site.time.advance(20)  # it talked all the time and would have taken the order
+    assert site.read(release).effect is Effect.NOT_IN_EFFECT
 
 
 def test_who_was_restarted_still_knows_that_a_silent_device_may_do_it_yet(site: Site, time: FakeTime) -> None:
