@@ -127,7 +127,7 @@ class Dispatch:
             _S.REQUESTED,
             _ON_ITS_WAY if theirs else said.why,
             result={"attempts": 1, "not_done": 0, "vendor": route.vendor, **kept},
-            changed=False if theirs else None,
+            changed=False if theirs or "beside" in action.result else None,
             requested_at=now,
             deadline=now + timedelta(seconds=route.action_manifest.deadline),
             **facts,
@@ -251,8 +251,22 @@ class Dispatch:
                 return self.in_effect(action, reading)
             if reading.effect is Effect.PENDING:
                 return self._ledger.move(action, _S.REQUESTED, why, result={"stop": True}, error=why)
+            if await self._is_half_done(action, route, reading):
+                self._pace.pause(action)
+                return self._ledger.move(action, _S.REQUESTED, f"refused, and part of it was done: {why}", error=why)
         self._ours.discard(action.action_id)
         return self._ledger.settle(action, _S.FAILED, why)
+
+    async def _is_half_done(self, action: Action, route: Route, reading: Reading) -> bool:
+        """Whether it is not as it was before us, and not its opposite either; what cannot be asked is not known."""
+        opposite = verb(action.verb).inverse
+        if opposite in {"", action.verb} or dict(reading.state) == dict(action.pre_state):
+            return False
+        asked = replace(wish_of(action, route, self._ledger.clock()), verb=opposite, parameters={})
+        try:
+            return (await read(route, asked, within=self._limits.answer)).effect is not Effect.IN_EFFECT
+        except NightdeskError:
+            return True
 
     def _kept_in(self, action: Action, error: KeptInError, route: Route) -> Action:
         """This request did nothing: if none before it did either, there is nothing to wait for."""

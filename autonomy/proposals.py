@@ -158,16 +158,20 @@ class Proposals:
             raise PolicyError(f"{action.action_id} is {action.state}: it was sent already; undo it instead")
         return self._ledger.move(action, _S.CANCELLED, reason, actor=by, error=reason)
 
-    def repeat(self, action: Action, reason: str, *, actor: str = ENGINE) -> Action:
+    def repeat(self, action: Action, reason: str, *, actor: str = ENGINE, passing: bool = False) -> Action:
         """The same wish again as a new generation; its approval and what is left of its lease carry over.
 
-        It goes to whoever is bound by then, which may be another connector than the first one's.
+        It goes to whoever is bound by then, which may be another connector than the first one's. ``passing``: nobody
+        wants to keep it, only to have the target as it was; there is nothing to undo after it.
         """
         wanted, now = verb(action.verb), self._ledger.clock()
         kept = {name: action.result[name] for name in _CARRIED if name in action.result}
         if action.lease_until is not None:
             kept["lease_seconds"] = max(0.0, (action.lease_until - now).total_seconds())
             kept |= {"stop_at": action.lease_until.isoformat()} if "stop_at" in kept else {}
+        if passing:
+            kept.pop("stop_at", None)
+            kept |= {"lease_seconds": 0.0, "beside": action.action_id}
         copy = replace(
             action,
             state=_S.PROPOSED,

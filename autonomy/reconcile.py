@@ -96,6 +96,8 @@ class Reconcile:
     async def _watch_undo(self, action: Action) -> Action:
         if await self._reversal.recheck(action):
             await self._restore_newest(action)
+            if action.changed is False:  # what it brings back is undone itself by now
+                self._proposals.repeat(action, "its undo took effect late, and nobody wants that", passing=True)
             return self._reversal.finish_late(action)
         if self._reversal.may_try_again(action) and not self._reversal.is_wanted(action):
             return self._reversal.request(action, actor=ENGINE, reason="tried again")

@@ -120,12 +120,14 @@ class Reversal:
             route = await self.route_back(action)
             # What was never seen in effect may still come: the inverse goes out whatever is read now.
             before = await self._look(action, route) if action.effective_at else None
+            gone = before is not None and before.effect is Effect.NOT_IN_EFFECT
+            coming = gone and (await self.read_inverse(action, route)).effect is Effect.PENDING
         except DEFINITE as error:
             return self._fail(action, str(error))
         except NightdeskError as error:
             return self._wait(action, str(error), after(error))
-        if before is not None and not _is_news(before, action):
-            return self._wait(action, "")
+        if coming or (before is not None and not _is_news(before, action)):
+            return self._wait(action, "")  # also where an earlier round's order is on its way: nobody else took it back
         note = nothing_to_do(action, before) if before is not None else ""
         if note:
             return self._done(action, note)

@@ -161,6 +161,36 @@ def test_a_release_that_ends_brings_back_no_isolation_whose_time_was_over_before
     assert not world.slots[0].on
 
 
+def test_a_block_of_which_half_was_refused_is_made_whole_and_ends_with_its_lease(store: Store) -> None:
+    """Two systems, two requests: the second refused, and nothing of it is left behind."""
+    steps = (
+        _fault("expired_token", "edr1", times=1, after=1, method="POST"),
+        _wish(1, "hash.block", instance="edr1", lease=1800),
+        _pass(3600),
+    )
+    world, found = _told(store, "edr", "sentinelone", *steps)
+    assert found.wrong == []
+    assert [event.on for event in world.slots[0].events if event.flip] == [True, False]
+
+
+def test_an_undo_that_was_given_up_and_comes_late_brings_back_nothing_that_is_undone_itself(store: Store) -> None:
+    """The undo of a restore, 40 minutes late, quarantines again a file whose quarantine is over by then."""
+    steps = (
+        _wish(1, "file.quarantine", instance="edr1", lease=1800),
+        _pass(5),
+        _wish(2, "file.quarantine", instance="edr1", on=False),
+        _pass(20),
+        _fault("late_effect", "edr1", options={"seconds": 2500}),
+        _undo(2),
+        _pass(7200),
+    )
+    world, found = _told(store, "edr", "sentinelone", *steps)
+    assert found.wrong == []
+    assert [event.on for event in world.slots[0].events if event.flip] == [True, False, True, False]
+    ended = world.journal.in_state([ActionState.UNDONE])
+    assert not [action for action in ended if "somebody else" in str(action.result.get("undo"))]
+
+
 def test_what_somebody_else_made_while_our_order_was_out_is_nobodys_to_know(store: Store) -> None:
     """Decision 23, 2: killed as it left, it never came; they isolated meanwhile, and once more after that."""
     theirs = Step("foreign", "t1", 0, {"instance": "edr1", "family": HOST, "thing": 0, "on": True})

@@ -250,7 +250,8 @@ class Truth:
             simulator: Any = self.simulator
             if on:
                 with suppress(IndexError):  # the plan lets it fail: nothing is banned
-                    simulator.ban(self.thing.name, duration="8000h")
+                    # At once, also where ours come late: of two that do, nobody could tell which made it so.
+                    simulator.ban(self.thing.name, duration="8000h").begins = simulator.now()
             else:
                 for ban in simulator.banned(self.thing.name):
                     simulator._decisions.end(ban)

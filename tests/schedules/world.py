@@ -201,6 +201,7 @@ class World:
                 break
             await self._work((last - self.time.now).total_seconds() + 1, step=900.0)
             await self._settle()
+        await self._settle()
 
     def again(self) -> None:
         """``settle_again`` from outside."""

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -831,6 +832,42 @@ def test_what_was_done_before_it_was_refused_is_ours(world: World) -> None:
     world.run()
     assert world.now(action).state is ActionState.LEASED
     assert world.now(action).changed is True
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_what_was_refused_half_done_is_asked_once_more_and_never_called_failed(world: World, for_good: bool) -> None:
+    """Of two systems to block a host on one took it: neither isolated nor free."""
+    half: list[bool] = []
+
+    class TwoSystems(Edr):
+        async def act(self, command: Command) -> Receipt:
+            if command.verb == "host.release":
+                half.clear()
+                return await super().act(command)
+            half.append(True)
+            if len(half) == 1 or for_good:
+                raise RejectedError("the second system refused", vendor="edr", operation="act")
+            return await super().act(command)
+
+        async def read_back(self, command: Command) -> Reading:
+            reading = await super().read_back(command)
+            if not half or reading.state["isolated"]:
+                return reading
+            return replace(reading, effect=Effect.NOT_IN_EFFECT, state={**reading.state, "systems": 1})
+
+    world.router.ports["first"] = world.edr = TwoSystems(world.clock)
+    action = world.isolate(lease=timedelta(hours=1))
+    world.run(300, step=30)
+    assert len(half) == 2
+    if not for_good:
+        assert world.now(action).state is ActionState.LEASED
+        return
+    world.run(3600, step=60)
+    assert (world.now(action).state, len(half)) == (ActionState.UNVERIFIED, 2)
+    world.undo(action)
+    world.run(3600, step=60)
+    assert world.now(action).state is ActionState.UNDONE
+    assert not half
 
 
 def test_what_was_refused_and_cannot_be_read_is_not_called_failed(world: World) -> None:
