@@ -26,7 +26,7 @@ _MOST = 1000
 _OVERLAP = timedelta(minutes=10)
 _RETENTION = 90 * 86_400 * SECOND
 _WEEK = 7 * 86_400 * SECOND
-_AHEAD = 600 * SECOND  # how far the vendor's clock may be before ours when a search ends "now"
+_AHEAD = 600 * SECOND  # how far the vendor's clock may run away from what is known of it when a search ends "now"
 _UUID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -104,10 +104,11 @@ class SystemLog:
     ) -> AsyncIterator[tuple[dict[str, Any], bytes]]:
         """At most ``limit`` events of a finite search by ``published``, by default over the last week."""
         now = self._now()
+        ahead = int(max(0.0, self._okta.clock_skew or 0.0)) * SECOND  # else what happened there this moment is "later"
         params = {
             "filter": expression,
             "since": iso(now - _WEEK if since is None else since, 3),
-            "until": iso(now + _AHEAD, 3),
+            "until": iso(now + ahead + _AHEAD, 3),
             "sortOrder": "DESCENDING" if newest_first else "ASCENDING",
             "limit": min(limit, _MOST),
         }

@@ -203,7 +203,6 @@ def _over(world: World, wish: Wish, action: Action, now: datetime) -> bool:
 def _effects(world: World, slot: Slot, mine: Sequence[Action], found: Verdict) -> None:
     """No effect twice, none that nobody wanted, and nobody else's change taken back."""
     by_id = {action.action_id: action for action in world.journal.in_state(list(ActionState), tenant=slot.tenant)}
-    del mine
     found.wrong += slot.unexplained
     done: dict[tuple[str, bool], int] = {}
     theirs_since: dict[tuple[str, bool], bool] = {}
@@ -228,7 +227,7 @@ def _effects(world: World, slot: Slot, mine: Sequence[Action], found: Verdict) -
         if slot.truth.thing.protected and forward and event.on and verb(action.verb).risk >= Risk.R2:
             found.wrong.append(f"{_name(action)} touched what nobody may touch")
         if not forward:
-            _undone_rightly(world, slot, position, event, action, found)
+            _undone_rightly(world, slot, position, action, mine, found)
 
 
 def _was_waited_for(before: Sequence[Event], event: Event) -> bool:
@@ -250,7 +249,10 @@ def _others_between(events: Sequence[Event], position: int, event: Event) -> boo
     return False
 
 
-def _undone_rightly(world: World, slot: Slot, position: int, event: Event, action: Action, found: Verdict) -> None:
+def _undone_rightly(
+    world: World, slot: Slot, position: int, action: Action, mine: Sequence[Action], found: Verdict
+) -> None:
+    event = slot.events[position]
     wish = world.told.wishes.get(world.root(action).action_id)
     if wish is not None and not _over(world, wish, action, event.at):
         found.wrong.append(f"{_name(action)} was undone at {event.at} and nobody wanted that yet")
@@ -260,10 +262,11 @@ def _undone_rightly(world: World, slot: Slot, position: int, event: Event, actio
         return
     if before.by or before.at > event.asked_at:
         return
-    if _was_under_way(action, before) or any(
+    equal = [one for one in mine if (one.verb, one.parameters) == (action.verb, action.parameters)]
+    if any(_was_under_way(one, before) for one in equal) or any(
         one.by and one.flip and one.on == before.on for one in slot.events[:position]
     ):
-        found.alike += 1  # ours, then theirs, of the same kind: see docs on ownership
+        found.alike += 1  # ours or an equal wish's that was taken over, then theirs: see docs on ownership
         return
     found.wrong.append(f"{_name(action)}: its undo took back what somebody else did at {before.at}")
 

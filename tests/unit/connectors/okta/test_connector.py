@@ -498,8 +498,11 @@ def test_sessions_end_with_their_tokens_and_the_log_is_the_proof(site: Site) -> 
     assert site.member("ann").changes == 1, "new sessions are not ended by a repeat"
 
 
-def test_a_lost_reply_does_not_end_sessions_twice(site: Site) -> None:
+@pytest.mark.parametrize("ahead", [0, 900, -900])
+def test_a_lost_reply_does_not_end_sessions_twice(site: Site, ahead: float) -> None:
     """A DELETE is safe to repeat for most; this one would end the sessions that began since."""
+    if ahead:
+        site.simulator.faults.add("clock_skew", options={"seconds": ahead})
     site.simulator.faults.add("lost_reply", method="DELETE", times=1)
     wish = command(site, "account.revoke_sessions")
     site.time.advance(1)
