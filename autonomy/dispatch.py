@@ -361,7 +361,7 @@ class Dispatch:
             "asked again, same key",
             result={"attempts": attempts},
             deadline=deadline,
-            changed=None,
+            changed=False if "beside" in action.result else None,
         )
         return await self._send(again, route)
 

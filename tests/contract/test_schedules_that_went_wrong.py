@@ -173,8 +173,12 @@ def test_a_block_of_which_half_was_refused_is_made_whole_and_ends_with_its_lease
     assert [event.on for event in world.slots[0].events if event.flip] == [True, False]
 
 
-def test_an_undo_that_was_given_up_and_comes_late_brings_back_nothing_that_is_undone_itself(store: Store) -> None:
+@pytest.mark.parametrize("lost", [0, 2])
+def test_an_undo_that_was_given_up_and_comes_late_brings_back_nothing_that_is_undone_itself(
+    store: Store, lost: int
+) -> None:
     """The undo of a restore, 40 minutes late, quarantines again a file whose quarantine is over by then."""
+    broken = (_fault("server_error", "edr1", times=lost, after=0, method="POST"),) if lost else ()
     steps = (
         _wish(1, "file.quarantine", instance="edr1", lease=1800),
         _pass(5),
@@ -182,7 +186,11 @@ def test_an_undo_that_was_given_up_and_comes_late_brings_back_nothing_that_is_un
         _pass(20),
         _fault("late_effect", "edr1", options={"seconds": 2500}),
         _undo(2),
-        _pass(7200),
+        _pass(5),
+        Step("heal", "t1", 0, {"instance": "edr1"}),
+        _pass(2300),
+        *broken,
+        _pass(5000),
     )
     world, found = _told(store, "edr", "sentinelone", *steps)
     assert found.wrong == []
