@@ -122,7 +122,7 @@ class Dispatch:
         if said.word is not Word.GO:
             return self._held_back(action, said, route, lost)
         theirs = before is not None and before.effect is Effect.PENDING and not self._asked_already(action)
-        requested = self._ledger.move(
+        requested = self._ledger.set_out(
             action,
             _S.REQUESTED,
             _ON_ITS_WAY if theirs else said.why,
@@ -355,7 +355,7 @@ class Dispatch:
             # Taken over after a crash, perhaps long after the deadline: the wish still stands.
             deadline = self._ledger.clock() + timedelta(seconds=route.action_manifest.deadline)
         attempts = int(action.result.get("attempts", 1)) + 1
-        again = self._ledger.move(
+        again = self._ledger.set_out(
             action,
             _S.REQUESTED,
             "asked again, same key",

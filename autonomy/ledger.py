@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from nightdesk.autonomy.actions import Action, ActionState, Journal
+from nightdesk.autonomy.actions import Action, ActionState, Journal, StaleActionError
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind, verb
@@ -102,14 +102,36 @@ class Ledger:
     ) -> Action:
         """One move; ``result`` is merged into the action's, and both stand in the journal's line.
 
-        ``seen``: see ``Journal.move``.
+        ``seen``: see ``Journal.move``; what is merged into must still be as it was read, or another process's word
+        would be lost.
         """
         facts = dict(result or {})
         if facts:
             changes["result"] = {**action.result, **facts}
+            seen = {**(seen or {}), "result": action.result}
         self.moves += 1
         detail = {"note": note, **facts} if note else facts
         return self.journal.move(action, to, at=self.clock(), actor=actor, detail=detail, seen=seen, **changes)
+
+    def set_out(self, action: Action, to: ActionState, note: str = "", *, at: str = "", **how: Any) -> Action:
+        """The move after which a request leaves; in the tenant's turn, so that two processes send no two at once.
+
+        ``at``: only what goes to that connector stands in its way. Raises StaleActionError while something does.
+        """
+
+        def work(journal: Journal) -> Action:
+            alone = Ledger(journal, self.clock)
+            there = [other for other in alone.rivals(action) if not at or other.instance in {"", at}]
+            other = next(filter(alone.in_flight, there), None)
+            if other is not None:
+                raise StaleActionError(
+                    f"{other.action_id} went out meanwhile: one change of {action.target.key} at a time"
+                )
+            return alone.move(action, to, note, **how)
+
+        moved = self.journal.in_turn(action.tenant, work)
+        self.moves += 1
+        return moved
 
     def call_person(self, action: Action, text: str) -> None:
         """Tells whoever listens that a person has to look."""

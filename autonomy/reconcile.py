@@ -5,6 +5,7 @@ from nightdesk.autonomy.approving import Approvals
 from nightdesk.autonomy.clocks import VendorClocks
 from nightdesk.autonomy.dispatch import Dispatch, is_later
 from nightdesk.autonomy.ledger import ENGINE, IN_FORCE, Ledger, age, same_wish
+from nightdesk.autonomy.ownership import has_passed
 from nightdesk.autonomy.pacing import Limits, Pace
 from nightdesk.autonomy.proposals import Proposals
 from nightdesk.autonomy.reversal import Reversal
@@ -126,14 +127,15 @@ class Reconcile:
 
         It is repeated before the late one is moved, so that a crash between finds the late one again.
         """
-        newer = [other for other in self._ledger.rivals(late) if age(other) > age(late)]
+        now = self._ledger.clock()
+        newer = [one for one in self._ledger.rivals(late) if age(one) > age(late) and not has_passed(one, now)]
         newest = newer[-1] if newer else None
         if newest is None or newest.state not in IN_FORCE | {_S.UNVERIFIED}:
             return
         route = await self._dispatch.route_back(newest)
         if route.action_manifest.accept_only:
             return
-        reading = await read(route, wish_of(newest, route, self._ledger.clock()), within=self._limits.answer)
+        reading = await read(route, wish_of(newest, route, now), within=self._limits.answer)
         if reading.effect is not Effect.NOT_IN_EFFECT:
             return
         why = f"{late.action_id}, generation {late.generation}, took effect late and undid it"

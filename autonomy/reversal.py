@@ -238,14 +238,15 @@ class Reversal:
         if verb(action.verb).inverse == action.verb and not previous_values(action, route):
             return self._fail(action, "the state before is not known: set it by hand")
         now = self._ledger.clock()
-        self._ours.add(action.action_id)
-        action = self._ledger.move(
+        action = self._ledger.set_out(
             action,
             _S.UNDO_REQUESTED,
             f"asking {route.instance}",
+            at=action.instance,
             result={"undo_attempts": int(action.result.get("undo_attempts", 0)) + 1},
             deadline=now + timedelta(seconds=route.action_manifest.deadline),
         )
+        self._ours.add(action.action_id)
         not_done = int(action.result.get("undo_not_done", 0))
         try:
             receipt = await send(route, inverse_of(action, route, now, _key(action)), within=self._limits.answer)

@@ -22,7 +22,6 @@ _SCAN = "device.bg-scan EXECUTE"
 _ROWS, _PAGES = 200, 10  # devices that a name or address brings up; more are no answer
 _GONE = frozenset({"DEREGISTERED", "UNINSTALLED", "DELETED"})
 _ALIVE = timedelta(minutes=30)  # the console goes live with no device that was silent for longer
-_CHECKED_IN = 3600 * SECOND  # a sensor takes its orders as it checks in, and talks every few minutes
 
 
 class Hosts:
@@ -72,7 +71,7 @@ class Hosts:
         # The vendor shows no orders and no failures, so one that it took may still be carried out, whoever remembers it
         # (this process, or the journal after a restart), until the device has talked for long enough since.
         taken = command.outstanding or self._asked.get(command.idempotency_key) is not None
-        pending = late or (taken and heard < asked + _CHECKED_IN)
+        pending = late or (taken and command.may_still_come(heard, self._cloud.clock_skew))
         return (Effect.PENDING if pending else Effect.NOT_IN_EFFECT), state, native
 
     async def scan(self, command: Command) -> Receipt:

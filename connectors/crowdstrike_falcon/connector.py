@@ -37,7 +37,7 @@ class Connector:
         self._hosts = Hosts(self._falcon)
         self._scans = Scans(self._falcon, self._hosts)
         self._remote = Remote(self._falcon)
-        self._quarantine = Quarantine(self._falcon)
+        self._quarantine = Quarantine(self._falcon, self._hosts)
         self._indicators = Indicators(self._falcon, context.tenant)
 
     async def aclose(self) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nightdesk.connectors.crowdstrike_falcon.client import VENDOR, Falcon
+from nightdesk.connectors.crowdstrike_falcon.hosts import Hosts
 from nightdesk.sdk.errors import NotFoundError, RejectedError, UnsupportedError
+from nightdesk.sdk.moments import instant
 from nightdesk.sdk.ports import Command, Effect, Receipt
 from nightdesk.sdk.triage import marker
 
@@ -22,8 +24,9 @@ _HELD: Mapping[str, bool] = {"quarantined": True, "unreleased": True, "released"
 class Quarantine:
     """The quarantined files of one CID, by host and SHA-256."""
 
-    def __init__(self, falcon: Falcon) -> None:
+    def __init__(self, falcon: Falcon, hosts: Hosts) -> None:
         self._falcon = falcon
+        self._hosts = hosts
 
     async def change(self, command: Command) -> Receipt:
         """Releases it or takes it back, unless it is so. Raises RejectedError for a file that no sensor quarantined."""
@@ -55,7 +58,7 @@ class Quarantine:
         return Receipt(name, evidence={"before": before, "trace_id": answer.trace_id})
 
     async def effect(self, command: Command) -> tuple[Effect, dict[str, Any], str]:
-        """What the file's own record says."""
+        """What the file's own record says; it says nothing of an order that its host has still to take."""
         there = await self._find(_name(command))
         if there is None:
             return Effect.NOT_IN_EFFECT, {"quarantined": False, "known": False}, "never quarantined"
@@ -64,7 +67,14 @@ class Quarantine:
         state = {"known": True, "state": word, **({} if held is None else {"quarantined": held})}
         if held is None:
             return Effect.UNKNOWN, state, word
-        return (Effect.IN_EFFECT if held is wanted else Effect.NOT_IN_EFFECT), state, word
+        if held is wanted:
+            return Effect.IN_EFFECT, state, word
+        waits = command.outstanding and await self._is_on_its_way(command)
+        return (Effect.PENDING if waits else Effect.NOT_IN_EFFECT), state, word
+
+    async def _is_on_its_way(self, command: Command) -> bool:
+        heard = instant((await self._hosts.device(command.native_id)).get("last_seen")) or 0
+        return command.may_still_come(heard, self._falcon.clock_skew)
 
     async def _find(self, name: str) -> Mapping[str, Any] | None:
         try:

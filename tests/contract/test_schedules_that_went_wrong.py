@@ -199,6 +199,39 @@ def test_an_undo_that_was_given_up_and_comes_late_brings_back_nothing_that_is_un
     assert not [action for action in ended if "somebody else" in str(action.result.get("undo"))]
 
 
+def test_an_undo_that_comes_late_calls_no_wish_back_whose_time_is_over(store: Store) -> None:
+    steps = (
+        _wish(1, HOST, instance="edr1"),
+        _pass(60),
+        _wish(2, HOST, instance="edr1", lease=1800),
+        _pass(1900),
+        _fault("late_effect", "edr1", options={"seconds": 2500}),
+        _undo(1),
+        _pass(60),
+        Step("heal", "t1", 0, {"instance": "edr1"}),
+        _pass(3600),
+    )
+    world, found = _told(store, "edr", "crowdstrike_falcon", *steps)
+    assert (found.wrong, found.effects, found.unsure) == ([], 1, 0)
+    assert not world.slots[0].on
+
+
+def test_an_order_that_waits_for_its_host_is_not_forgotten_where_the_vendor_shows_no_orders(store: Store) -> None:
+    """Undone before the host came back to take it, long after ten minutes."""
+    steps = (
+        _fault("offline_host", "edr1"),
+        _wish(1, "file.quarantine", instance="edr1"),
+        _pass(1500),
+        _undo(1),
+        _pass(1500),
+        Step("heal", "t1", 0, {"instance": "edr1"}),
+        _pass(1500),
+    )
+    world, found = _told(store, "edr", "crowdstrike_falcon", *steps)
+    assert (found.wrong, found.effects, found.undos) == ([], 1, 1)
+    assert not world.slots[0].on
+
+
 def test_what_somebody_else_made_while_our_order_was_out_is_nobodys_to_know(store: Store) -> None:
     """Decision 23, 2: killed as it left, it never came; they isolated meanwhile, and once more after that."""
     theirs = Step("foreign", "t1", 0, {"instance": "edr1", "family": HOST, "thing": 0, "on": True})

@@ -93,9 +93,10 @@ class _FusedStore:
 class _Turn:
     """The journal of one turn; tells the store when there is something to commit."""
 
-    def __init__(self, journal: Journal, fused: _FusedStore) -> None:
+    def __init__(self, journal: Journal, fused: _FusedStore, on_move: Any) -> None:
         self._journal = journal
         self._fused = fused
+        self._on_move = on_move
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
@@ -103,6 +104,16 @@ class _Turn:
     def create(self, action: Action, *, actor: str) -> Action:
         self._fused.doing = "create"
         return self._journal.create(action, actor=actor)
+
+    def move(self, action: Action, to: ActionState, **how: Any) -> Action:
+        self._fused.doing = _doing(action, to)
+        moved = self._journal.move(action, to, **how)
+        self._on_move(action, moved, how["actor"])
+        return moved
+
+
+def _doing(action: Action, to: ActionState) -> str:
+    return str(to) if to is not action.state else f"progress of {to}"
 
 
 class FusedJournal(SqlJournal):
@@ -131,15 +142,15 @@ class FusedJournal(SqlJournal):
         return super().create(action, actor=actor)
 
     def in_turn(self, tenant: str, work: Callable[[Journal], _T]) -> _T:
-        """The same two boundaries, when something is created in the turn."""
+        """The same two boundaries, when something is created or moved in the turn."""
         self._fused.doing = ""
-        return super().in_turn(tenant, lambda journal: work(_Turn(journal, self._fused)))
+        return super().in_turn(tenant, lambda journal: work(_Turn(journal, self._fused, self._on_move)))
 
     def move(
         self, action: Action, to: ActionState, *, at: datetime, actor: str, detail: Mapping[str, Any], **changes: Any
     ) -> Action:
         """One boundary before its commit, one after; between them it is seen."""
-        self._fused.doing = str(to) if to is not action.state else f"progress of {to}"
+        self._fused.doing = _doing(action, to)
         moved = super().move(action, to, at=at, actor=actor, detail=detail, **changes)
         self._on_move(action, moved, actor)
         return moved

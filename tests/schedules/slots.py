@@ -73,9 +73,9 @@ class Slot:
         return any(not (one.order.done or one.order.failed) for one in self._open)
 
     def overtaken(self, event: Event) -> bool:
-        """Whether it came after its own repeat: asked first, its fate not known, asked again, and done last."""
+        """Whether the same order was done before: asked, its fate not known, asked again, and both came in the end."""
         return any(
-            other.key == event.key and event.asked_at < other.asked_at and other.at <= event.at
+            other.key == event.key and event.asked_at != other.asked_at and other.at <= event.at
             for other in self.events
             if other.key and other is not event
         )

@@ -7,6 +7,9 @@ from typing import Any
 
 from tests.schedules.vendors import FAMILIES, VENDORS, things
 
+_BESIDE = (((), (1,), (1, 2)), (6, 3, 1))
+"""Times that a second process begins to work beside the first one, and how often that is so."""
+
 __all__ = ["Step", "Story", "TenantPlan", "make"]
 
 _PEOPLE = ("ann", "bob", "carol")
@@ -70,6 +73,9 @@ def make(seed: int, number: int, *, kills: bool = True) -> Story:
     told = _Told(dice, tenants)
     told.tell(dice.randint(5, 14))
     steps = [step for step in told.steps if kills or step.kind != "kill"]
+    beside = random.Random(f"beside/{seed}/{number}")  # dice of its own: the stories without it stay as they were
+    for _ in beside.choices(*_BESIDE)[0]:
+        steps.insert(beside.randint(1, len(steps)), Step("beside"))
     return Story(seed, number, tenants, tuple(steps))
 
 

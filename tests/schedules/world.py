@@ -7,7 +7,7 @@ new engine and new connectors are built on the same journal.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -168,6 +168,7 @@ class World:
         self._roles: dict[str, dict[str, str]] = {}
         self._instances: dict[str, dict[str, InstanceSettings]] = {}
         self._alerts: dict[str, dict[str, list[str]]] = {}
+        self._beside: Engine | None = None
         self._numbers: dict[tuple[str, int], str] = {}
         for plan in story.tenants:
             self._bind(plan)
@@ -234,6 +235,8 @@ class World:
                 self._start(after=step.data["seconds"])
             case "kill":
                 self.fuse.arm(step.data["after"])
+            case "beside":
+                self._beside = self._process()
             case "swap":
                 self._roles[step.tenant][step.data["role"]] = step.data["to"]
                 self._start()
@@ -244,10 +247,16 @@ class World:
             await self._command(lambda: do(action_id))
 
     async def _command(self, do: Callable[[], Any]) -> None:
-        """What a person does; broken off by a kill, the person does it again."""
+        """What a person does; broken off by a kill, the person does it again.
+
+        Where two processes work, the second one is the person's command, and the first one goes on meanwhile.
+        """
         while True:
             try:
-                await do()
+                if self._beside is None:
+                    await do()
+                else:
+                    await self._together(do(), self.engine.run_once())
             except Killed:
                 self._restart()
             except NightdeskError:
@@ -255,13 +264,28 @@ class World:
             else:
                 return
 
+    @property
+    def hand(self) -> Engine:
+        """The engine that carries out what people say."""
+        return self._beside or self.engine
+
+    async def _together(self, *doing: Awaitable[Any]) -> list[Any]:
+        """Side by side in one order or the other; a kill ends all of them."""
+        order = self._dice.sample(range(len(doing)), len(doing))
+        done = await asyncio.gather(*(doing[index] for index in order), return_exceptions=True)
+        for each in sorted(
+            (one for one in done if isinstance(one, BaseException)), key=lambda one: one.__class__ is not Killed
+        ):
+            raise each
+        return [done[order.index(index)] for index in range(len(doing))]
+
     async def _wish(self, step: Step) -> None:
         instance, thing = self._thing(step)
         family, data = FAMILIES[step.data["family"]], step.data
         parameters: dict[str, Any] = {}
         if family.role == "source":
             parameters = {"status": "closed", "disposition": "false-positive"} if data["on"] else {"status": "open"}
-        action = self.engine.propose(
+        action = self.hand.propose(
             step.tenant,
             family.verb if data["on"] else family.inverse,
             thing.target,
@@ -280,7 +304,7 @@ class World:
     async def _undo(self, action_id: str, tenant: str, by: str) -> None:
         action = self._now(tenant, action_id)
         asked_at = self.time.now
-        done = await self.engine.undo(action, actor=by, reason="false alarm")
+        done = await self.hand.undo(action, actor=by, reason="false alarm")
         wish = self.told.wishes.get(self.root(done).action_id)
         if wish is not None and wish.undo_at is None:
             wish.undo_at = asked_at
@@ -296,15 +320,15 @@ class World:
             return
         match step.kind:
             case "approve":
-                if self.engine.approve(action, by).state is not _S.APPROVED:
+                if self.hand.approve(action, by).state is not _S.APPROVED:
                     return  # one of two
             case "reject":
-                self.engine.reject(action, by, "no")
+                self.hand.reject(action, by, "no")
             case "cancel":
-                self.engine.cancel(action, by, "no longer")
+                self.hand.cancel(action, by, "no longer")
             case "renew":
                 until = self.time.now + timedelta(seconds=step.data["seconds"])
-                wish.renewed_until = self.engine.renew(action, until, by).lease_until
+                wish.renewed_until = self.hand.renew(action, until, by).lease_until
         self._said(wish, step.kind)
 
     def _said(self, wish: Wish, word: str) -> None:
@@ -346,13 +370,17 @@ class World:
             )
             for plan in self.story.tenants
         }
-        settings = HubSettings("schedules", "", "127.0.0.1", 0, network, tenants)
-        self.bindings = Watched(self.calls, self._read, settings, _registry(), clock=self.time.clock)
-        self.engine = Engine(
+        self._settings = HubSettings("schedules", "", "127.0.0.1", 0, network, tenants)
+        self._beside = None
+        self.engine = self._process()
+
+    def _process(self) -> Engine:
+        """One more process on the same journal, with connectors of its own."""
+        return Engine(
             self.journal,
-            self.bindings,
+            Watched(self.calls, self._read, self._settings, _registry(), clock=self.time.clock),
             self.time.clock,
-            guards=standing_guards({slug: _policy() for slug in tenants}),
+            guards=standing_guards(dict.fromkeys(self._settings.tenants, _policy())),
             lookout=_Plain(),
             on_attention=lambda action, text: self.told.attention.setdefault(action.action_id, []).append(text),
         )
@@ -365,7 +393,8 @@ class World:
         until, pause, rounds = self.time.now + timedelta(seconds=seconds), 1.0, 0
         while True:
             try:
-                moved = await self.engine.run_once()
+                rounds_of = [one.run_once() for one in (self.engine, self._beside) if one is not None]
+                moved = sum(await self._together(*rounds_of))
             except Killed:
                 self._restart()
                 continue

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from nightdesk.sdk.errors import UnsupportedError
+from nightdesk.sdk.moments import SECOND
 from nightdesk.sdk.records import Batch, Cursor, RawRecord
 from nightdesk.sdk.targets import Account, AccountQuery, Asset, AssetQuery, Target
 
@@ -42,6 +43,8 @@ __all__ = [
     "Witnesses",
     "WritesBack",
 ]
+
+_CHECKED_IN = 3600 * SECOND
 
 
 class Effect(StrEnum):
@@ -94,6 +97,14 @@ class Command:
     def began_otherwise(self, name: str, wanted: Any) -> bool:
         """True when the pre-state says that it was not so before the first try: what is so now is our own effect."""
         return name in self.pre_state and self.pre_state[name] != wanted
+
+    def may_still_come(self, heard: int, skew: float | None) -> bool:
+        """Whether a device may have an order of ours to take yet, at a vendor that shows none and no failure of one.
+
+        ``heard``: when it last talked, in nanoseconds by the vendor's clock, which is ``skew`` seconds ahead of ours. A
+        sensor takes its orders as it checks in, every few minutes; an hour of that without effect says that it failed.
+        """
+        return heard < int(self.requested_at.timestamp() + (skew or 0.0)) * SECOND + _CHECKED_IN
 
 
 @dataclass(frozen=True, slots=True)

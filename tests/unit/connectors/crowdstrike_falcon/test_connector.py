@@ -1188,6 +1188,20 @@ def test_a_release_counts_only_once_the_host_carried_it_out(site: Site) -> None:
     assert site.read(on_host("file.restore")).effect is Effect.IN_EFFECT
 
 
+def test_an_order_may_come_until_its_host_has_talked_for_an_hour_since(site: Site) -> None:
+    """The file's record shows no order that was taken, and none that failed: the journal says there was one."""
+    site.add("one", device=LAPTOP, process=ODD)
+    laptop(site).files[ODD.path].quarantined = True
+    site.simulator.faults.add("offline_host", options=AWAY)
+    restore = replace(on_host("file.restore"), outstanding=True)
+    site.time.advance(7200)
+    assert site.read(restore).effect is Effect.PENDING
+    site.simulator.faults.clear()
+    assert site.read(replace(restore, requested_at=site.time.now - timedelta(seconds=3590))).effect is Effect.PENDING
+    late = replace(restore, requested_at=site.time.now - timedelta(seconds=3610))
+    assert site.read(late).effect is Effect.NOT_IN_EFFECT
+
+
 @pytest.mark.parametrize("verb", ["file.quarantine", "file.restore"])
 def test_a_file_that_no_sensor_quarantined_cannot_be_reached(site: Site, verb: str) -> None:
     assert site.read(on_host(verb)).effect is Effect.NOT_IN_EFFECT
