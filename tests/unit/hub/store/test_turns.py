@@ -10,7 +10,7 @@ from threading import Barrier
 
 import pytest
 
-from nightdesk.autonomy.actions import Action, ActionState, Journal
+from nightdesk.autonomy.actions import Action, ActionState, Journal, StaleActionError
 from nightdesk.autonomy.ledger import Ledger
 from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.hub.store import Store
@@ -117,6 +117,52 @@ def test_two_engines_that_see_an_effect_ended_repeat_it_once(store: Store) -> No
         first, second = _standing(store, action.target.value)
         assert (first.action_id, second.generation) == (action.action_id, 2)
         assert set(ids) == {second.action_id}
+
+
+def _race(store: Store, sent_by: Callable[[int, int], Action]) -> list[int]:
+    """For each host, how many of the workers' requests may leave when all set out at the same moment."""
+    barrier = Barrier(WORKERS)
+
+    def work(number: int) -> list[bool]:
+        ledger, left = Ledger(SqlJournal(store), lambda: CASE_TIME), []
+        for host in range(len(HOSTS)):
+            action = sent_by(host, number)
+            barrier.wait(PATIENCE)
+            try:
+                ledger.set_out(
+                    action, ActionState.REQUESTED, result={"attempts": int(action.result.get("attempts", 0)) + 1}
+                )
+            except StaleActionError:
+                left.append(False)
+            else:
+                left.append(True)
+        return left
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return [sum(each) for each in zip(*pool.map(work, range(WORKERS)), strict=True)]
+
+
+def test_of_one_targets_wishes_one_request_leaves_whoever_sends_it(store: Store) -> None:
+    """Law 4: one change in flight for each target, also where a command works beside the hub that runs."""
+    wishes = [[_propose(_proposals(store), host, f"case-{number}") for number in range(WORKERS)] for host in HOSTS]
+    assert _race(store, lambda host, number: wishes[host][number]) == [1] * len(HOSTS)
+
+
+def test_a_request_that_is_asked_again_leaves_once_whoever_asks(store: Store) -> None:
+    """All see the same lost request and the state stays *requested*: what was read of it is no longer so."""
+    ledger = Ledger(SqlJournal(store), lambda: CASE_TIME)
+    lost = [ledger.set_out(_propose(_proposals(store), host), ActionState.REQUESTED, result={"attempts": 1})
+            for host in HOSTS]  # fmt: skip
+    assert _race(store, lambda host, _: lost[host]) == [1] * len(HOSTS)
+    assert {int(_standing(store, host)[0].result["attempts"]) for host in HOSTS} == {2}
+
+
+def test_what_two_processes_note_of_an_action_is_not_lost(store: Store) -> None:
+    ledger = Ledger(SqlJournal(store), lambda: CASE_TIME)
+    seen = ledger.set_out(_propose(_proposals(store), "ws-0001"), ActionState.REQUESTED, result={"attempts": 1})
+    ledger.move(seen, ActionState.REQUESTED, result={"stop": True})
+    with pytest.raises(StaleActionError, match="added to meanwhile"):
+        ledger.move(seen, ActionState.REQUESTED, result={"held": "the switch"})
 
 
 def _in_force(journal: Journal, action: Action) -> Action:
