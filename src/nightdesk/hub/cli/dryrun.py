@@ -29,6 +29,7 @@ def a_hub(config: Path, tenant: str, *, tripped: bool = False) -> "Iterator[Hub]
         if tripped:
             with dry(settings) as tripwire:
                 yield Hub(tripwire.settings, Registry.load(), store)
+                tripwire.check()
         else:
             yield Hub(settings, Registry.load(), store)
 
