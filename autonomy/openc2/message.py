@@ -5,6 +5,7 @@ text); the envelope is that of the specification for HTTPS 1.1, section 3.3.2.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
@@ -24,6 +25,7 @@ ACTIONS = (
 LATEST = 253_402_300_799_000
 """The last second of the year 9999, in milliseconds: no later time can be written down."""
 _LONGEST = 100 * 365 * 86_400_000
+_EXACT = 2**53
 _SOURCE = "OpenC2 command"
 _M = TypeVar("_M", bound=BaseModel)
 _Scalar = str | int | float | bool
@@ -214,7 +216,13 @@ def _pointer(parts: tuple[str | int, ...]) -> str:
 
 def _json(body: bytes) -> Any:
     try:
-        document = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+        document = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_once,
+            parse_constant=_no_number,
+            parse_float=_finite,
+            parse_int=_exact,
+        )
         json.dumps(document, ensure_ascii=False).encode("utf-8")  # a lone surrogate has no bytes
     except RecursionError as error:
         raise MappingError("the JSON is nested too deeply", source=_SOURCE) from error
@@ -234,3 +242,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:64]} is no number that can be kept: it is beyond a double (RFC 7493, 2.2)")
+    return number
+
+
+def _exact(text: str) -> int:
+    number = int(text)
+    if abs(number) > _EXACT:
+        raise ValueError(f"{text[:64]} is no number that can be kept exactly (RFC 7493, 2.2): send it as a text")
+    return number
