@@ -225,6 +225,7 @@ def facts_of(action: Action, request: Request) -> dict[str, Any]:
         },
         "parameters": dict(action.parameters),
         "lease_seconds": action.result.get("lease_seconds"),
+        "stop_at": action.result.get("stop_at"),
         "reason": action.reason,
         "requested_by": action.requested_by,
         "case_id": action.case_id,

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from nightdesk.autonomy.openc2.pairs import pairs_of
 from nightdesk.autonomy.openc2.targets import STANDARD, TARGETS
 from nightdesk.autonomy.openc2.wishes import milliseconds
 from nightdesk.hub.api import openc2
+from nightdesk.hub.approvals.wording import text_of
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.openc2 import consumer
 from nightdesk.hub.store import audit
@@ -107,6 +109,19 @@ def test_what_was_approved_after_its_end_never_goes_out(at: Desk) -> None:
     at.work(5)
     assert (at.orders(), at.state("c-1").status, at.state("c-1").ours["state"]) == (0, 403, "cancelled")
     assert "its time is over" in at.state("c-1").text
+
+
+def test_who_lets_it_go_reads_when_it_ends_and_answers_to_that(at: Desk) -> None:
+    """The length that is left shrinks while people think; the moment is what they agree to."""
+    stop = milliseconds(at.clock.now) + 600_000
+    sent = at.isolate(who="soar", args={"stop_time": stop})
+    at.work(3)
+    (waits,) = at.client.get("/v1/approvals", headers=at.token("ann")).json()["approvals"]
+    moment = datetime.fromtimestamp(stop / 1000, UTC)
+    assert datetime.fromisoformat(waits["facts"]["stop_at"]) == moment
+    waiting = at.hub.approvals.one("acme", at.action(sent).action_id)
+    assert waiting is not None
+    assert f"For: until {moment:%Y-%m-%d %H:%M:%S} UTC, then undone" in text_of(waiting.facts, "")
 
 
 def test_another_command_takes_it_back(at: Desk) -> None:

@@ -120,6 +120,7 @@ def test_what_is_over_takes_no_vote(state: str, why: Refused) -> None:
         {"case_id": "case-2"},
         {"result": {"lease_seconds": 7200.0, "accept_losses": ["mode"]}},
         {"result": {"lease_seconds": 3600.0}},
+        {"result": {"lease_seconds": 3600.0, "accept_losses": ["mode"], "stop_at": "2026-11-23T13:00:00+00:00"}},
     ],
 )
 def test_whatever_is_shown_is_in_the_digest(changed: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ def lines_of(facts: Mapping[str, Any]) -> list[Line]:
     lines += [Line(f"Target, {plain(name)}", _said(value)) for name, value in sorted(target["facts"].items())]
     lines += [Line(f"Parameter {plain(name)}", _said(value)) for name, value in sorted(facts["parameters"].items())]
     lines += [
-        Line("For", _lease(facts["lease_seconds"]), theirs=False),
+        Line("For", _lease(facts["lease_seconds"], facts["stop_at"]), theirs=False),
         Line("Reason", facts["reason"] or "none given"),
         Line("Requested by", facts["requested_by"]),
         Line("Case", facts["case_id"] or "none"),
@@ -95,7 +95,7 @@ def text_of(facts: Mapping[str, Any], digest: str) -> str:
     return _request.render(
         because=facts["because"],
         needed=facts["needed"],
-        until=f"{datetime.fromisoformat(facts['expires_at']).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        until=_moment(facts["expires_at"]),
         lines=lines_of(facts),
         digest=digest,
     ).strip()
@@ -107,8 +107,14 @@ def is_whole(facts: Mapping[str, Any]) -> bool:
     return all(len(plain(value)) <= _LONGEST for value in values) and len(text_of(facts, "")) <= _WHOLE
 
 
-def _lease(seconds: float | None) -> str:
+def _lease(seconds: float | None, stop_at: str | None) -> str:
+    if stop_at is not None:  # it ends then, however late it begins: the length is only what was left when it was asked
+        return f"until {_moment(stop_at)}, then undone; nothing goes out after that"
     return "until it is undone" if seconds is None else f"{timedelta(seconds=seconds)} (h:mm:ss), then undone"
+
+
+def _moment(text: str) -> str:
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _said(value: Any) -> str:
