@@ -273,6 +273,20 @@ def test_the_same_click_again_is_no_second_vote(office: Office) -> None:
     assert len(office.now(action).result["approval"]["votes"]) == 1
 
 
+def test_a_click_that_is_delivered_again_is_no_news_to_who_clicked(office: Office) -> None:
+    """Chat systems repeat what was not answered in time; another click of the same person is told that it is one."""
+    action = office.isolate()
+    clicks = [office.chat.answer(0, account=account) for account in ("U0ANNA", "U0BEN")]
+    for click in (clicks[0], clicks[0], clicks[1], clicks[1], clicks[0]):
+        office.callback(*click)
+    office.round()
+    assert (office.now(action).approved_by, office.isolated) == ("anna, ben", True)
+    assert not any("does not count" in text for text in office.said)
+    office.press("U0ANNA")
+    office.round()
+    assert len([text for text in office.said if "does not count" in text]) == 1
+
+
 def test_a_callback_that_is_not_the_vendors_does_nothing(office: Office) -> None:
     """Law 3 too: what one tenant's connector signed says nothing at another's address."""
     action = office.isolate()

@@ -128,7 +128,8 @@ class Desk:
         try:
             return self._heard(tenant, instance, answer)
         except VoteError as error:
-            self._notes.refused(tenant, instance, answer, error)
+            if not self._taken(tenant, instance, answer):
+                self._notes.refused(tenant, instance, answer, error)
             raise
 
     def delegations(self, tenant: str) -> Sequence[Delegation]:
@@ -149,7 +150,7 @@ class Desk:
         if answer.option not in set(Choice):
             raise VoteError(Refused.UNKNOWN, f"{action_id}: {answer.option!r} is no answer of ours")
         person = self.rules(tenant).holder(instance, answer.account)
-        channel = f"{instance}:{answer.native_id}"
+        channel = _channel(instance, answer)
         ballot = Ballot(person.name if person else "", Choice(answer.option), digest, channel)
         if person is None:
             text = f"{action_id}: the account {answer.account} at {instance} is nobody's who may approve"
@@ -157,6 +158,15 @@ class Desk:
             self._note(tenant, action_id, ballot, {"refused": error.kind.value, "text": str(error)})
             raise error
         return self.vote(tenant, action_id, ballot)
+
+    def _taken(self, tenant: str, instance: str, answer: Answer) -> bool:
+        """Whether this very answer counted before: what is delivered twice is no mistake of who gave it."""
+        found = self.one(tenant, answer.about.partition(".")[0])
+        person = self.rules(tenant).holder(instance, answer.account)
+        if found is None or person is None:
+            return False
+        given = (_channel(instance, answer), person.name)
+        return any((vote["channel"], vote["who"]) == given for vote in found.request.votes)
 
     def _ready(self, tenant: str, action_id: str, ballot: Ballot) -> None:
         """Nobody says yes to something whose connector could not be shown to them."""
@@ -183,3 +193,7 @@ class Desk:
                 conn, tenant=tenant, at=self._clock(), actor=ballot.who or ballot.channel, event=event, detail=detail
             )
         )
+
+
+def _channel(instance: str, answer: Answer) -> str:
+    return f"{instance}:{answer.native_id}"
