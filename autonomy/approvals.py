@@ -4,6 +4,7 @@ What is shown to people is one mapping of facts; its SHA-256 is the digest that 
 digest counts for nothing, so nobody ever approves what they did not see.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ NEEDED: Mapping[Risk, int] = MappingProxyType({Risk.R0: 1, Risk.R1: 1, Risk.R2: 
 
 _MAY = frozenset({"approver", "admin"})
 _NO_PERSONS = frozenset({"engine", "policy", "service"})
+_SIGNS = frozenset({"Cc", "Cf"})
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""What is not shown beside controls and formats (Unicode, Default_Ignorable_Code_Point)."""
 _FIELDS = ("round", "needed", "digest", "asked_at", "expires_at", "because", "shown", "votes", "state")
 
 
@@ -79,11 +83,15 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """``taker`` may vote for ``giver`` until then; what the giver holds by delegation is not passed on."""
+    """``taker`` may vote for ``giver`` until then; what the giver holds by delegation is not passed on.
+
+    ``by`` is who said so: the giver or an admin.
+    """
 
     giver: str
     taker: str
     until: datetime
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +209,10 @@ class Ballot:
 
 
 def same_person(one: str, other: str) -> bool:
-    """Names are compared without case, width and spaces around them: ``Anna`` is no second ``anna``."""
+    """Names are compared as people see them: without case, width, signs that are not seen and spaces around them.
+
+    ``Anna`` is no second ``anna``. Letters of another script that look alike are others.
+    """
     return _plain(one) == _plain(other)
 
 
@@ -312,6 +323,7 @@ def _principal(  # see judge
         and one.until > now
         and rules.entitled(one.giver)
         and not rules.is_same(one.giver, action.requested_by)
+        and not rules.is_same(one.by, action.requested_by)
         and (not ballot.on_behalf or same_person(one.giver, ballot.on_behalf))
     ]
     if not ballot.on_behalf:
@@ -334,4 +346,7 @@ def _principal(  # see judge
 
 
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).strip().casefold()
+    seen = "".join(char for char in _UNSEEN.sub("", name) if char.isspace() or unicodedata.category(char) not in _SIGNS)
+    # Folding may undo the normal form (Unicode 15, D146), so it is made again.
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
+    return " ".join(folded.split())

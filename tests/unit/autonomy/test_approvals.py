@@ -75,7 +75,7 @@ def verdict(who: str, *, delegations: tuple[Delegation, ...] = (), now: datetime
         return error.kind
 
 
-@pytest.mark.parametrize("who", ["anna", "ben", "carl", " Anna ", "ＡＮＮＡ"])
+@pytest.mark.parametrize("who", ["anna", "ben", "carl", " Anna ", "ＡＮＮＡ", "an\u200bna", "\u202eanna", "ann\u00ada"])
 def test_approvers_and_admins_may(who: str) -> None:
     assert verdict(who)["for"] in {"anna", "ben", "carl"}
 
@@ -85,8 +85,39 @@ def test_nobody_else_may(who: str) -> None:
     assert verdict(who) is Refused.NOT_ENTITLED
 
 
+@pytest.mark.parametrize("name", ["anna", "ANNA ", "an\u200bna", "\ufeffanna", "\u2066anna\u2069"])
+def test_the_requester_is_known_by_what_people_see_of_a_name(name: str) -> None:
+    """What is written with letters that nobody sees is the same name, on whichever side it stands."""
+    assert verdict("anna", action=action(requested_by=name)) is Refused.NOT_ENTITLED
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("anna  o\u2002hara", "Anna O Hara"),
+        ("\u1fb3", "\u0391\u0345"),
+        ("a\u034fb\u200d", "ab"),
+        ("a\0b\ufe0f", "ab"),
+        ("a\tb", "a b"),
+    ],
+)
+def test_one_name_has_one_spelling(one: str, other: str) -> None:
+    assert same_person(one, other)
+
+
 def test_the_requester_is_known_by_their_account_too() -> None:
     assert verdict("anna", action=action(requested_by="u-ANNA")) is Refused.NOT_ENTITLED
+
+
+def test_whoever_asks_for_it_does_not_choose_who_answers_in_somebodys_place() -> None:
+    """An admin may hand on another's vote, and not that about their own wish."""
+    later = NOON + timedelta(hours=1)
+    given = (Delegation("anna", "dora", later, by="carl"),)
+    assert verdict("dora", delegations=given)["for"] == "anna"
+    for name in ("carl", "CARL", "U-carl"):
+        assert verdict("dora", delegations=given, action=action(requested_by=name)) is Refused.NOT_ENTITLED
+    own = (Delegation("anna", "dora", later, by="anna"),)
+    assert verdict("dora", delegations=own, action=action(requested_by="carl"))["for"] == "anna"
 
 
 def test_a_vote_counts_until_the_end_and_not_from_it_on() -> None:

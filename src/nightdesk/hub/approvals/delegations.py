@@ -24,7 +24,7 @@ _PLACE = ("approvals", "delegations")
 def current(conn: Connection, tenant: str, now: datetime) -> list[Delegation]:
     """Those that have not ended."""
     kept = (intake.cursor(conn, tenant, *_PLACE) or {}).get("delegations", ())
-    found = [Delegation(one["giver"], one["taker"], moment(one["until"])) for one in kept]
+    found = [Delegation(one["giver"], one["taker"], moment(one["until"]), one.get("by", "")) for one in kept]
     return [one for one in found if one.until > now]
 
 
@@ -42,7 +42,7 @@ def delegate(store: Store, rules: Rules, tenant: str, wanted: Delegation, *, by:
         raise PolicyError(f"{by} cannot take {giver.name}'s vote: {giver.name} or another admin gives it")
     if not now < wanted.until <= now + LONGEST:
         raise PolicyError(f"a delegation ends within {LONGEST.days} days, and not before now: {wanted.until}")
-    made = Delegation(giver.name, taker.name, wanted.until)
+    made = Delegation(giver.name, taker.name, wanted.until, actor.name if actor is not None else by)
     _write(store, tenant, made, by=by, now=now, event="approval.delegated")
     return made
 
@@ -72,7 +72,7 @@ def _write(store: Store, tenant: str, changed: Delegation, *, by: str, now: date
         take(conn, tenant, "delegation")  # whoever else writes it waits for this row
         kept = [one for one in current(conn, tenant, now) if not _is(one, changed)]
         rows = [
-            {"giver": one.giver, "taker": one.taker, "until": stamp(one.until)}
+            {"giver": one.giver, "taker": one.taker, "until": stamp(one.until), "by": one.by}
             for one in [*kept, *([changed] if changed.until > now else [])]
         ]
         intake.move_cursor(conn, tenant, *_PLACE, {"delegations": rows}, now)

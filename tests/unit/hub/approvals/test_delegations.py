@@ -47,6 +47,14 @@ def test_it_holds_for_its_time_in_its_tenant_and_is_audited(store: Store) -> Non
     assert (line.detail["from"], line.detail["to"]) == ("anna", "ben")
 
 
+def test_who_said_so_is_kept_with_it(store: Store) -> None:
+    """The vote is judged by it: whoever asks for an action does not choose who answers."""
+    made = hand_on(store, "anna", "ben", by="CARL")
+    with store.read() as conn:
+        assert delegations.current(conn, "acme", NOON) == [made]
+    assert made.by == "carl"
+
+
 def test_another_time_replaces_it_and_others_stay(store: Store) -> None:
     hand_on(store, "anna", "ben", by="anna", hours=8)
     hand_on(store, "carl", "ben", by="carl", hours=8)
