@@ -40,7 +40,7 @@ class Connector:
         return Reading(effect, self._context.clock(), state, native)
 
     def answers(self, headers: Mapping[str, str], body: bytes) -> Sequence[Answer]:
-        """The click in a request that Slack signed within the last five minutes."""
+        """The click in a request that Slack signed within the last five minutes, of our workspace when it is named."""
         if not self._context.settings.has("signing_secret"):
             raise AuthError(
                 "set signing_secret (Basic Information): without it nobody can tell whose click this is",
@@ -48,6 +48,13 @@ class Connector:
                 operation="verify click",
             )
         click = verified(headers, body, self._context.settings.secret("signing_secret"), self._context.clock())
+        team = self._context.settings.text("team_id")
+        if team and click.team_id != team:
+            raise AuthError(
+                f"the click comes from the workspace {click.team_id}, and team_id is {team}",
+                vendor=VENDOR,
+                operation="verify click",
+            )
         place = f"{click.channel_id}/{click.message_ts}"
         return [Answer(click.approval_id, click.label, click.user_id, f"{place}/{click.clicked_at}", place)]
 

@@ -62,6 +62,7 @@ class Simulator(testing.Simulator):
             "base_url": f"{base_url}/api",
             "bot_token": Secret.literal(self.token),
             "signing_secret": Secret.literal(self.signing_secret),
+            "team_id": _TEAM,
             "channels": named,
         }
 
