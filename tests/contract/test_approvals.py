@@ -302,6 +302,19 @@ def test_a_callback_that_is_not_the_vendors_does_nothing(office: Office) -> None
     assert office.now(action).result["approval"]["votes"] == []
 
 
+def test_a_click_in_another_workspace_is_nobodys(office: Office) -> None:
+    """An app that is installed in several signs for all of them with one secret."""
+    action = office.isolate()
+    _, body = office.chat.answer(0, account="U0ANNA")
+    elsewhere = body.replace(b"T0123456789", b"T0999999999")
+    assert elsewhere != body
+    refused = office.callback(office.chat.signed(elsewhere), elsewhere)
+    assert (refused.status_code, kind(refused)) == (401, "unauthenticated")
+    assert "T0999999999" in refused.json()["detail"]
+    assert office.now(action).result["approval"]["votes"] == []
+    assert office.callback(office.chat.signed(body), body).status_code == 200
+
+
 def test_an_old_button_does_not_approve_what_was_changed(office: Office) -> None:
     """The device was enrolled anew between the approval and the dispatch: it is another one than people saw."""
     action = office.isolate()
@@ -503,6 +516,22 @@ def test_a_mail_asks_each_person_with_a_link_of_their_own(tmp_path: Path) -> Non
         stored = str([(one.parameters, one.result) for one in office.hub.journal.in_state(list(_S), tenant="acme")])
         assert "approval:" in stored
         assert not any(path.rpartition(".")[2] in stored for path in links.values())
+
+
+def test_where_a_link_could_be_passed_on_to_the_requester_people_sign_in(tmp_path: Path) -> None:
+    """Whoever has a link answers with it; a tenant that wants more than that sends none, and takes none that it sent."""
+    people = {name: {"mail": f"{name}@example.org"} for name in ("anna", "ben")}
+    asks = [{"connector": "mail", "to": "anna@example.org"}]
+    with smtp(None) as (inbox, port), office_in(tmp_path, port, people=people, ask=asks, links="sign-in") as office:
+        action = office.isolate()
+        for _ in range(2):
+            office.round()
+        (sent,) = mails(inbox).values()
+        assert path_in(sent) == "/console/approvals"
+        sent_before = office.link(action, "anna")
+        assert office.http.get(sent_before).status_code == 404
+        assert office.http.post(sent_before, data={"answer": "approve"}).status_code == 404
+        assert office.now(action).result["approval"]["votes"] == []
 
 
 def test_no_token_is_logged_or_stored(office: Office, caplog: pytest.LogCaptureFixture) -> None:

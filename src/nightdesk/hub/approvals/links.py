@@ -79,7 +79,7 @@ class Links:
         return self.address(link)
 
     def read(self, token: str) -> Link | None:
-        """The link, whether or not it is over; None when nobody here signed it."""
+        """The link, whether or not it is over; None when nobody here signed it, or its tenant takes none."""
         head, _, tail = token[:_LONGEST].partition(".")
         try:
             body, signature = _bytes(head), _bytes(tail)
@@ -89,6 +89,8 @@ class Links:
         if not isinstance(tenant, str) or tenant not in self._tenants:
             return None
         if not hmac.compare_digest(signature, self._sign(tenant, body)):
+            return None
+        if not self._tenants[tenant].approvals.by_link:
             return None
         return Link(tenant, action_id, digest, person, datetime.fromtimestamp(until, UTC))
 

@@ -188,7 +188,7 @@ class Notes:
         elif buttons:
             given |= {"options": [choice.value for choice in Choice], "about": f"{action.action_id}.{request.digest}"}
         # Any listed person may hold a delegation by then: the vote decides who may, not the link.
-        if url and to.person and not buttons:
+        if url and to.person and not buttons and tenant.approvals.by_link:
             # A minute more than the asking: until then the page says that it is too late, and not that it is unknown.
             until = request.ends + timedelta(minutes=1)
             given["link"] = Link(action.tenant, action.action_id, request.digest, to.person, until).reference

@@ -47,6 +47,10 @@ class ApprovalsConfig(_Strict):
     ] = {}
     ask: list[AskConfig] = []
     url: Annotated[str, Field(description="where people reach this hub: links in messages begin with it")] = ""
+    links: Annotated[
+        Literal["answer", "sign-in"],
+        Field(description="what a link in a mail is good for: the answer of whoever has it, or a way to the console"),
+    ] = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,8 @@ class ApprovalSettings:
     rules: Rules = field(default_factory=_nobody)
     asks: tuple[Ask, ...] = ()
     url: str = ""
+    by_link: bool = True
+    """A link answers for the person whose it is, without a sign-in; it can be passed on."""
 
 
 def read_approvals(tenant: Tenant, key: str, wrong: Callable[[str, str], None]) -> ApprovalSettings:
@@ -132,7 +138,7 @@ def read_approvals(tenant: Tenant, key: str, wrong: Callable[[str, str], None]) 
             tell(f"ask.{number}.to", str(error))
     if config.url and not _URL.fullmatch(config.url):
         tell("url", "write the http or https address of this hub, without a query")
-    return ApprovalSettings(rules, tuple(asks), config.url.rstrip("/"))
+    return ApprovalSettings(rules, tuple(asks), config.url.rstrip("/"), config.links == "answer")
 
 
 class Ready(Protocol):

@@ -67,7 +67,8 @@ def link_page(  # what a page shows, each by its name
     if refused is not None:
         heading, text = _HEADINGS[refused.kind], f"{refused}. What to do: {REFUSALS[refused.kind]}."
     elif link is None or found is None:
-        heading, text, status = "This link is not good", "It was cut off, or nobody here made it.", 404
+        heading, status = "This link is not good", 404
+        text = "It was cut off, nobody here made it, or answers are given at the console now."
     elif given is not None:
         more = f" {found.request.missing} more must agree." if found.is_open else ""
         heading, text = "Thank you", f"Your answer ({given}) was taken.{more}"
