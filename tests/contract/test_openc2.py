@@ -364,6 +364,10 @@ def test_features_take_no_other_argument(at: Desk) -> None:
     assert Reply(at.post({**query, "args": {"response_requested": "complete"}})).status == 200
     for args in ({"response_requested": "ack"}, {"duration": 1}, {"x-nightdesk": {"reason": "x"}}):
         assert Reply(at.post({**query, "args": args})).status == 400
+    assert Reply(at.post({**query, "actuator": {"x-nightdesk": {}}})).status == 200
+    for where in ({"hostname": "ws-0001"}, {"connector": "edr"}):
+        asked = Reply(at.post({**query, "actuator": {"x-nightdesk": where}}))
+        assert (asked.status, "/actuator" in asked.text) == (400, True), "features are the tenant's, of no host"
 
 
 def test_law_8_nothing_that_was_asked_for_is_dropped(at: Desk) -> None:

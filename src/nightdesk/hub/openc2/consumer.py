@@ -95,6 +95,12 @@ class Consumer:
                 pointer="/args",
                 source="OpenC2 command",
             )
+        if "actuator" in command.to_json():
+            raise MappingError(
+                "query features is about all of the tenant: leave hostname and connector out",
+                pointer=f"/actuator/{NSID}",
+                source="OpenC2 command",
+            )
         may = caller.role in COMMANDS | PROPOSES and not caller.instance
         tenant, limit = self._tenants[caller.tenant], self.settings.commands_per_minute
         return Response(Status.OK, results=features(tenant, command.value, commands=may, rate_limit=limit))
