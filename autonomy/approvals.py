@@ -5,6 +5,7 @@ digest counts for nothing, so nobody ever approves what they did not see.
 """
 
 import re
+import string
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ NEEDED: Mapping[Risk, int] = MappingProxyType({Risk.R0: 1, Risk.R1: 1, Risk.R2: 
 """How many persons let an action of that risk go, unless the tenant says otherwise."""
 
 _MAY = frozenset({"approver", "admin"})
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _NO_PERSONS = frozenset({"engine", "policy", "service"})
 _SIGNS = frozenset({"Cc", "Cf"})
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
@@ -118,7 +120,7 @@ class Rules:
             (
                 one
                 for one in (self.people or {}).values()
-                if account and _plain(one.accounts.get(instance, "")) == _plain(account)
+                if account and _as_given(one.accounts.get(instance, "")) == _as_given(account)
             ),
             None,
         )
@@ -350,3 +352,8 @@ def _plain(name: str) -> str:
     # Folding may undo the normal form (Unicode 15, D146), so it is made again.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
     return " ".join(folded.split())
+
+
+def _as_given(account: str) -> str:
+    """An account as its vendor tells it from others: nothing but ASCII letters loses its case."""
+    return account.strip().translate(_LOWER)

@@ -120,6 +120,25 @@ def test_whoever_asks_for_it_does_not_choose_who_answers_in_somebodys_place() ->
     assert verdict("dora", delegations=own, action=action(requested_by="carl"))["for"] == "anna"
 
 
+@pytest.mark.parametrize(
+    ("account", "name"),
+    [
+        ("U-anna", "anna"),
+        (" u-ANNA ", "anna"),
+        ("Ｕ-anna", ""),
+        ("U-an\u200bna", ""),
+        ("U-\u212aim", ""),
+        ("U-strasse", ""),
+        ("", ""),
+    ],
+)
+def test_what_looks_like_an_account_gives_nobody_its_rights(account: str, name: str) -> None:
+    """Names are taken for one where that forbids; where it allows, an account is only itself."""
+    more = {"kim": Person("kim", "approver", {"chat": "U-kim"}), "str": Person("str", "admin", {"chat": "U-straße"})}
+    found = Rules(people={**PEOPLE, **more}).holder("chat", account)
+    assert (found.name if found else "") == name
+
+
 def test_a_vote_counts_until_the_end_and_not_from_it_on() -> None:
     assert verdict("anna", now=NOON + timedelta(minutes=59, seconds=59))["who"] == "anna"
     assert verdict("anna", now=NOON + timedelta(hours=1)) is Refused.TOO_LATE
@@ -211,6 +230,18 @@ def test_a_delegation_that_does_not_hold(who: str, held: list[tuple[str, str, fl
 def test_who_holds_two_says_for_whom() -> None:
     two = (Delegation("anna", "dora", until()), Delegation("ben", "dora", until()))
     assert verdict("dora", delegations=two, on_behalf="Ben")["for"] == "ben"
+
+
+def test_who_has_answered_needs_nobody_in_their_place() -> None:
+    two = (Delegation("anna", "dora", until()), Delegation("ben", "dora", until()))
+    one = action()
+    voted = request(one, votes=({"who": "anna", "for": "anna", "answer": "approve"},))
+    assert verdict("dora", delegations=two, action=one, request=voted)["for"] == "ben"
+
+
+def test_naming_oneself_is_a_vote_of_ones_own() -> None:
+    assert verdict("anna", on_behalf="ANNA")["for"] == "anna"
+    assert verdict("dora", on_behalf="dora", delegations=(Delegation("anna", "dora", until()),)) is Refused.NOT_ENTITLED
 
 
 @pytest.mark.parametrize(("first", "again"), [("anna", "anna"), ("anna", "dora"), ("dora", "anna"), ("dora", "dora")])

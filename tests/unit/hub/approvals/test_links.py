@@ -122,7 +122,7 @@ def test_only_the_connector_that_asks_people_sees_the_link(tenants: dict[str, Te
     assert asyncio.run(send("approval.request", "https://example.org/x")) == "https://example.org/x"
     assert asyncio.run(send("notify.send", LINK.reference)) == LINK.reference
     # Whoever may have messages sent must not get another person's link.
-    for other in ("ben@example.org", "mallory@example.org", "soc"):
+    for other in ("ben@example.org", "mallory@example.org", "soc", "ａnna@example.org", "an\u00adna@example.org"):
         with pytest.raises(PolicyError, match="not the account"):
             asyncio.run(send("approval.request", LINK.reference, other))
     assert len(mailer.sent) == 8

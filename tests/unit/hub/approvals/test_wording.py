@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nightdesk.hub.approvals.wording import lines_of, text_of, title_of
+from nightdesk.hub.approvals.wording import is_whole, lines_of, text_of, title_of
 
 
 def facts(**changes: Any) -> dict[str, Any]:
@@ -28,6 +28,13 @@ def facts(**changes: Any) -> dict[str, Any]:
         "expires_at": "2026-11-01T13:00:00+00:00",
         **changes,
     }
+
+
+def test_a_text_is_whole_up_to_its_last_letter() -> None:
+    """What ``is_whole`` allows to be answered is what the text leaves uncut."""
+    for length, whole in ((1200, True), (1201, False)):
+        long = facts(reason="x" * length)
+        assert (is_whole(long), "more characters" not in text_of(long, "d")) == (whole, whole)
 
 
 def test_every_fact_of_the_digest_is_read_by_people() -> None:
