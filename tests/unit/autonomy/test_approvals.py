@@ -18,6 +18,7 @@ from nightdesk.autonomy.approvals import (
     Request,
     Rules,
     VoteError,
+    counted,
     digest_of,
     facts_of,
     judge,
@@ -219,12 +220,43 @@ def test_a_delegate_votes_for_the_other_and_both_are_named() -> None:
         ("dora", [("eve", "dora", 8.0)]),  # who may not cannot hand it on
         ("dora", [("anna", "eve", 8.0), ("eve", "dora", 8.0)]),  # no chains
         ("stranger", [("anna", "stranger", 8.0)]),
+        ("engine", [("anna", "engine", 8.0)]),  # no person, whatever its role
+        ("dora", [("gone", "dora", 8.0)]),  # who is listed no more hands nothing on
         ("dora", [("anna", "dora", 8.0), ("ben", "dora", 8.0)]),  # whose is it?
     ],
 )
 def test_a_delegation_that_does_not_hold(who: str, held: list[tuple[str, str, float]]) -> None:
     delegations = tuple(Delegation(giver, taker, until(hours)) for giver, taker, hours in held)
     assert verdict(who, delegations=delegations) is Refused.NOT_ENTITLED
+
+
+def test_a_vote_is_counted_under_the_name_that_is_listed() -> None:
+    assert verdict("DORA", delegations=(Delegation("ANNA", "Dora", until()),))["for"] == "anna"
+
+
+def test_a_no_is_not_counted_among_those_who_agree() -> None:
+    votes = [{"who": who, "for": who, "answer": answer} for who, answer in (("anna", "approve"), ("ben", "reject"))]
+    assert counted(votes) == 1
+    assert request(action(), votes=votes).missing == 1
+
+
+@pytest.mark.parametrize("name", ["", " ", "\u200b", "\ufe0f\u2063", "POLICY", "ser\u00advice"])
+def test_where_nobody_is_listed_a_person_has_a_name_still(name: str) -> None:
+    anybody = Rules()
+    assert anybody.entitled("anna")
+    assert not anybody.entitled(name)
+    assert anybody.holder("chat", "U-anna") is None
+
+
+def test_where_nobody_may_approve_that_is_known_before_anybody_waits() -> None:
+    assert not Rules().hopeless
+    assert not RULES.hopeless
+    assert Rules(people={name: PEOPLE[name] for name in ("dora", "eve", "engine")}).hopeless
+
+
+@pytest.mark.parametrize("kept", [None, "yes", {"asked": {"chat #soc": "act-2"}}])
+def test_what_is_no_asking_is_none(kept: Any) -> None:
+    assert Request.of(action(result={"approval": kept})) is None
 
 
 def test_who_holds_two_says_for_whom() -> None:

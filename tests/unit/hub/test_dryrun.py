@@ -136,7 +136,7 @@ def _in_a_pool(call: Callable[[], object]) -> None:
         pool.submit(call).result()
 
 
-WAYS: list[Callable[[Callable[[], object]], None]] = [
+WAYS: list[Callable[[Callable[[], object]], object]] = [
     lambda call: asyncio.run(asyncio.to_thread(call)),
     _in_a_thread,
     _in_an_executor,
@@ -146,7 +146,7 @@ WAYS: list[Callable[[Callable[[], object]], None]] = [
 
 
 @pytest.mark.parametrize("way", WAYS, ids=["to_thread", "thread", "executor", "pool", "empty-context"])
-def test_threads_and_tasks_inside_are_inside(desk: Desktop, way: Callable[[Callable[[], object]], None]) -> None:
+def test_threads_and_tasks_inside_are_inside(desk: Desktop, way: Callable[[Callable[[], object]], object]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         where = server.getsockname()
         with dry(desk.settings) as tripwire, pytest.raises(PolicyError, match="tried getaddrinfo"):
