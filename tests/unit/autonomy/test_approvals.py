@@ -138,6 +138,7 @@ def test_what_looks_like_an_account_gives_nobody_its_rights(account: str, name: 
     more = {"kim": Person("kim", "approver", {"chat": "U-kim"}), "str": Person("str", "admin", {"chat": "U-straße"})}
     found = Rules(people={**PEOPLE, **more}).holder("chat", account)
     assert (found.name if found else "") == name
+    assert RULES.holder("mail", account) is None, "who has none there is not who has an empty one"
 
 
 def test_a_vote_counts_until_the_end_and_not_from_it_on() -> None:
