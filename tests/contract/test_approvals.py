@@ -519,7 +519,7 @@ def test_a_mail_asks_each_person_with_a_link_of_their_own(tmp_path: Path) -> Non
 
 
 def test_where_a_link_could_be_passed_on_to_the_requester_people_sign_in(tmp_path: Path) -> None:
-    """Whoever has a link answers with it; a tenant that wants more than that sends none, and takes none that it sent."""
+    """Whoever has a link answers with it; a tenant that wants more sends none, and takes none that it sent."""
     people = {name: {"mail": f"{name}@example.org"} for name in ("anna", "ben")}
     asks = [{"connector": "mail", "to": "anna@example.org"}]
     with smtp(None) as (inbox, port), office_in(tmp_path, port, people=people, ask=asks, links="sign-in") as office:
