@@ -184,6 +184,15 @@ def test_an_approval_from_before_digests_is_asked_for(world: World) -> None:
     asks_again_from_nothing(world, action)
 
 
+@pytest.mark.parametrize("state", ["open", "refused"])
+def test_an_approval_that_nobody_gave_is_asked_for(world: World, state: str) -> None:
+    """Approved is what the votes make it, not what stands in the journal."""
+    action = asked(world)
+    kept = {**action.result, "approval": {**action.result["approval"], "state": state}}
+    world.journal.move(action, ActionState.APPROVED, at=world.clock(), actor="somebody", detail={}, result=kept)
+    asks_again_from_nothing(world, action)
+
+
 def asks_again_from_nothing(world: World, action: Action) -> None:
     world.run()
     after = world.now(action)

@@ -109,6 +109,25 @@ def test_a_hash_is_written_as_the_language_wants_and_read_in_either_case() -> No
     assert back.target.facts == {"md5": "ab" * 16, "name": "tool.exe"}
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("https://files.example.com/a.exe", "artifact"),
+        ("sha256:" + "ab" * 32, "artifact"),
+        ("sha256:" + "AB" * 32, "artifact"),
+        ("sha256:" + "ab" * 31, "artifact"),
+        ("https://files.example.com/é", "x-nightdesk:artifact"),
+        ("a file of that name", "x-nightdesk:artifact"),
+    ],
+)
+def test_an_artifact_is_named_so_that_it_is_read_as_the_same(value: str, name: str) -> None:
+    verb = next(one for one in VERBS.values() if one.target is TargetKind.ARTIFACT)
+    wish = Wish(verb.name, Target(TargetKind.ARTIFACT, value))
+    made = to_command(wish)
+    assert made.target == name
+    assert to_wish(read_command(made.to_json()), NOW).target == wish.target
+
+
 def _wish(action: str, target: dict[str, Any], **more: Any) -> Wish:
     return to_wish(read_command({"action": action, "target": target, **more}), NOW)
 

@@ -105,3 +105,17 @@ def test_what_is_too_long_is_cut_with_its_hash() -> None:
 def test_labels_are_not_written_twice() -> None:
     labels = [line.label for line in lines_of(facts())]
     assert len(labels) == len(set(labels))
+
+
+def test_what_there_is_is_said_and_what_is_not_is_said_too() -> None:
+    there = {line.label: line.value for line in lines_of(facts(losses=["mode", "depth"]))}
+    assert there["Will be left out"] == "mode, depth"
+    told = ("May be left out", "Reason", "Case", "Connector", "Its id of the target", "For")
+    assert [there[label] for label in told] == [
+        "mode", "it beacons", "case-1", "edr", "dev-1", "1:30:00 (h:mm:ss), then undone"
+    ]  # fmt: skip
+    nothing = {"losses": [], "accepted_losses": [], "reason": "", "case_id": "", "connector": "", "native_id": ""}
+    absent = {line.label: line.value for line in lines_of(facts(**nothing, lease_seconds=None))}
+    assert [absent[label] for label in ("Will be left out", *told)] == [
+        "nothing", "nothing", "none given", "none", "not found yet", "none", "until it is undone"
+    ]  # fmt: skip
