@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from nightdesk.autonomy.actions import Action, ActionState
@@ -137,6 +137,7 @@ UNWITNESSED: Mapping[str, str] = {
 }
 """The other verbs from R2 up, and why no second source can see them."""
 
+_ON_ONE_HOST = frozenset({"host.isolate", "file.quarantine"})
 _ADVICE = "; it may be its own management: name that (management_peers)"
 _LEFT_OPEN = frozenset({"53", "67", "68", "546", "547"})
 """Ports that isolation leaves open at the vendors: names and addresses (DNS, DHCP)."""
@@ -271,7 +272,7 @@ def _weight(action: Action, one: Sighting, rule: Rule, source: Source) -> Verdic
         return Verdict.DOUBTFUL
     if one.kind not in rule.contradicts:
         return None
-    if one.facts.get("passage") == "unknown":
+    if one.facts.get("passage") == "unknown" or _is_a_namesake(action, one):
         return Verdict.DOUBTFUL
     match action.verb:
         case "host.isolate":
@@ -284,6 +285,8 @@ def _weight(action: Action, one: Sighting, rule: Rule, source: Source) -> Verdic
             here = bool(one.facts.get("hostname")) and bool(action.target.facts.get("hostname"))
             paths = {one.facts.get("path", "").lower(), action.target.facts.get("path", "").lower()} - {""}
             return Verdict.CONTRADICTED if here and len(paths) < 2 else Verdict.DOUBTFUL
+        case "ip.block" if {"direction", "scope"} & action.parameters.keys():
+            return Verdict.DOUBTFUL  # it may have gone where nothing was blocked
     return Verdict.CONTRADICTED
 
 
@@ -305,12 +308,22 @@ def _flow_of_isolated(action: Action, one: Sighting, peers: Sequence[str]) -> Ve
 
 
 def _is_local(peer: str) -> bool:
-    """Multicast, broadcast and link-local: never routed, and logged when merely tried."""
-    try:
-        address = ip_address(peer)
-    except ValueError:
+    """Multicast, broadcast and link-local: never routed, and logged when merely tried; and no address at all."""
+    address = _address(peer)
+    if address is None:
         return False
-    return address.is_multicast or address.is_link_local or address.is_loopback or peer == "255.255.255.255"
+    special = address.is_multicast or address.is_link_local or address.is_loopback or address.is_unspecified
+    return special or str(address) == "255.255.255.255"
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address; what a dual stack writes as IPv6 (``::ffff:192.0.2.1``, RFC 4291 2.5.5.2) is the IPv4 one."""
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found
 
 
 def _is_network(text: str) -> bool:
@@ -322,16 +335,24 @@ def _is_network(text: str) -> bool:
 
 
 def _within(peer: str, network: str) -> bool:
-    try:
-        return ip_address(peer) in ip_network(network, strict=False)
-    except ValueError:
-        return False
+    address = _address(peer)
+    return address is not None and address in ip_network(network, strict=False)
 
 
 def _named(text: str, names: Sequence[str]) -> bool:
     """The telemetry's word for a product begins with one of its names, as in ``acme_idp.system`` for ``acme_idp``."""
     plain = text.lower().replace(" ", "_")
     return bool(plain) and any(plain.startswith(name.lower().replace(" ", "_")) for name in names if name)
+
+
+def _is_a_namesake(action: Action, one: Sighting) -> bool:
+    """Both names are whole and differ: a host of that name in another domain, or the same one under two names."""
+    if action.verb not in _ON_ONE_HOST:
+        return False
+    ours = action.target.facts.get("hostname", action.target.value if action.target.kind is TargetKind.HOST else "")
+    theirs = one.facts.get("hostname", "")
+    whole = [name.lower().rstrip(".") for name in (ours, theirs) if "." in name.rstrip(".") and not _is_network(name)]
+    return len(set(whole)) > 1
 
 
 def _short(host: str) -> str:
