@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
 from nightdesk.autonomy.admission import Guard, standing_refusal
 from nightdesk.autonomy.leaving import KeptInError, bound_for, leave
 from nightdesk.autonomy.ledger import Ledger
@@ -96,9 +96,7 @@ class VendorClocks:
             if clock is None or not clock.renewable:
                 return self._lose(action, f"{route.instance} cannot renew it")
             if not _is_near(action, now):
-                return self._ledger.move(
-                    action, action.state, "the vendor's clock can be renewed", result={"clock": True}
-                )
+                return self._note(action, "the vendor's clock can be renewed", {"clock": True})
             return await self._renew(action, route, clock)
         except DEFINITE as error:
             return self._lose(action, str(error))
@@ -120,15 +118,15 @@ class VendorClocks:
         """The clock has run out: what the vendor's state says now, decides."""
         reading = await self._look(action, route)
         if reading.effect is Effect.NOT_IN_EFFECT:
-            expired = self._ledger.move(action, _S.EXPIRED, BY_VENDOR, result={"ended_by": "vendor"})
             if action.lease_until is not None and action.lease_until > self._ledger.clock() + _WORTH:
                 self._ledger.call_person(
-                    expired, f"{action.verb} of {action.target.key}: {BY_VENDOR}, before the lease of ours was over"
+                    replace(action, state=_S.EXPIRED),
+                    f"{action.verb} of {action.target.key}: {BY_VENDOR}, before the lease of ours was over",
                 )
-            return expired
+            return self._note(action, BY_VENDOR, {"ended_by": "vendor"}, to=_S.EXPIRED)
         later = _moment(reading.state.get("ends_at"))
         if later is not None and later > self._ledger.clock():
-            return self._ledger.move(action, action.state, "it lasts longer", result={"ends_at": later.isoformat()})
+            return self._note(action, "it lasts longer", {"ends_at": later.isoformat()})
         self._pace.pause(action)
         return action
 
@@ -143,9 +141,7 @@ class VendorClocks:
         # A request whose reply got lost is repeated under its own key, and is one renewal.
         count = int(action.result.get("renewals", 0)) + (0 if action.result.get("renewing") else 1)
         sent = action.result.get("renewing") or now.isoformat()
-        action = self._ledger.move(
-            action, action.state, f"renewal {count}", result={"renewals": count, "renewing": sent}
-        )
+        action = self._note(action, f"renewal {count}", {"renewals": count, "renewing": sent})
         command = self._command(action, route, clock, count, datetime.fromisoformat(str(sent)))
         try:
             receipt = await leave(self._brake, action, route, command, within=self._limits.answer)
@@ -159,11 +155,10 @@ class VendorClocks:
             self._pace.pause(action)
             return action
         self._pace.forget(action)
-        return self._ledger.move(
+        return self._note(
             action,
-            action.state,
             f"the vendor's clock runs until {end.isoformat()}",
-            result={"ends_at": end.isoformat(), "renewing": "", "renewed_at": now.isoformat()},
+            {"ends_at": end.isoformat(), "renewing": "", "renewed_at": now.isoformat()},
         )
 
     def _command(self, action: Action, route: Route, clock: OwnClock, count: int, at: datetime) -> Command:
@@ -184,23 +179,28 @@ class VendorClocks:
         self._pace.pause(action)
         if action.result.get("clock_held") == why:
             return action
-        held = self._ledger.move(action, action.state, f"not renewed: {why}", result={"clock_held": why})
-        self._ledger.call_person(held, f"{action.verb} of {action.target.key} is not renewed at the vendor: {why}")
-        return held
+        self._ledger.call_person(action, f"{action.verb} of {action.target.key} is not renewed at the vendor: {why}")
+        return self._note(action, f"not renewed: {why}", {"clock_held": why})
 
     def _lose(self, action: Action, why: str) -> Action:
-        """Said once: the effect ends with the vendor's clock, whatever was leased."""
+        """Said once, until a person renews the lease: the effect ends with the vendor's clock, whatever was leased."""
+        if action.result.get("clock_lost"):
+            self._pace.pause(action)
+            return action
         end = ends_at(action)
         text = f"{action.verb} of {action.target.key} ends at {end and end.isoformat()}, before its lease: {why}"
-        moved = self._ledger.move(
-            action,
-            action.state,
-            text,
-            result={"clock_lost": why},
-            losses=tuple(sorted({*action.losses, "lease: the vendor's own clock is shorter"})),
-        )
-        self._ledger.call_person(moved, text)
-        return moved
+        self._ledger.call_person(action, text)
+        losses = tuple(sorted({*action.losses, "lease: the vendor's own clock is shorter"}))
+        return self._note(action, text, {"clock_lost": why}, losses=losses)
+
+    def _note(
+        self, action: Action, note: str, result: Mapping[str, Any], *, to: ActionState | None = None, **changes: Any
+    ) -> Action:
+        """Written beside what others wrote while the vendor was asked (a second source, a person), never over it."""
+        fresh = self._ledger.fresh(action)
+        if fresh.state is not action.state:
+            raise StaleActionError(f"{action.action_id} is {fresh.state} by now: its clock is nobody's concern")
+        return self._ledger.move(fresh, to or fresh.state, note, result=result, **changes)
 
 
 def _is_near(action: Action, now: datetime) -> bool:

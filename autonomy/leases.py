@@ -39,7 +39,10 @@ class Leases:
                 continue  # a person undid it meanwhile
 
     def renew(self, action: Action, until: datetime, actor: str) -> Action:
-        """A person keeps it longer; the second time in a row takes another person."""
+        """A person keeps it longer; the second time in a row takes another person.
+
+        What a vendor's own clock could not be made to last before is asked of it again.
+        """
         if action.state not in {_S.LEASED, _S.RENEWED}:
             raise PolicyError(f"{action.action_id} is {action.state}: only a running lease can be renewed")
         if not actor or actor == ENGINE:
@@ -55,7 +58,7 @@ class Leases:
             _S.RENEWED,
             f"until {until.isoformat()}",
             actor=actor,
-            result={"renewed_by": actor},
+            result={"renewed_by": actor, "clock_lost": "", "clock_held": ""},
             lease_until=until,
         )
 

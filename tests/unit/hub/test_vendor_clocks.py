@@ -46,6 +46,8 @@ class Site:
     time: FakeTime
     told: list[str] = field(default_factory=list)
     open: bool = True
+    killed: int = 0
+    """How many calls of a person the process does not survive."""
     brake: Brake = free
 
     def __post_init__(self) -> None:
@@ -113,6 +115,9 @@ class Site:
         return self.brake(action)
 
     def _tell(self, _: Action, text: str) -> None:
+        if self.killed:
+            self.killed -= 1
+            raise KeyboardInterrupt
         self.told.append(text)
 
 
@@ -273,6 +278,103 @@ def test_what_somebody_ended_before_the_clock_is_not_called_the_clocks(crowdsec:
         crowdsec.simulator.decisions.end(row)
     action = crowdsec.work(action, 400)
     assert action.result["undo"] == "no longer in effect: somebody else took it back before us"
+
+
+def test_a_vendor_that_refuses_to_say_what_is_so_after_its_end_calls_a_person_once(crowdsec: Site) -> None:
+    action = crowdsec.block(3600, duration=TEN_MINUTES)
+    crowdsec.simulator.faults.add("missing_scope", path="/v1/")
+    action = crowdsec.work(action, 1800)
+    assert action.state is ActionState.LEASED
+    assert len(crowdsec.told) == 1, crowdsec.told
+    assert len(crowdsec.journal.history("acme", action.action_id)) < 12, "the journal is no place for every look"
+
+
+def test_a_lost_clock_is_asked_again_when_a_person_keeps_the_lease(crowdsec: Site) -> None:
+    """What refused for a while (a right that was missing) must not end the block hours later."""
+    action = crowdsec.block(3600, duration=TEN_MINUTES)
+    crowdsec.simulator.faults.add("missing_scope", method="POST", path="/v1/alerts")
+    action = crowdsec.work(action, 460)
+    assert "before its lease" in crowdsec.told[-1]
+    crowdsec.simulator.faults.clear()
+    until = crowdsec.time.clock() + timedelta(hours=2)
+    crowdsec.engine.renew(action, until, "bob")
+    action = crowdsec.work(action, 3600, throughout=True)
+    assert action.result["renewals"] >= 1
+    assert not action.result["clock_lost"]
+
+
+def _refuse(site: Site) -> None:
+    site.simulator.faults.add("missing_scope", method="POST", path="/v1/alerts")
+
+
+def _close(site: Site) -> None:
+    site.open = False
+
+
+def _go_away(site: Site) -> None:
+    site.simulator.faults.add("server_error", method="POST", path="/v1/alerts")
+
+
+@pytest.mark.parametrize("make", [_refuse, _close, _go_away], ids=["lost", "held", "ended"])
+def test_a_kill_while_a_person_is_called_calls_again(crowdsec: Site, make: Callable[[Site], None]) -> None:
+    """A person is called before the journal says so: twice perhaps, never not."""
+    action = crowdsec.block(3600, duration=TEN_MINUTES)
+    make(crowdsec)
+    crowdsec.killed = 1
+    with pytest.raises(KeyboardInterrupt):
+        crowdsec.work(action, 700)
+    assert crowdsec.told == []
+    crowdsec.restart()
+    crowdsec.work(action, 60)
+    assert len(crowdsec.told) == 1
+
+
+def test_what_a_second_source_said_while_a_renewal_was_under_way_stays(crowdsec: Site) -> None:
+    """Law 7: the answer of the vendor is written beside it, not over it."""
+    action = crowdsec.block(3600, duration=TEN_MINUTES)
+    doubt = {"witness": {"verdict": "doubtful"}}
+    calls = []
+
+    def meanwhile(asked: Action) -> Clearance:
+        calls.append(asked)
+        if len(calls) == 2:  # the renewal is journalled and about to leave
+            now = crowdsec.journal.get("acme", action.action_id)
+            assert now is not None
+            crowdsec.journal.move(
+                now,
+                now.state,
+                at=crowdsec.time.clock(),
+                actor="witness",
+                detail=doubt,
+                result={**now.result, **doubt},
+            )
+        return Clearance(Word.GO)
+
+    crowdsec.brake = meanwhile
+    action = crowdsec.work(action, 560)
+    assert action.result["renewed_at"]
+    assert action.result["witness"] == {"verdict": "doubtful"}
+
+
+def test_a_renewal_that_is_answered_after_its_undo_is_no_lease_again(crowdsec: Site) -> None:
+    action = crowdsec.block(3600, duration=TEN_MINUTES)
+    calls = []
+
+    def meanwhile(asked: Action) -> Clearance:
+        calls.append(asked)
+        if len(calls) == 2:
+            now = crowdsec.journal.get("acme", action.action_id)
+            assert now is not None
+            at = crowdsec.time.clock()
+            crowdsec.journal.move(
+                now, ActionState.UNDO_REQUESTED, at=at, actor="bob", detail={}, undo_requested_at=at
+            )
+        return Clearance(Word.GO)
+
+    crowdsec.brake = meanwhile
+    action = crowdsec.work(action, 560)
+    assert action.state is ActionState.UNDONE
+    assert not crowdsec.blocked()
 
 
 def test_wazuh_agents_that_undo_a_command_are_told_again_in_time(tmp_path: Path) -> None:
