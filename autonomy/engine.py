@@ -186,14 +186,14 @@ class Engine:
         """
         before = self._ledger.moves
         self._finish_leasing()
-        self._leases.expire()
+        broken: list[BaseException] = [*self._leases.expire()]
         groups: dict[_Key, list[Action]] = {}
         for action in [*self._journal.in_state(_WORKED), *self._clocks.due()]:
             if action.state is _S.AWAITING_APPROVAL and not self._approvals.needs_care(action):
                 continue
             groups.setdefault(_key(action), []).append(action)
         ends = await asyncio.gather(*(self._work(*group) for group in groups.items()), return_exceptions=True)
-        broken = [end for end in ends if isinstance(end, BaseException)]
+        broken += [end for end in ends if isinstance(end, BaseException)]
         if broken:
             raise broken[0]
         return self._ledger.moves - before

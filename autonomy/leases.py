@@ -3,11 +3,12 @@
 from datetime import datetime
 
 from nightdesk.autonomy.actions import Action, ActionState, StaleActionError
+from nightdesk.autonomy.approvals import same_person
 from nightdesk.autonomy.clocks import BY_VENDOR
 from nightdesk.autonomy.ledger import ENGINE, Ledger
 from nightdesk.autonomy.reversal import Reversal
 from nightdesk.autonomy.verification import Verdict
-from nightdesk.sdk.errors import PolicyError
+from nightdesk.sdk.errors import NightdeskError, PolicyError
 
 __all__ = ["Leases"]
 
@@ -21,8 +22,12 @@ class Leases:
         self._ledger = ledger
         self._reversal = reversal
 
-    def expire(self) -> None:
-        """Every lease that has run out becomes an undo; also those that a crash left between the two."""
+    def expire(self) -> list[NightdeskError]:
+        """Every lease that has run out becomes an undo; also those that a crash left between the two.
+
+        Returns what went wrong with single ones. What cannot be undone yet, its repeat being under way, is asked again.
+        """
+        broken: list[NightdeskError] = []
         for action in self._ledger.journal.leases_due(self._ledger.clock()):
             try:
                 self._ledger.move(action, _S.EXPIRED, "the lease ran out")
@@ -35,8 +40,11 @@ class Leases:
             try:
                 ended = action.result.get("ended_by") == "vendor" and action.state is _S.EXPIRED
                 self._reversal.request(action, actor=ENGINE, reason=BY_VENDOR if ended else "the lease ran out")
-            except StaleActionError:
-                continue  # a person undid it meanwhile
+            except (StaleActionError, PolicyError):
+                continue  # a person undid it meanwhile, or it waits for its repeat
+            except NightdeskError as error:
+                broken.append(error)
+        return broken
 
     def renew(self, action: Action, until: datetime, actor: str) -> Action:
         """A person keeps it longer; the second time in a row takes another person.
@@ -45,11 +53,11 @@ class Leases:
         """
         if action.state not in {_S.LEASED, _S.RENEWED}:
             raise PolicyError(f"{action.action_id} is {action.state}: only a running lease can be renewed")
-        if not actor or actor == ENGINE:
+        if not actor.strip() or same_person(actor, ENGINE):
             raise PolicyError(f"{action.action_id}: a lease is renewed by a person")
         if until <= self._ledger.clock() or (action.lease_until is not None and until <= action.lease_until):
             raise PolicyError(f"{action.action_id}: a renewal must end later than {action.lease_until} and than now")
-        if action.result.get("renewed_by") == actor:
+        if same_person(str(action.result.get("renewed_by", "")), actor):
             raise PolicyError(
                 f"{action.action_id}: {actor} renewed it last time: a second renewal takes another person"
             )

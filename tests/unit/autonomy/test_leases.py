@@ -1,0 +1,84 @@
+"""Leases that end beside others: one that cannot be taken back yet stops nobody's, and two names are two persons."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.acting import Edr, World
+from tests.journals import KINDS, open_journal
+
+from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.ledger import Ledger
+from nightdesk.sdk.errors import PolicyError
+from nightdesk.sdk.targets import Target
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(params=KINDS)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    journal, close = open_journal(request.param, tmp_path)
+    yield World(journal)
+    close()
+
+
+def _contradicted_while_it_is_handed_over(world: World) -> Action:
+    """The first one's word is contradicted while its repeat waits at the next product for a host that is away."""
+    first = world.isolate(lease=HOUR)
+    world.run()
+    second = Edr(world.clock)
+    second.faults.add("offline_host", options={"device_id": "dev-1"})
+    world.router.ports["second"] = second
+    world.router.bound = "second"
+    world.engine.repeat(world.now(first), actor="ann", reason="the connector is being swapped")
+    world.run(30)
+    seen = Ledger(world.journal, world.clock).move(
+        world.now(first), world.now(first).state, result={"witness": {"verdict": "contradicted"}}
+    )
+    return world.engine.contradict(seen, "it still talks", actor="witness siem")
+
+
+def test_a_lease_that_cannot_end_yet_stops_no_other_lease(world: World) -> None:
+    """Its repeat is under way and can neither be undone nor cancelled: everybody else's leases end in time."""
+    _contradicted_while_it_is_handed_over(world)
+    world.router.ports["third"] = Edr(world.clock)
+    world.router.bound = "third"
+    beside = world.engine.propose(
+        "globex", "host.isolate", Target.parse("host:ws-0043"), requested_by="ann", approval="direct", lease=HOUR
+    )
+    world.run()
+    assert world.now(beside).state is ActionState.LEASED
+    world.clock.advance(4000)
+    world.run(120)
+    assert world.now(beside).state is ActionState.UNDONE
+
+
+def test_a_lease_that_could_not_end_ends_when_it_can(world: World) -> None:
+    first = _contradicted_while_it_is_handed_over(world)
+    world.clock.advance(4000)
+    world.run(900, step=30)
+    assert world.now(first).state is ActionState.UNDONE
+    (repeat,) = [one for one in world.journal.of_case("acme", "case-1") if one.result.get("repeats")]
+    assert repeat.state in {ActionState.UNDO_REQUESTED, ActionState.UNDONE, ActionState.UNVERIFIED}
+
+
+@pytest.mark.parametrize("again", ["bob", "Bob", " bob ", "BOB"])
+def test_the_same_person_in_other_letters_is_no_second_person(world: World, again: str) -> None:
+    action = world.isolate(lease=HOUR)
+    world.run()
+    until = world.now(action).lease_until
+    assert until is not None
+    renewed = world.engine.renew(world.now(action), until + HOUR, "bob")
+    with pytest.raises(PolicyError, match="another person"):
+        world.engine.renew(renewed, until + 2 * HOUR, again)
+
+
+@pytest.mark.parametrize("nobody", ["", "  ", "engine", "Engine", " engine"])
+def test_a_lease_is_renewed_by_somebody(world: World, nobody: str) -> None:
+    action = world.isolate(lease=HOUR)
+    world.run()
+    until = world.now(action).lease_until
+    assert until is not None
+    with pytest.raises(PolicyError, match="by a person"):
+        world.engine.renew(world.now(action), until + HOUR, nobody)
