@@ -15,7 +15,7 @@ from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.ports import ChecksHealth, Sighting, Witnesses
 
-__all__ = ["Hearing", "effect_of", "grace_of"]
+__all__ = ["Hearing", "effect_of", "grace_of", "vendor_of"]
 
 _PAGE, _PAGES = 200, 5
 _BEFORE = 100
@@ -43,8 +43,7 @@ class Hearing:
 
     def independent(self, action: Action, tenant: TenantSettings) -> list[str]:
         """The bound connectors of other vendors that can tell of this kind of target."""
-        acting = tenant.instances.get(action.instance)
-        vendor = acting.manifest.vendor if acting else ""
+        vendor = vendor_of(action, tenant)
         asked = tenant.witness.ask
         return [
             name
@@ -76,11 +75,12 @@ class Hearing:
         return _record(finding, now) | kept
 
     def _source(self, action: Action, tenant: TenantSettings, name: str, kept: Mapping[str, Any]) -> Source:
-        acting = tenant.instances.get(action.instance)
+        vendor = vendor_of(action, tenant)
+        acting = _acting(action, tenant, vendor)
         return Source(
             name,
             peers=(*acting.manifest.management_peers, *acting.management_peers) if acting else (),
-            acting=(acting.manifest.vendor, *acting.manifest.known_as) if acting else (),
+            acting=(vendor, *(acting.manifest.known_as if acting else ())) if vendor else (),
             skew=float(kept.get("skew", 0.0)),
             tolerated=tenant.witness.tolerated_skew_seconds,
             sighted=bool(kept.get("sighted")),
@@ -125,12 +125,12 @@ class Hearing:
                 return {}
             found = cases.cases(conn, action.tenant, [case.case_id for case in touching])
         self._read[action.tenant, action.action_id] = versions
-        acting = tenant.instances.get(action.instance)
+        vendor = vendor_of(action, tenant)
         told: dict[str, list[Sighting]] = {}
         for case in found.values():
             for alert in case.alerts:
                 other = tenant.instances.get(alert.source)
-                if other is not None and _is_second(other, acting):
+                if other is not None and other.manifest.vendor != vendor:
                     told.setdefault(alert.source, []).extend(told_by(action, alert))
         records = {}
         for name, seen in told.items():
@@ -151,8 +151,16 @@ def grace_of(action: Action, tenant: TenantSettings) -> timedelta:
     return RULES[action.verb].grace if seconds is None else timedelta(seconds=seconds)
 
 
-def _is_second(other: InstanceSettings, acting: InstanceSettings | None) -> bool:
-    return acting is None or other.manifest.vendor != acting.manifest.vendor
+def vendor_of(action: Action, tenant: TenantSettings) -> str:
+    """The vendor that acted, by the journal: after a swap the instance of that name may be another's, or gone."""
+    acting = tenant.instances.get(action.instance)
+    return str(action.result.get("vendor", "")) or (acting.manifest.vendor if acting else "")
+
+
+def _acting(action: Action, tenant: TenantSettings, vendor: str) -> InstanceSettings | None:
+    """The connector that acted, or one of the same vendor that is still bound: their hosts have one management."""
+    named = [tenant.instances[action.instance]] if action.instance in tenant.instances else []
+    return next((one for one in (*named, *tenant.instances.values()) if one.manifest.vendor == vendor), None)
 
 
 async def _activity(

@@ -31,7 +31,7 @@ from nightdesk.hub.learning.knowledge import Knowing
 from nightdesk.hub.learning.work import Learning
 from nightdesk.hub.lookout import HubLookout
 from nightdesk.hub.notices import Notices
-from nightdesk.hub.noticing import watch_feeds, watch_floods, watch_sunsets
+from nightdesk.hub.noticing import watch_demotions, watch_feeds, watch_floods, watch_sunsets
 from nightdesk.hub.openc2.consumer import Consumer
 from nightdesk.hub.oversight.office import Office
 from nightdesk.hub.oversight.planting import shadow, shadowed
@@ -339,6 +339,7 @@ class Hub:
         watch_feeds(self.feeds, self._begun, now, self.notices)
         watch_sunsets(tenants, now, self.notices)
         watch_floods(tenants, self.pipeline.rate, self.store, now, self.notices)
+        watch_demotions(tenants, self.store, self.notices)
         self.enrichments.watch(self.notices.tell, self.notices.over)
         watch_clock(self.clock, tenants, self.notices)
 
@@ -358,10 +359,9 @@ class Hub:
             return None
 
     def _demote(self, vendor: str, action: Action, evidence: str) -> None:
-        """A vendor's word was contradicted: policy no longer uses it, and every tenant hears of it."""
+        """A vendor's word was contradicted: policy no longer uses it, and every tenant that does hears of it."""
         self.brakes.demote(vendor, action.verb, "a second source contradicted it")
-        for slug in self.settings.tenants:
-            self.notices.tell(slug, "demoted", f"{vendor} {action.verb}", f"a second source contradicted {vendor}")
+        watch_demotions(self.settings.tenants, self.store, self.notices)
         detail = {"vendor": vendor, "verb": action.verb, "action_id": action.action_id, "text": evidence}
         self.store.transact(
             lambda conn: audit.append(

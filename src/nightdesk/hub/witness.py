@@ -15,10 +15,9 @@ from nightdesk.autonomy.engine import Engine
 from nightdesk.autonomy.ledger import IN_FORCE, Attention, Ledger
 from nightdesk.autonomy.verification import RULES, Verdict, overall, witness_of
 from nightdesk.hub.config import HubSettings, TenantSettings
-from nightdesk.hub.hearing import Hearing, effect_of, grace_of
+from nightdesk.hub.hearing import Hearing, effect_of, grace_of, vendor_of
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.sdk.context import Clock
-from nightdesk.sdk.errors import PolicyError
 
 __all__ = ["Demote", "Witness"]
 
@@ -28,7 +27,8 @@ after a crash, so the second time changes nothing."""
 
 _S = ActionState
 _FAMILIES = frozenset(RULES)
-_STATES = IN_FORCE | {_S.CONTRADICTED}
+_STATES = IN_FORCE | {_S.CONTRADICTED, _S.UNDO_REQUESTED, _S.UNDO_FAILED}
+"""Also what is being undone: what was seen of it before is followed up, however soon a person took it back."""
 _AGAIN = 60.0  # seconds until a witness that did not answer is asked again
 _AT_ONCE = 4
 _ACTOR = "witness"
@@ -75,8 +75,8 @@ class Witness:
         if witness_of(action).get("verdict") == Verdict.CONTRADICTED:
             self._follow(action, tenant)
             return
-        if action.state is _S.CONTRADICTED:
-            return  # by a newer wish; nobody lied
+        if action.state not in IN_FORCE:
+            return  # contradicted by a newer wish, or being undone: nobody lied
         async with self._room:
             found = await asyncio.to_thread(self._hearing.alerts, action, tenant)
             schedule = _Schedule(action, tenant)
@@ -113,6 +113,9 @@ class Witness:
             down = any(one["verdict"] == Verdict.DOWN for one in by.values())
             progress = schedule.after(self._clock(), down=down)
         record = {**before, **progress, "by": by, "verdict": verdict.value}
+        if verdict is Verdict.DOUBTFUL and before.get("verdict") != Verdict.DOUBTFUL:
+            said = next(one["text"] for one in by.values() if one["verdict"] == Verdict.DOUBTFUL)
+            self._ledger.call_person(fresh, f"{action.verb} of {action.target.key} may not have taken effect: {said}")
         moved = self._ledger.move(
             fresh,
             fresh.state,
@@ -122,25 +125,18 @@ class Witness:
         )
         if verdict is Verdict.CONTRADICTED:
             self._follow(moved, tenant)
-        elif verdict is Verdict.DOUBTFUL and before.get("verdict") != Verdict.DOUBTFUL:
-            said = next(one["text"] for one in by.values() if one["verdict"] == Verdict.DOUBTFUL)
-            self._ledger.call_person(moved, f"{action.verb} of {action.target.key} may not have taken effect: {said}")
 
     def _follow(self, action: Action, tenant: TenantSettings) -> None:
         """Contradicted: said in the journal, the vendor's action demoted, each once however often this is begun."""
         record = witness_of(action)
-        if action.state in IN_FORCE:
-            name, said = next(
-                (name, one["text"]) for name, one in record["by"].items() if one["verdict"] == Verdict.CONTRADICTED
-            )
-            try:
-                action = self._engine.contradict(action, said, actor=f"{_ACTOR} {name}")
-            except PolicyError:
-                return  # undone meanwhile
-        if action.state is not _S.CONTRADICTED or record.get("demoted"):
+        if record.get("demoted"):
             return
-        acting = tenant.instances.get(action.instance)
-        self._demote(acting.manifest.vendor if acting else action.instance, action, action.error)
+        name, said = next(
+            (name, one["text"]) for name, one in record["by"].items() if one["verdict"] == Verdict.CONTRADICTED
+        )
+        if action.state in IN_FORCE:
+            action = self._engine.contradict(action, said, actor=f"{_ACTOR} {name}")
+        self._demote(vendor_of(action, tenant) or action.instance, action, said)
         self._ledger.move(
             action,
             action.state,

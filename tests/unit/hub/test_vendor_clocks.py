@@ -366,9 +366,7 @@ def test_a_renewal_that_is_answered_after_its_undo_is_no_lease_again(crowdsec: S
             now = crowdsec.journal.get("acme", action.action_id)
             assert now is not None
             at = crowdsec.time.clock()
-            crowdsec.journal.move(
-                now, ActionState.UNDO_REQUESTED, at=at, actor="bob", detail={}, undo_requested_at=at
-            )
+            crowdsec.journal.move(now, ActionState.UNDO_REQUESTED, at=at, actor="bob", detail={}, undo_requested_at=at)
         return Clearance(Word.GO)
 
     crowdsec.brake = meanwhile
