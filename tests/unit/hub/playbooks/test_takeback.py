@@ -57,7 +57,7 @@ def test_what_was_so_before_stays_so(desk: Desktop) -> None:
     desk.start(a_playbook(first))
     desk.play("run-000002")
     taken = asyncio.run(undo_run(desk.hub, TENANT, "run-000002", by="carol", sleep=desk.time.sleep))
-    assert [(one.said, one.left) for one in taken] == [("it was so before", False)]
+    assert [(one.said, one.left) for one in taken] == [("it was so before us: left as it is", False)]
     (standing,) = desk.hub.journal.of_case(TENANT, "CASE-2026-000009")
     assert standing.state is ActionState.EFFECTIVE
 
