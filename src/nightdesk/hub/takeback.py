@@ -16,7 +16,7 @@ from nightdesk.sdk.context import Sleep
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.verbs import verb
 
-__all__ = ["UNDOABLE", "Taken", "is_to_take_back", "take_back"]
+__all__ = ["OPEN", "UNDOABLE", "Taken", "is_to_take_back", "take_back"]
 
 _S = ActionState
 UNDOABLE = frozenset(
@@ -25,6 +25,8 @@ UNDOABLE = frozenset(
 """States in which something of ours may be in force at the vendor."""
 _WAITING = frozenset({_S.PROPOSED, _S.AWAITING_APPROVAL, _S.APPROVED})
 _ON_ITS_WAY = frozenset({_S.REQUESTED, _S.ACCEPTED, _S.PENDING})
+OPEN = UNDOABLE | _ON_ITS_WAY | {_S.APPROVED}
+"""States that end by somebody's taking back, or else in an effect."""
 _LOOK = 0.2  # seconds between two looks
 
 
@@ -48,7 +50,7 @@ def is_to_take_back(action: Action) -> bool:
     """Whether something of it is in force, or will be without anybody's further word."""
     if action.state in UNDOABLE:
         return True
-    return (action.state in _ON_ITS_WAY or action.state is _S.APPROVED) and bool(verb(action.verb).inverse)
+    return action.state in OPEN and bool(verb(action.verb).inverse)
 
 
 async def take_back(  # whom it concerns, and how long and how it is waited for

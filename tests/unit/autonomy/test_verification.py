@@ -93,7 +93,7 @@ CASES: list[tuple[str, Action, list[Sighting], Source, Verdict]] = [
     ("its own management, as a dual stack writes it", ISOLATE, [out(200, "::ffff:198.51.100.7")], EDR, V.SILENT),
     ("link-local, as a dual stack writes it", ISOLATE, [out(200, "::ffff:169.254.1.2")], EDR, V.SILENT),
     ("a stranger, as a dual stack writes it", ISOLATE, [out(200, "::ffff:203.0.113.9")], EDR, V.CONTRADICTED),
-    ("no address at all: a program that only listens", ISOLATE, [out(200, "0.0.0.0")], EDR, V.SILENT),  # noqa: S104
+    ("no address at all: a program that only listens", ISOLATE, [out(200, "0.0.0.0")], EDR, V.SILENT),
     (
         "a host of that name in another domain",
         an_action("host.isolate", "host:ws-0042", facts={"hostname": "ws-0042.emea.example.com"}),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,20 @@ if TYPE_CHECKING:
 __all__ = ["As", "Wait", "act", "cases_app", "one_action", "run_on_hub", "settled"]
 
 _DEFAULT = Path("nightdesk.yaml")
-_SETTLED = frozenset({"effective", "leased", "renewed", "undone", "failed", "rejected", "cancelled", "unverified"})
+_SETTLED = frozenset(
+    {
+        "effective",
+        "leased",
+        "renewed",
+        "undone",
+        "failed",
+        "rejected",
+        "cancelled",
+        "unverified",
+        "contradicted",
+        "undo_failed",
+    }
+)
 _GOOD = frozenset({"effective", "leased", "renewed", "undone", "accepted"})
 
 cases_app = typer.Typer(help="Cases with their story, decisions and actions.")
@@ -142,6 +156,8 @@ def run_on_hub(
     good: Collection[str] = _GOOD,
 ) -> None:
     """Runs work on a hub that pulls nothing, and prints the actions it returns."""
+    from rich.console import Console
+
     from nightdesk.hub.cli.opening import opened
     from nightdesk.hub.hub import Hub
     from nightdesk.hub.registry import Registry
@@ -153,11 +169,16 @@ def run_on_hub(
             await hub.bindings.aclose()
 
     with troubles(as_json), opened(config, tenant) as (settings, store):
-        actions = asyncio.run(go(Hub(settings, Registry.load(), store)))
+        waiting = nullcontext() if as_json else Console(stderr=True).status("asking, and reading back")
+        with waiting:
+            actions = asyncio.run(go(Hub(settings, Registry.load(), store)))
     if as_json:
         emit(actions[0] if len(actions) == 1 else actions)
     else:
-        rows = [(one.action_id, one.verb, one.target.key, one.state, one.instance, one.error) for one in actions]
+        rows = [
+            (one.action_id, one.verb, one.target.key, one.state, one.instance, one.error or one.result.get("undo", ""))
+            for one in actions
+        ]
         table("", ("action", "verb", "target", "state", "at", "said"), rows)
     if not actions or any(one.state not in good for one in actions):
         raise typer.Exit(1)
@@ -173,7 +194,7 @@ async def settled(hub: "Hub", action: "Action", wait: float) -> "Action":
     return action
 
 
-Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for the effect.")]
+Wait = Annotated[float, typer.Option("--wait", min=0, max=86400, help="Seconds to wait for the effect.")]
 As = Annotated[str, typer.Option("--as", help="Who you are; it is journalled.")]
 
 
@@ -186,7 +207,9 @@ def act(
     case_id: Annotated[str, typer.Option("--case")] = "",
     source: Annotated[str, typer.Option("--connector", help="For alert.* verbs: where the alert came from.")] = "",
     parameters: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, may be repeated.")] = None,
-    lease: Annotated[float, typer.Option("--lease", min=0, help="Minutes after which it is taken back; 0: never.")] = 0,
+    lease: Annotated[
+        float, typer.Option("--lease", min=0, max=527040, help="Minutes after which it is taken back; 0: never.")
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; reach nobody.")] = False,
     openc2: Annotated[bool, typer.Option("--openc2", help="Do nothing; print the OpenC2 command for it.")] = False,
     wait: Wait = 60.0,

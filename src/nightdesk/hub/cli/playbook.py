@@ -25,7 +25,7 @@ playbook_app = typer.Typer(help="Playbooks (CACAO 2.0) of this project's verbs."
 Name = Annotated[str, typer.Argument(help="A playbook's id or short name, or a file.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Such as run-000001.")]
 As = Annotated[str, typer.Option("--as", help="Who you are; it stands in the audit.")]
-Wait = Annotated[float, typer.Option("--wait", help="Seconds to carry it on here.")]
+Wait = Annotated[float, typer.Option("--wait", min=0, max=86400, help="Seconds to carry it on here.")]
 Own = Annotated[Path | None, typer.Option("--config", help="A configuration whose playbooks count as well.")]
 
 
