@@ -195,7 +195,16 @@ async def settled(hub: "Hub", action: "Action", wait: float) -> "Action":
 
 
 Wait = Annotated[float, typer.Option("--wait", min=0, max=86400, help="Seconds to wait for the effect.")]
-As = Annotated[str, typer.Option("--as", help="Who you are; it is journalled.")]
+
+
+def _somebody(name: str) -> str:
+    """A blank name would answer for nothing in the journal."""
+    if not name.strip():
+        raise typer.BadParameter("say who you are")
+    return name
+
+
+As = Annotated[str, typer.Option("--as", callback=_somebody, help="Who you are; it is journalled.")]
 
 
 def act(

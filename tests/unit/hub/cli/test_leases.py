@@ -167,3 +167,12 @@ def test_what_is_held_is_listed_by_its_end_with_what_is_owed_first(desk: Desktop
     asked(desk, "undo", soon["action_id"])
     rows = json.loads(run_cli("leases", "--tenant", "acme", "--config", desk.config, "--json").stdout)
     assert [one["action_id"] for one in rows] == [forever["action_id"]]
+
+
+@pytest.mark.parametrize("command", [("renew", "act-1"), ("undo", "act-1"), ("act", "host.isolate", "host:ws-0042")])
+@pytest.mark.parametrize("nobody", ["", "  "])
+def test_who_does_it_has_a_name(desk: Desktop, command: tuple[str, ...], nobody: str) -> None:
+    found = run_cli(*command, "--as", nobody, "--tenant", "acme", "--config", desk.config)
+    assert found.exit_code == 2, found.output
+    assert "say who you are" in found.stderr
+    assert isolated(desk) == set()
