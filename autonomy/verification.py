@@ -279,7 +279,7 @@ def _weight(action: Action, one: Sighting, rule: Rule, source: Source) -> Verdic
             return _flow_of_isolated(action, one, source.peers)
         case "account.disable":
             provider = one.facts.get("provider", "")
-            elsewhere = provider and source.acting and not _named(provider, source.acting)
+            elsewhere = provider and not _named(provider, source.acting)
             return Verdict.DOUBTFUL if elsewhere else Verdict.CONTRADICTED
         case "file.quarantine":
             here = bool(one.facts.get("hostname")) and bool(action.target.facts.get("hostname"))

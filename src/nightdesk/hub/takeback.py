@@ -109,7 +109,7 @@ class _Return:
             self._now = await engine.advance(action)
             self.over = self._now.state is not _S.UNDO_REQUESTED
         elif action.state not in UNDOABLE | _WAITING | _ON_ITS_WAY:
-            self._end(self._said or "nothing is in force")
+            self._end("nothing is in force")
         elif not verb(action.verb).inverse:
             self._end(verb(action.verb).no_inverse)
         elif action.state in _WAITING:

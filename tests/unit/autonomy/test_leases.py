@@ -1,6 +1,7 @@
 """Leases that end beside others: one that cannot be taken back yet stops nobody's, and two names are two persons."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -82,3 +83,37 @@ def test_a_lease_is_renewed_by_somebody(world: World, nobody: str) -> None:
     assert until is not None
     with pytest.raises(PolicyError, match="by a person"):
         world.engine.renew(world.now(action), until + HOUR, nobody)
+
+
+def test_a_renewal_ends_later_than_the_lease_and_not_when_it_does(world: World) -> None:
+    action = world.isolate(lease=HOUR)
+    world.run()
+    until = world.now(action).lease_until
+    assert until is not None
+    with pytest.raises(PolicyError, match="end later"):
+        world.engine.renew(world.now(action), until, "bob")
+    assert world.engine.renew(world.now(action), until + timedelta(milliseconds=1), "bob").state is ActionState.RENEWED
+
+
+def test_a_lease_that_is_over_and_not_taken_back_yet_can_be_kept(world: World) -> None:
+    """The engine was away at its end: the host is isolated still, and a person may want it so."""
+    action = world.isolate(lease=HOUR)
+    world.run()
+    world.clock.advance(7200)
+    leased = world.now(action)
+    with pytest.raises(PolicyError, match="end later"):
+        world.engine.renew(leased, world.clock() - timedelta(seconds=1), "bob")
+    world.engine.renew(leased, world.clock() + HOUR, "bob")
+    world.run(60)
+    assert world.now(action).state is ActionState.RENEWED
+    assert world.edr.isolated
+
+
+@pytest.mark.parametrize("state", ["expired", "undone"])
+def test_what_has_ended_is_not_renewed(world: World, state: str) -> None:
+    action = world.isolate(lease=HOUR)
+    world.run()
+    world.run(4000, step=60)
+    over = world.now(action) if state == "undone" else replace(world.now(action), state=ActionState.EXPIRED)
+    with pytest.raises(PolicyError, match="only a running lease"):
+        world.engine.renew(over, world.clock() + HOUR, "bob")

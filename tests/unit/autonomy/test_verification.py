@@ -16,6 +16,7 @@ from nightdesk.autonomy.verification import (
     counts_as_verified,
     judge,
     overall,
+    verification_text,
     verified_level,
 )
 from nightdesk.sdk.ports import Sighting, SightingKind
@@ -70,6 +71,29 @@ CASES: list[tuple[str, Action, list[Sighting], Source, Verdict]] = [
     ("nothing, of what never was seen", ISOLATE, [], Source("siem"), V.BLIND),
     ("a flow to a stranger", ISOLATE, [out(200)], EDR, V.CONTRADICTED),
     ("a flow within the grace", ISOLATE, [out(59)], EDR, V.SILENT),
+    ("a flow as the grace ends", ISOLATE, [out(60)], EDR, V.CONTRADICTED),
+    ("the host talks to itself", ISOLATE, [out(200, "127.0.0.1")], EDR, V.SILENT),
+    (
+        "only names are known of the management, and only an address of the peer",
+        ISOLATE,
+        [out(200)],
+        Source("siem", peers=("edr.example.net",), sighted=True),
+        V.DOUBTFUL,
+    ),
+    (
+        "only names are known of the management, and the peer has another",
+        ISOLATE,
+        [out(200, peer_name="evil.example.org")],
+        Source("siem", peers=("edr.example.net",), sighted=True),
+        V.CONTRADICTED,
+    ),
+    (
+        "a host that was wanted by its whole name, and a namesake",
+        an_action("host.isolate", "host:ws-0042.emea.example.com"),
+        [out(200, hostname="ws-0042.apac.example.com")],
+        EDR,
+        V.DOUBTFUL,
+    ),
     ("a flow before the effect", ISOLATE, [out(-5)], EDR, V.SILENT),
     ("a session from before, written at its end", ISOLATE, [out(600, began=-30)], EDR, V.SILENT),
     ("a flow to its own management, by network", ISOLATE, [out(200, "198.51.100.7")], EDR, V.SILENT),
@@ -119,6 +143,13 @@ CASES: list[tuple[str, Action, list[Sighting], Source, Verdict]] = [
         V.CONTRADICTED,
     ),
     ("a sign-in at another provider", DISABLE, [seen(K.SIGN_IN, 400, provider="other")], EDR, V.DOUBTFUL),
+    (
+        "a sign-in, and nobody knows who acted",
+        DISABLE,
+        [seen(K.SIGN_IN, 400, provider="x")],
+        Source("siem"),
+        V.DOUBTFUL,
+    ),
     ("a refused sign-in", DISABLE, [seen(K.SIGN_IN_REFUSED, 400)], EDR, V.CONFIRMED),
     ("refused, then let in", DISABLE, [seen(K.SIGN_IN_REFUSED, 400), seen(K.SIGN_IN, 500)], EDR, V.CONTRADICTED),
     ("a logon at a host, perhaps from its cache", DISABLE, [seen(K.LOGON, 400)], EDR, V.DOUBTFUL),
@@ -155,6 +186,13 @@ CASES: list[tuple[str, Action, list[Sighting], Source, Verdict]] = [
         V.DOUBTFUL,
     ),
     ("it ran on another host", QUARANTINE, [seen(K.PROCESS_START, 100, hostname="ws-0777")], EDR, V.SILENT),
+    (
+        "it ran somewhere, and nobody said where it was quarantined",
+        an_action("file.quarantine", f"file:{HASH}"),
+        [seen(K.PROCESS_START, 100, hostname="ws-0777")],
+        EDR,
+        V.DOUBTFUL,
+    ),
     ("it ran, nobody says where", QUARANTINE, [seen(K.PROCESS_START, 100)], EDR, V.DOUBTFUL),
     ("a blocked hash ran anywhere", HASH_BLOCK, [seen(K.PROCESS_START, 1000, hostname="ws-9")], EDR, V.CONTRADICTED),
     ("before hosts fetched the list", HASH_BLOCK, [seen(K.PROCESS_START, 800, hostname="ws-9")], EDR, V.SILENT),
@@ -270,3 +308,49 @@ def test_an_alert_of_another_product_shows_a_flow_only_if_it_tells_of_a_talk(
 def test_an_alert_about_what_began_before_the_effect_shows_nothing() -> None:
     alert = an_alert(first_seen=EFFECT - timedelta(seconds=60), last_seen=EFFECT + timedelta(seconds=600), **BEACON)
     assert judge(ISOLATE, told_by(ISOLATE, alert), EDR).verdict is V.SILENT
+
+
+def test_a_clock_that_is_off_by_just_what_is_tolerated_still_counts() -> None:
+    source = Source("siem", peers=EDR.peers, skew=120.0, tolerated=120.0, sighted=True)
+    assert judge(ISOLATE, [out(320)], source).verdict is V.CONTRADICTED
+
+
+@pytest.mark.parametrize(
+    ("action", "sightings", "source", "advised"),
+    [
+        (ISOLATE, [out(200)], Source("siem", sighted=True), True),
+        (ISOLATE, [seen(K.NETWORK_FLOW, 200)], EDR, False),
+        (ISOLATE, [out(200)], EDR, False),
+        (DISABLE, [seen(K.LOGON, 400)], Source("siem", sighted=True), False),
+    ],
+    ids=["no management is named", "one is named", "contradicted", "another verb"],
+)
+def test_who_has_named_no_management_is_told_to(
+    action: Action, sightings: list[Sighting], source: Source, advised: bool
+) -> None:
+    assert ("management_peers" in judge(action, sightings, source).text) is advised
+
+
+def test_a_sentence_names_the_first_that_was_seen_and_how_many_more() -> None:
+    assert judge(ISOLATE, [out(300), out(200), out(400)], EDR).text.endswith("200 s after the effect, and 2 more")
+    assert judge(ISOLATE, [out(200)], EDR).text.endswith("200 s after the effect")
+
+
+@pytest.mark.parametrize(
+    ("witness", "text"),
+    [
+        ({}, "V2"),
+        ({"verdict": "silent", "over": False}, "V2, second source silent, so far"),
+        ({"verdict": "silent", "over": True}, "V3, second source silent"),
+        ({"verdict": "contradicted", "over": False}, "V1, second source contradicted"),
+        ({"over": True}, "V2, second source not asked"),
+    ],
+)
+def test_how_far_it_is_verified_in_words(witness: dict[str, Any], text: str) -> None:
+    action = an_action("host.isolate", "host:ws-0042", result={"witness": witness} if witness else {})
+    assert verification_text(action) == text
+
+
+def test_what_was_never_asked_for_says_nothing() -> None:
+    waiting = an_action("host.isolate", "host:ws-0042", ActionState.APPROVED, effective_at=None, accepted_at=None)
+    assert verification_text(waiting) == ""

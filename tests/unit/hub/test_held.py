@@ -25,6 +25,7 @@ def test_trouble_comes_first_then_the_next_end_and_what_never_ends_last() -> Non
     rows = held(
         [
             an_action("forever", S.EFFECTIVE),
+            an_action("also forever", S.EFFECTIVE),
             an_action("later", ends=7200),
             an_action("soon", ends=60),
             an_action("overdue", S.EXPIRED, ends=-60),
@@ -32,8 +33,8 @@ def test_trouble_comes_first_then_the_next_end_and_what_never_ends_last() -> Non
         ],
         NOW,
     )
-    assert [one.action_id for one in rows] == ["refused", "overdue", "soon", "later", "forever"]
-    assert [one.seconds_left for one in rows] == [None, -60, 60, 7200, None]
+    assert [one.action_id for one in rows] == ["refused", "overdue", "soon", "later", "forever", "also forever"]
+    assert [one.seconds_left for one in rows] == [None, -60, 60, 7200, None, None]
     assert rows[0].said == "not undone: no right"
 
 

@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from tests.desks import CASE, MAIL, TENANT, Desktop
 
 from nightdesk.autonomy.actions import Action, ActionState
-from nightdesk.hub.takeback import Taken, take_back
+from nightdesk.hub.store.codec import dump
+from nightdesk.hub.store.schema import action as actions
+from nightdesk.hub.takeback import Taken, is_to_take_back, take_back
 from nightdesk.sdk.errors import UnavailableError
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing import StoryDevice
@@ -184,3 +188,45 @@ def test_how_far_it_is_is_told_while_people_wait(desk: Desktop) -> None:
     back(desk, *actions, tell=lambda done, of: told.append((done, of)))
     assert told[0] == (0, 2)
     assert told[-1] == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("state", "isolation", "scan"),
+    [
+        ("leased", True, True),
+        ("unverified", True, True),
+        ("undo_failed", True, True),
+        ("pending", True, False),
+        ("accepted", True, False),
+        ("approved", True, False),
+        ("awaiting_approval", False, False),
+        ("failed", False, False),
+        ("undone", False, False),
+    ],
+)
+def test_what_is_in_force_or_will_be_by_itself_is_to_be_taken_back(
+    desk: Desktop, state: str, isolation: bool, scan: bool
+) -> None:
+    """What was accepted and has no way back (a message) is not named by the thousand."""
+    action = replace(act(desk, "host.isolate", "host:ws-0042"), state=ActionState(state))
+    assert is_to_take_back(action) is isolation
+    assert is_to_take_back(replace(action, verb="host.scan")) is scan
+
+
+def test_what_was_only_accepted_is_left_with_what_to_do(desk: Desktop) -> None:
+    """A vendor without a read-back: nobody knows that it is free."""
+    faults = desk.simulators["edr"].faults
+    faults.add("late_effect", options={"seconds": 900})
+    wish = desk.hub.engine.propose(
+        TENANT, "host.isolate", Target.parse("host:ws-0042"), requested_by="ann", approval="direct", case_id=CASE
+    )
+    desk.work()
+    was = now(desk, wish)
+    sent = replace(was, state=ActionState.ACCEPTED, result={**was.result, "accept_only": "no call shows it"})
+    with desk.store.begin() as conn:
+        conn.execute(
+            update(actions).where(actions.c.action_id == sent.action_id).values(state="accepted", body=dump(sent))
+        )
+    (told,) = back(desk, sent, wait=5)
+    assert (told.state, told.left) == ("accepted", True)
+    assert "propose host.release" in told.said
