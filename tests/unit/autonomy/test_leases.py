@@ -117,3 +117,21 @@ def test_what_has_ended_is_not_renewed(world: World, state: str) -> None:
     over = world.now(action) if state == "undone" else replace(world.now(action), state=ActionState.EXPIRED)
     with pytest.raises(PolicyError, match="only a running lease"):
         world.engine.renew(over, world.clock() + HOUR, "bob")
+
+
+@pytest.mark.parametrize(
+    ("lease", "verdict", "ends"),
+    [(HOUR, "contradicted", "undone"), (HOUR, "doubtful", "contradicted"), (None, "contradicted", "contradicted")],
+    ids=["seen by a second source", "contradicted by a newer wish", "without an end"],
+)
+def test_of_what_is_contradicted_only_the_vendors_word_ends_with_its_lease(
+    world: World, lease: timedelta | None, verdict: str, ends: str
+) -> None:
+    action = world.isolate(lease=lease)
+    world.run()
+    now = world.now(action)
+    seen = Ledger(world.journal, world.clock).move(now, now.state, result={"witness": {"verdict": verdict}})
+    world.engine.contradict(seen, "it still talks", actor="witness siem")
+    world.clock.advance(4000)
+    world.run(60)
+    assert world.now(action).state == ends
