@@ -90,7 +90,7 @@ class Reversal:
         return [other for other in self._ledger.rivals(action) if other.result.get("repeats") == action.action_id]
 
     def _end(self, repeat: Action, *, actor: str, reason: str) -> None:
-        if repeat.state in {_S.PROPOSED, _S.APPROVED}:
+        if repeat.state in _NOT_YET | {_S.APPROVED}:
             self._ledger.move(repeat, _S.CANCELLED, reason, actor=actor, error=reason)
         else:
             self.request(repeat, actor=actor, reason=reason)
@@ -328,7 +328,10 @@ class Reversal:
             _S.LEASED if until and wish.state is _S.EFFECTIVE else wish.state,
             f"takes over from {action.action_id}",
             result={
-                **{name: action.result.get(name, empty) for name, empty in (("state", {}), ("ends_at", ""))},
+                **{
+                    name: action.result.get(name, none)
+                    for name, none in (("state", {}), ("ends_at", ""), ("vendor", ""))
+                },
                 "since": start.isoformat(),
             },
             changed=True,

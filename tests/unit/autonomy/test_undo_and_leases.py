@@ -608,6 +608,29 @@ def test_a_wish_that_found_it_so_and_ends_with_the_first_does_not_hide_who_owes_
     assert not world.edr.isolated
 
 
+def test_who_undoes_a_wish_cancels_its_repeat_that_waits_for_people(world: World) -> None:
+    first = world.isolate("case-1")
+    world.run()
+    repeat = world.engine.repeat(world.now(first), actor="ann", reason="swap")
+    Ledger(world.journal, world.clock).move(repeat, ActionState.AWAITING_APPROVAL, "a guard doubts")
+    world.engine.contradict(world.now(first), "it still talks", actor="witness siem")
+    world.undo(first)
+    world.run(60)
+    assert (world.now(first).state, world.now(repeat).state) == (ActionState.UNDONE, ActionState.CANCELLED)
+
+
+def test_who_takes_an_effect_over_knows_whose_vendor_made_it(world: World) -> None:
+    """After a swap the instance of that name may be another vendor's."""
+    first = world.isolate("case-1")
+    world.run()
+    second = world.isolate("case-2")
+    world.run()
+    vendor = world.now(first).result["vendor"]
+    world.undo(first)
+    world.run(30)
+    assert (world.now(second).changed, world.now(second).result["vendor"]) == (True, vendor)
+
+
 def test_a_wish_whose_time_is_over_keeps_nothing(world: World) -> None:
     """It found the host free an hour ago; the isolation and the release after it end together."""
     world.isolate("case-1", verb="host.release", lease=timedelta(minutes=10))
