@@ -12,19 +12,21 @@ from nightdesk.autonomy.admission import Dispatching, Doubt, Guard, acts_alone, 
 from nightdesk.autonomy.guardrails import AssetFacts, flood_check, room
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.proposals import Approval
-from nightdesk.autonomy.protected import bearer, forbidden, protected
+from nightdesk.autonomy.protected import PLAIN_TYPES, bearer, forbidden, protected
 from nightdesk.autonomy.radius import bucket
 from nightdesk.autonomy.sharing import marking_told, permissible, shareable
+from nightdesk.autonomy.spelling import words
 from nightdesk.sdk.case import Check
 from nightdesk.sdk.verbs import Risk, TargetKind, verb
 
 __all__ = ["standing_guards"]
 
-_PLAIN = frozenset({"workstation", "virtual-machine", "mobile"})
 _MANY = frozenset(
     {"nat", "vdi", "citrix", "terminal-server", "rds", "shared", "shared-mailbox", "kiosk", "proxy", "vpn"}
 )
-"""Tags of what stands for more than one person or machine."""
+"""Words in the tags of what stands for more than one person or machine."""
+_ONE_OF_THEM = frozenset({"client", "user", "agent", "no", "non"})
+"""With one of these a tag says that a thing makes use of it: ``vpn-client`` is one person's."""
 _TELLING = frozenset({"ticketing", "chat", "siem"})
 _SKEW = timedelta(seconds=120)
 
@@ -87,8 +89,10 @@ def known_asset(dispatching: Dispatching) -> Check:
         return Doubt("known-asset", passed=False, value=f"{felt.key}: on no named host", limit="a named host")
     if felt.kind is TargetKind.HOST:
         stated = felt.facts.get("asset_type", "")
-        types = {stated, *(facts.asset_type for facts in _facts(dispatching))} - {"", "other"}
-        known = around.inventory is not None and bool(types) and types <= _PLAIN
+        listed = around.inventory.asset_type if around.inventory else ""
+        # A connector says *other* of what it does not tell apart; the inventory, of what it lists as nothing plain.
+        types = {stated, *(facts.asset_type for facts in _facts(dispatching))} - {"", "other"} | {listed} - {""}
+        known = around.inventory is not None and bool(types) and types <= PLAIN_TYPES
         shown = f"{felt.key}: {', '.join(sorted(types)) or 'unknown'}{'' if around.inventory else ', in no inventory'}"
         return Doubt("known-asset", known, shown, "one person's device, in the inventory")
     if felt.kind is TargetKind.ACCOUNT:
@@ -103,7 +107,7 @@ def one_asset(dispatching: Dispatching) -> Check:
     if not (contains(action) and acts_alone(action)):
         return _passed("one-asset", action)
     many = max((facts.resolves_to for facts in _facts(dispatching)), default=1)
-    tags = sorted({tag.lower() for facts in _facts(dispatching) for tag in facts.tags} & _MANY)
+    tags = sorted({word for facts in _facts(dispatching) for tag in facts.tags for word in _many(tag)})
     why = f"{many} assets" if many > 1 else ", ".join(tags) or around.shared_as
     return Doubt("one-asset", not why, f"{action.target.key}: {why or '1'}", "exactly one")
 
@@ -170,6 +174,11 @@ def _radius(dispatching: Dispatching, name: str, sent: int, which: int, unit: st
     counted = bucket(action.verb)
     limit = room(counted, around.limits, around.fleet_size)[which]
     return Doubt(name, sent + 1 <= limit, f"{action.target.key}: {sent + 1}", f"{limit} {counted}s {unit}")
+
+
+def _many(tag: str) -> frozenset[str]:
+    said = words(tag)
+    return frozenset() if said & _ONE_OF_THEM else said & _MANY
 
 
 def _facts(dispatching: Dispatching) -> list[AssetFacts]:

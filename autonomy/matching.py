@@ -17,6 +17,8 @@ from nightdesk.autonomy.conditions import IDENTIFIED, SEVERITIES, Selector, When
 from nightdesk.sdk.case import Alert, Entity, EntityKind, Verdict
 from nightdesk.stix import attack
 
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
 __all__ = ["Facts", "evaluate", "forms", "glob", "in_network", "severity_rank", "tactics_of"]
 
 
@@ -146,11 +148,14 @@ def _compiled(pattern: str) -> Callable[[str], re.Match[str] | None]:
 
 @lru_cache(maxsize=16384)
 def _network(text: str) -> tuple[int, int, int] | None:
-    """(version, first, last) of an address or network."""
+    """(version, first, last) of an address or network; IPv4 that is written as IPv6 (RFC 4291, 2.5.5.2) is IPv4."""
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        first = int(network.network_address) - int(_MAPPED.network_address)
+        return 4, first, first + network.num_addresses - 1
     return network.version, int(network.network_address), int(network.broadcast_address)
 
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from nightdesk.autonomy.spelling import plain
+
 __all__ = ["mighty_group", "serving_port"]
 
 _GROUPS = (
@@ -85,11 +87,17 @@ _PORTS: Mapping[int, str] = {
 }
 
 
+_RDN = re.compile(r"^\s*cn\s*=\s*((?:[^,\\]|\\.)*)", re.IGNORECASE)
+"""The name in a distinguished name, as a directory lists memberships (RFC 4514)."""
+
+
 @lru_cache(maxsize=4096)
 def mighty_group(groups: tuple[str, ...]) -> str:
     """The first group that makes its members protected, or nothing."""
     for group in groups:
-        name = re.split(r"[\\/]", group)[-1].strip().casefold()
+        distinguished = _RDN.match(group)
+        name = distinguished[1] if distinguished else re.split(r"[\\/]", group)[-1]
+        name = plain(name.strip())
         if _SIDS.match(name) or _NAMES.match(name):
             return group
     return ""

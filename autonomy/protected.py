@@ -10,11 +10,21 @@ from nightdesk.autonomy.matching import forms, glob, in_network
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.privilege import mighty_group, serving_port
 from nightdesk.autonomy.selectors import fault
+from nightdesk.autonomy.spelling import account_name, plain, url_host, words
 from nightdesk.sdk.case import Check
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind
 
-__all__ = ["bearer", "forbidden", "is_service_account", "is_shared_address", "protected", "protection_checks"]
+__all__ = [
+    "PLAIN_TYPES",
+    "PROTECTED_TYPES",
+    "bearer",
+    "forbidden",
+    "is_service_account",
+    "is_shared_address",
+    "protected",
+    "protection_checks",
+]
 
 _ROLES = frozenset(
     [
@@ -55,6 +65,15 @@ _ROLES = frozenset(
         "mssp",
         "crown-jewel",
         "vip",
+        "jump-server",
+        "jumpserver",
+        "jump-box",
+        "domaincontroller",
+        "crownjewel",
+        "serviceaccount",
+        "certificateauthority",
+        "identityprovider",
+        "emergencyaccess",
     ]
 )
 """Words in the tags of an inventory."""
@@ -90,7 +109,9 @@ _HOST_NAMES = frozenset(
     ]
 )
 """Parts of a host's short name between digits and separators (``dc01``, ``backup-2``)."""
-_ASSET_TYPES = frozenset({"network-device", "identity-provider", "cloud-account", "iot"})
+PROTECTED_TYPES = frozenset({"network-device", "identity-provider", "cloud-account", "iot"})
+PLAIN_TYPES = frozenset({"workstation", "virtual-machine", "mobile"})
+"""One person's device: what is none of these is no machine's to contain."""
 _SERVICE_ACCOUNTS = frozenset(
     [
         "system",
@@ -120,6 +141,10 @@ _SERVICE_ACCOUNTS = frozenset(
         "emergency",
     ]
 )
+_BUILT_IN = re.compile(r"^s-1-5-21-[\d-]+-(?:500|501|502|503|504)$")
+"""Administrator, Guest, krbtgt, DefaultAccount, WDAGUtilityAccount of every domain (MS-DTYP 2.4.2.4)."""
+_FURTHER = ("login", "uid", "name", "email", "sid", "account_id")
+"""Facts by which an account may be found at its directory."""
 _LETTERS = re.compile(r"[a-z]+")
 _SERVICE_PREFIXES = (
     "svc_",
@@ -173,9 +198,10 @@ def protected(target: Target, *known: AssetFacts) -> str:
 
 def is_service_account(value: str) -> bool:
     """Whether this account name is a machine's, a service's or one that everybody has."""
-    folded = re.split(r"[\\/]", value.strip().lower())[-1].partition("@")[0]
+    folded = account_name(value)
     return (
         folded.endswith("$")
+        or _BUILT_IN.match(folded) is not None
         or re.sub(r"[\s_]+", "-", folded) in _SERVICE_ACCOUNTS
         or folded.startswith(_SERVICE_PREFIXES)
     )
@@ -204,9 +230,10 @@ def _internal(text: str) -> bool:
 
 
 def _forbidden(target: Target, policy: Policy, more: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    further = (target.facts.get(name, "") for name in _FURTHER) if target.kind is TargetKind.ACCOUNT else ()
     names = (
         *forms(target.kind, target.value, target.facts),
-        *(text for one in more for text in forms(target.kind, one, {})),
+        *(text for one in (*further, *more) if one for text in forms(target.kind, one, {})),
     )
     for rule, protected in policy.never_touch:
         lists: dict[TargetKind, Iterable[str]] = {
@@ -218,7 +245,9 @@ def _forbidden(target: Target, policy: Policy, more: tuple[str, ...]) -> Iterato
             TargetKind.URL: protected.domains,
         }
         texts = [*names, *_hosts_in(target)]
-        hits = [text for text in texts for pattern in lists.get(target.kind, ()) if glob(pattern, text)]
+        patterns = tuple(lists.get(target.kind, ()))
+        hits = [text for text in texts for pattern in patterns if glob(plain(pattern), plain(text))]
+        hits += [target.value for pattern in protected.domains if _is_above(target, pattern)]
         hits += [text for text in texts for network in protected.addresses if _overlaps(network, text)]
         if hits:
             yield rule, hits[0]
@@ -228,8 +257,10 @@ def _hosts_in(target: Target) -> Iterator[str]:
     """The domain inside a URL or mail address, and the domains above it."""
     host = ""
     if target.kind is TargetKind.URL:
-        host = re.sub(r"^[a-z][a-z0-9+.-]*://(?:[^/@]*@)?", "", target.value.lower())
-        host = re.split(r"[/:?#]", host)[0]
+        host = plain(url_host(target.value))
+        if in_network(host, host):
+            yield host
+            return
     elif target.kind is TargetKind.SENDER:
         host = target.value.rpartition("@")[2].lower()
     elif target.kind is TargetKind.DOMAIN:
@@ -237,6 +268,14 @@ def _hosts_in(target: Target) -> Iterator[str]:
     while "." in host:
         yield host
         host = host.partition(".")[2]
+
+
+def _is_above(target: Target, pattern: str) -> bool:
+    """Whether what the pattern protects is below this domain, and would be blocked with it."""
+    if target.kind not in {TargetKind.DOMAIN, TargetKind.SENDER} or "@" in target.value:
+        return False
+    lowest = re.split(r"[*?]", plain(pattern))[-1]
+    return f".{lowest.lstrip('.')}".endswith(f".{plain(target.value)}")
 
 
 def _overlaps(network: str, text: str) -> bool:
@@ -248,7 +287,11 @@ def _protected(target: Target, known: tuple[AssetFacts, ...]) -> Iterator[str]:
     if target.kind is TargetKind.HOST:
         yield from _protected_host(target, known)
     if target.kind is TargetKind.ACCOUNT:
-        texts = (target.value, *(target.facts[key] for key in ("login", "uid") if key in target.facts))
+        texts = (
+            target.value,
+            *(target.facts.get(key, "") for key in _FURTHER),
+            *(t for one in known for t in one.names),
+        )
         if any(is_service_account(text) for text in texts):
             yield "a service, machine or emergency account"
         for facts in known:
@@ -263,7 +306,7 @@ def _protected(target: Target, known: tuple[AssetFacts, ...]) -> Iterator[str]:
 
 def _protected_host(target: Target, known: tuple[AssetFacts, ...]) -> Iterator[str]:
     types = {target.facts.get("asset_type", ""), *(facts.asset_type for facts in known)}
-    yield from (f"asset type {text}" for text in sorted(types & _ASSET_TYPES))
+    yield from (f"asset type {text}" for text in sorted(types & PROTECTED_TYPES))
     # Only its names: a device id may hold any word.
     names = (target.value, target.facts.get("hostname", ""), target.facts.get("fqdn", ""))
     for name in dict.fromkeys((*names, *(text for facts in known for text in facts.names))):
@@ -274,12 +317,11 @@ def _protected_host(target: Target, known: tuple[AssetFacts, ...]) -> Iterator[s
 
 @lru_cache(maxsize=4096)
 def _says_role(tag: str) -> bool:
-    words = f"-{re.sub(r'[^a-z0-9]+', '-', tag.lower())}-"
-    return any(f"-{role}-" in words for role in _ROLES)
+    return not _ROLES.isdisjoint(words(tag))
 
 
 def _senseless(target: Target) -> Iterator[str]:
     if target.kind is TargetKind.ADDRESS and is_shared_address(target.value):
         yield "no single outside address"
-    if target.kind is TargetKind.URL and "." not in next(_hosts_in(target), ""):
+    if target.kind is TargetKind.URL and not url_host(target.value):
         yield "a URL without a host"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from publicsuffixlist import PublicSuffixList
 
 from nightdesk.autonomy.matching import in_network
+from nightdesk.autonomy.spelling import a_labels, account_name, ends_in_number, has_unseen, url_host
 from nightdesk.sdk.errors import NightdeskError
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import Risk, TargetKind, verb
@@ -33,12 +34,16 @@ _SENSELESS = {
     "link-local": ("169.254.0.0/16", "fe80::/10"),
     "multicast": ("224.0.0.0/4", "ff00::/8"),
     "reserved or broadcast": ("240.0.0.0/4",),
+    "an IPv4 address inside of an IPv6 one": ("::/96", "64:ff9b::/96", "64:ff9b:1::/48"),
 }
-"""RFC 6890."""
+"""RFC 6890; the last are RFC 4291 (2.5.5.1), RFC 6052 and RFC 8215, of which 32 bits are all of IPv4."""
 _PATTERN = re.compile(r"[\^|()\[\]{}<>;,*?%]|\\[wdsbWDSB.]|\.\+|\$(?!$)")
 """What no name of a host, account or domain has, and what regular expressions and directory filters are made of."""
+_ACCOUNT_PATTERN = re.compile(r"[\^|()\[\]{}<>;,*?%]|\\(?:[wdsbWDSB](?:\+|$)|\.|.*\\)|\.\+|\$(?!$)")
+"""The same of an account, where one backslash parts the realm from the name: ``CORP\\bob`` is nobody's pattern."""
 _WILD = re.compile(r"[*?%]")
 """Of a group: they are called nearly anything else."""
+_ODD_ADDRESS = "an IPv4 address in a form that only some can read: write its four numbers"
 _LOCAL_PART = re.compile(r"[()\[\]<>;,\\\s*?\"]")
 """Of a mail address: RFC 5322 allows the other signs, and senders use them."""
 _EVERYBODY = frozenset(
@@ -82,8 +87,8 @@ class Shared:
 
     def host_of(self, name: str) -> str:
         """The shared host that a name is, or nothing. A name below one is its own."""
-        plain = name.lower().rstrip(".").removeprefix("www.")
-        return plain if plain in self.hosts else ""
+        host = a_labels(name).removeprefix("www.")
+        return host if host in self.hosts else ""
 
 
 NOTHING_SHARED = Shared()
@@ -95,7 +100,7 @@ def fault(name: str, target: Target, shared: Shared = NOTHING_SHARED) -> str:
     if wanted.risk < Risk.R1 or (wanted.inverse and wanted.name != wanted.family):
         return ""
     try:
-        why = next(_faults(target, shared), "")
+        why = next(_faults(target, shared), "") or _unseen(target)
     except NightdeskError as error:  # half a membership, credential or indicator
         return f"{name}: {error}"
     return f"{name} {target.key}: {why}" if why else ""
@@ -114,6 +119,8 @@ def stands_for_many(target: Target, shared: Shared) -> str:
 
 def _faults(target: Target, shared: Shared) -> Iterator[str]:
     match target.kind:
+        case _K.INDICATOR if target.observable.kind is _K.INDICATOR:
+            yield "an indicator is about a thing, not about another indicator"
         case _K.INDICATOR:
             yield from _faults(target.observable, shared)
         case _K.ARTIFACT:
@@ -156,6 +163,8 @@ def _host(value: str) -> Iterator[str]:
         yield "a pattern could mean many hosts: write one name"
     elif value in {"localhost", "localhost.localdomain"}:
         yield "every host is called that: write its own name"
+    elif "." in value and ends_in_number(value):
+        yield _ODD_ADDRESS
 
 
 def _address(value: str, *, ours: bool = True) -> Iterator[str]:
@@ -175,6 +184,8 @@ def _domain(value: str) -> Iterator[str]:
         yield "a pattern could mean many domains: write one name"
     elif _is_network(value):
         yield "an address is no domain: write address:…"
+    elif ends_in_number(value):
+        yield _ODD_ADDRESS
     elif _is_suffix(value):
         yield "a public suffix: everybody's domains are below it; name one of them"
 
@@ -182,15 +193,19 @@ def _domain(value: str) -> Iterator[str]:
 def _url(value: str, shared: Shared) -> Iterator[str]:
     try:
         parts = urlsplit(value if "://" in value else f"//{value}")
-        host = (parts.hostname or "").rstrip(".")
+        host = url_host(value)
         rest = parts.path.strip("/") or parts.query
     except ValueError as error:
         yield f"cannot be read as a URL: {error}"
         return
-    if not host:
+    if "\\" in parts.netloc:
+        yield "its host is another one for every reader: write it without a backslash"
+    elif not host:
         yield "a URL without a host could mean every one"
     elif _is_network(host):
         yield from _address(host, ours=False)
+    elif "." in host and ends_in_number(host):
+        yield _ODD_ADDRESS
     elif "*" in host or "%" in host or "." not in host:
         yield "its host could mean many: write one full name"
     elif _is_suffix(host):
@@ -209,14 +224,23 @@ def _sender(value: str) -> Iterator[str]:
 
 
 def _account(value: str, what: str) -> Iterator[str]:
-    name = re.split(r"[\\/]", value.strip().casefold())[-1]
-    plain = re.sub(r"[\s_-]+", " ", name)
+    name = account_name(value)
+    spaced = re.sub(r"[\s_-]+", " ", name)
     if not name:
         yield f"an empty {what} could mean everybody"
-    elif plain in _EVERYBODY or name in _EVERYBODY or _EVERYBODY_SID.match(name):
+    elif spaced in _EVERYBODY or name in _EVERYBODY or _EVERYBODY_SID.match(name):
         yield f"{value} is everybody: name one {what}"
-    elif _PATTERN.search(value) if what == "account" else _WILD.search(value):
+    elif (_ACCOUNT_PATTERN if what == "account" else _WILD).search(value):
         yield f"a pattern could mean many {what}s: write one name"
+
+
+def _unseen(target: Target) -> str:
+    """Signs that nobody sees: the name that a person reads is not the one that the vendor would look for."""
+    kinds = {_K.HOST, _K.DOMAIN, _K.SENDER, _K.ACCOUNT, _K.MEMBERSHIP, _K.CREDENTIAL}
+    thing = target.observable if target.kind is _K.INDICATOR else target
+    return (
+        "signs in it that nobody sees: write the name anew" if thing.kind in kinds and has_unseen(thing.value) else ""
+    )
 
 
 def _hash(value: str) -> Iterator[str]:
@@ -241,4 +265,4 @@ def _suffixes() -> PublicSuffixList:
 
 
 def _is_suffix(value: str) -> bool:
-    return _suffixes().privatesuffix(value.lower().strip(".")) is None
+    return _suffixes().privatesuffix(a_labels(value).strip(".")) is None

@@ -18,6 +18,7 @@ from nightdesk.autonomy.proposals import Approval
 from nightdesk.autonomy.switches import ANYWHERE, Clearance, Departure, Position, Scope, Switch, Word, clearance
 from nightdesk.hub.bounds import BrakeBounds
 from nightdesk.hub.store import Store, switches
+from nightdesk.hub.store.codec import stamp
 from nightdesk.hub.store.recent import LetGo, let_go
 from nightdesk.sdk.context import Clock
 from nightdesk.sdk.errors import UnavailableError
@@ -30,6 +31,8 @@ _S = ActionState
 _FAILED = frozenset({_S.UNVERIFIED, _S.CONTRADICTED, _S.UNDO_FAILED})
 _OPEN = frozenset({_S.APPROVED, _S.REQUESTED, _S.ACCEPTED, _S.PENDING})
 _FELT = frozenset(one.family for one in VERBS.values() if one.risk >= Risk.R2)
+_LONGEST_WAIT = timedelta(hours=1)
+"""Between a wish that policy lets go and its request; one that waits longer is a person's by then."""
 _MEMORY = timedelta(days=30)
 """How far back a vendor action's last uses are looked for."""
 
@@ -96,22 +99,28 @@ class Brakes:
         minutes = f"{bounds.window_seconds / 60:g} minutes"
         for rule in rules:
             switch = Switch(ANYWHERE, Scope.RULE, f"{rule}/{action.verb}")
-            uses = let_go(conn, self._tenants, {family_of(action)}, self._since(conn, switch, window))
+            uses = self._leaving(conn, {family_of(action)}, self._since(conn, switch, window))
             tenants = {one.tenant for one in uses if one.verb == action.verb and rule in one.rules} | {action.tenant}
             if len(tenants) > bounds.tenants_per_rule:
                 allowed = bounds.tenants_per_rule
                 yield switch, f"it acted in {len(tenants)} tenants within {minutes}; {allowed} are allowed"
         switch = Switch(ANYWHERE, Scope.ALL)
-        uses = let_go(conn, self._tenants, _FELT, self._since(conn, switch, window))
+        uses = self._leaving(conn, _FELT, self._since(conn, switch, window))
         count = sum(map(_is_felt, uses))
         if count > bounds.actions:
             yield switch, f"{count} actions by policy within {minutes}; {bounds.actions} are allowed"
 
+    def _leaving(self, conn: Connection, families: Collection[str], since: datetime) -> Iterator[LetGo]:
+        """What left since then or is about to: one wish may have waited for its vendor, and leaves with the others."""
+        uses = let_go(conn, self._tenants, families, since - _LONGEST_WAIT)
+        return (one for one in uses if not one.left_at or one.left_at >= stamp(since))
+
     def _since(self, conn: Connection, switch: Switch, window: timedelta) -> datetime:
         """Where counting begins: people who started it again knew what had happened before."""
         before = switches.position(conn, switch)
-        start = self._clock() - window
-        return start if before is None else max(start, before.changed_at)
+        now = self._clock()
+        # What was changed after now was changed before the clock was put back: it says nothing of when.
+        return now - window if before is None or before.changed_at > now else max(now - window, before.changed_at)
 
     def _pull(self, switch: Switch, reason: str) -> Position:
         at = self._clock()

@@ -25,6 +25,7 @@ from nightdesk.hub.enrichment.settings import EnrichmentReader, EnrichmentSettin
 from nightdesk.hub.inventory import read_inventory
 from nightdesk.hub.learning.settings import LearningConfig
 from nightdesk.hub.limits import read_limits
+from nightdesk.hub.namesakes import Namesakes
 from nightdesk.hub.openc2.limits import OpenC2Config
 from nightdesk.hub.registry import Registry
 from nightdesk.hub.routes import Route
@@ -95,6 +96,11 @@ class TenantSettings:
     """Whose signatures under a policy count."""
     enrichment: EnrichmentSettings = field(default_factory=EnrichmentSettings)
     adviser: AdviserSettings | None = None
+    namesakes: Namesakes = field(init=False, compare=False, repr=False)
+    """The inventory by its rows' other names."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "namesakes", Namesakes(self.assets))
 
 
 @dataclass(frozen=True, slots=True)

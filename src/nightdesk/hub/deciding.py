@@ -124,7 +124,7 @@ class Deciding:
                 accounts_last_hour=happened.accounts_hour,
                 indicators_last_hour=happened.indicators_hour,
                 closed_last_hour=closed,
-                fleet_size=len(tenant.assets),
+                fleet_size=tenant.namesakes.hosts,
                 assets={
                     key: tenant.assets[key] for key in (entity.key for entity in case.entities) if key in tenant.assets
                 },

@@ -21,7 +21,7 @@ def read_inventory(folder: Path, name: str | None, wrong: Callable[[str], None])
     if name is None:
         return found
     try:
-        with (folder / name).open(encoding="utf-8", newline="") as lines:
+        with (folder / name).open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.DictReader(lines)
             missing = {"hostname", "type"} - set(rows.fieldnames or ())
             if missing:
@@ -41,7 +41,9 @@ def _facts(row: Mapping[str, str | None]) -> tuple[str, AssetFacts, list[str]]:
     """Its key, what it says, and what is wrong with it."""
     problems = []
     kind = (row.get("kind") or "host").strip()
-    name = (row["hostname"] or "").strip().lower()
+    name = (row["hostname"] or "").strip().lower().rstrip(".")
+    if not name:
+        problems.append("names nothing: write its hostname, or the account's name")
     if kind not in {"host", "account"}:
         problems.append(f"kind {kind!r} is neither host nor account")
     ports = (row.get("ports") or "").split()
@@ -52,7 +54,11 @@ def _facts(row: Mapping[str, str | None]) -> tuple[str, AssetFacts, list[str]]:
     groups = tuple(filter(None, (group.strip() for group in (row.get("groups") or "").split(";"))))
     whole = kind == "account" or in_network(name, name)  # the dots of an address part no name from a domain
     key = f"{kind}:{name if whole else name.split('.')[0]}"
-    return key, AssetFacts(row["type"] or "", tags, groups=groups, ports=tuple(map(int, ports))), problems
+    return (
+        key,
+        AssetFacts((row["type"] or "").strip().lower(), tags, groups=groups, ports=tuple(map(int, ports))),
+        problems,
+    )
 
 
 def _both(before: AssetFacts | None, now: AssetFacts) -> AssetFacts:

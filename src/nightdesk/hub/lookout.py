@@ -4,7 +4,7 @@ What has to be asked of a vendor was asked on the way to the route; here nothing
 so when the request is journalled.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -64,11 +64,11 @@ class HubLookout:
         return replace(
             plain,
             inventory=tenant.assets.get(felt.key) or tenant.assets.get(felt.key.lower()),
-            vendor=_warned(_told(route.found), felt, tenant.assets),
+            vendor=tenant.namesakes.warned(felt, _told(route.found)),
             shared_as=stands_for_many(action.target, self._shared),
             sent_last_hour=sent.hour,
             sent_last_day=sent.day,
-            fleet_size=sum(key.startswith("host:") for key in tenant.assets),
+            fleet_size=tenant.namesakes.hosts,
             approved_at=self._approved_at(action),
             change_windows=_open(tenant, felt, now),
             tells_tlp="tlp" in route.action_manifest.parameters,
@@ -110,25 +110,6 @@ def _told(found: Asset | Account | None) -> AssetFacts | None:
             asked=found.privileged is not None,
         )
     return None
-
-
-def _warned(told: AssetFacts | None, felt: Target, assets: Mapping[str, AssetFacts]) -> AssetFacts | None:
-    """The same with what the inventory says of hosts that it may be: by its short name, and by the connector's names.
-
-    Only warnings are taken over. That a host of some such name is known makes this one no better known.
-    """
-    if felt.kind is not TargetKind.HOST:
-        return told
-    names = {felt.value, *(told.names if told else ())}
-    keys = {f"host:{name.partition('.')[0].lower()}" for name in names} - {felt.key}
-    return _joined(told, [assets[key] for key in sorted(keys) if key in assets])
-
-
-def _joined(told: AssetFacts | None, maybe: Iterable[AssetFacts]) -> AssetFacts | None:
-    for one in maybe:
-        base = told or AssetFacts()
-        told = replace(base, tags=(*base.tags, *one.tags), ports=(*base.ports, *one.ports))
-    return told
 
 
 def _open(tenant: TenantSettings, felt: Target, now: datetime) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """Who may stop and who may start again: one person stops, two start, and neither is a program."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from nightdesk.autonomy.asking import RulesOf, unlisted
 from nightdesk.autonomy.ledger import ENGINE
 from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.autonomy.switches import ANYWHERE, Position, Scope, Switch
@@ -70,10 +71,13 @@ def stop(store: Store, switch: Switch, *, by: str, reason: str, missing: str = "
     return store.transact(lambda conn: switches.stop(conn, switch, by=by, reason=reason, at=store.clock()))
 
 
-def start(store: Store, switch: Switch, *, by: Principal, reason: str, known: Known) -> Started:
+def start(
+    store: Store, switch: Switch, *, by: Principal, reason: str, known: Known, rules: RulesOf = unlisted
+) -> Started:
     """The first person's word is noted, a second one's starts it. Raises PolicyError for who may not.
 
-    Who asked is looked up again when the second one confirms: a revoked credential's word no longer counts.
+    Who asked is looked up again when the second one confirms: a revoked credential's word no longer counts. ``rules``
+    tell which names are one person's.
     """
     _explained(switch, reason)
     _allowed(switch, by)
@@ -85,11 +89,17 @@ def start(store: Store, switch: Switch, *, by: Principal, reason: str, known: Kn
             raise PolicyError(f"{switch} is not stopped: there is nothing to start")
         now = store.clock()
         first = _asker(before, known)
-        if not confirms(str(switch), first, by):
+        if not confirms(str(switch), first, by, is_same=_one_human(rules, first, by)):
             return Started(switches.ask_to_start(conn, before, by=signed, reason=reason, at=now), running=False)
         return Started(switches.start(conn, before, by=signed, reason=reason, at=now), running=True)
 
     return store.transact(work)
+
+
+def _one_human(rules: RulesOf, *asked: Principal | None) -> Callable[[str, str], bool]:
+    """By what either one's tenant lists: a name may be the account of a person who has another credential."""
+    tenants = {one.tenant for one in asked if one is not None}
+    return lambda one, other: any(rules(tenant).is_same(one, other) for tenant in tenants)
 
 
 def _asker(before: Position, known: Known) -> Principal | None:

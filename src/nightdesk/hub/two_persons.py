@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from nightdesk.autonomy.approvals import same_person
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.sdk.errors import PolicyError
 
@@ -22,7 +23,7 @@ def allowed(subject: str, by: Principal) -> None:
 
 def _same_name(one: str, other: str) -> bool:
     """One person may have a credential at several tenants: the name is who it is."""
-    return one.casefold() == other.casefold()
+    return same_person(one, other)
 
 
 def confirms(

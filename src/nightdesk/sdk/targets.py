@@ -20,6 +20,8 @@ _EVERYTHING = re.compile(r"^[\s*%?.]*$|^(all|any|none|null|true|false)$", re.IGN
 _WILD = re.compile(r"[*?]")
 _NAMES = frozenset({TargetKind.HOST, TargetKind.DOMAIN, TargetKind.ACCOUNT, TargetKind.SENDER})
 _HEX = re.compile(r"^[0-9a-f]+$")
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+"""IPv4 as it is written in IPv6 (RFC 4291, 2.5.5.2)."""
 _SID = re.compile(r"^S-1-\d+(-\d+)+$", re.IGNORECASE)
 
 
@@ -192,7 +194,7 @@ def _normalise(kind: TargetKind, raw: str) -> str:
     if kind in {TargetKind.DOMAIN, TargetKind.SENDER}:
         return value.lower().rstrip(".")
     if kind is TargetKind.HOST:
-        return value.lower()
+        return value.lower().rstrip(".")
     return value
 
 
@@ -209,6 +211,10 @@ def _address(value: str) -> str:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError:
         raise RejectedError(f"address target {value!r}: not an IP address or network") from None
+    if isinstance(network, ipaddress.IPv6Network) and network.overlaps(_MAPPED):
+        # One thing has one key: a vendor would not know the other spelling, and a rule would not find it.
+        first = ipaddress.IPv4Address(int(max(network.network_address, _MAPPED.network_address)) & 0xFFFFFFFF)
+        network = ipaddress.IPv4Network((first, max(0, network.prefixlen - _MAPPED.prefixlen)))
     if network.prefixlen < (8 if network.version == 4 else 32):
         raise RejectedError(f"address target {value!r}: a network this wide could mean everything")
     if network.num_addresses == 1:

@@ -132,6 +132,8 @@ def test_any_source_that_calls_a_host_protected_is_believed(facts: AssetFacts, s
         ("Global Administrator",),
         ("G-Service-Accounts",),
         ("AdministratorAccess",),
+        ("CN=Domain Admins,CN=Users,DC=corp,DC=example",),
+        ("Ｄomain Admins",),
     ],
 )
 def test_a_mighty_group_makes_an_account_protected(groups: tuple[str, ...]) -> None:
@@ -142,7 +144,9 @@ def test_a_mighty_group_makes_an_account_protected(groups: tuple[str, ...]) -> N
     assert failing(member, around) == {"protected": True}
 
 
-@pytest.mark.parametrize("groups", [("staff",), ("Administration",), ("organic waste",), ("domain users",)])
+@pytest.mark.parametrize(
+    "groups", [("staff",), ("Administration",), ("organic waste",), ("domain users",), ("CN=Staff,OU=Admins",)]
+)
 def test_plain_groups_do_not(groups: tuple[str, ...]) -> None:
     assert failing(an_action("account.disable", "account:jdoe"), replace(KNOWN, vendor=AssetFacts(groups=groups))) == {}
 
@@ -159,6 +163,7 @@ def test_a_privileged_account_is_protected_whatever_its_groups() -> None:
         (an_action(), Surroundings(vendor=PLAIN, approved_at=NOW)),
         (an_action(), Surroundings(inventory=AssetFacts(), approved_at=NOW)),
         (an_action(), Surroundings(inventory=AssetFacts("server"), approved_at=NOW)),
+        (an_action(), replace(CALM, inventory=AssetFacts("other"), vendor=PLAIN)),
         (an_action(), replace(CALM, vendor=AssetFacts("server"))),
         (an_action(facts={"asset_type": "server"}), CALM),
         (an_action("process.suspend", "process:a.exe"), CALM),
@@ -182,12 +187,18 @@ def test_a_vendor_that_does_not_say_what_a_host_is_does_not_contradict_the_inven
         replace(CALM, inventory=replace(PLAIN, resolves_to=2)),
         replace(CALM, inventory=replace(PLAIN, tags=("VDI",))),
         replace(CALM, vendor=AssetFacts(tags=("nat",))),
+        replace(CALM, vendor=AssetFacts(tags=("role:Shared_Mailboxes",))),
+        replace(CALM, inventory=replace(PLAIN, tags=("VDIPool-3",))),
         replace(CALM, shared_as="198.51.100.0/24"),
     ],
 )
 def test_what_stands_for_more_than_one_thing_is_for_a_person(around: Surroundings) -> None:
     assert failing(an_action(), around) == {"one-asset": True}
     assert failing(an_action(by="direct"), around) == {}
+
+
+def test_what_only_makes_use_of_such_a_thing_is_one_persons() -> None:
+    assert failing(an_action(), replace(CALM, inventory=replace(PLAIN, tags=("vpn-clients", "proxy user")))) == {}
 
 
 def test_what_is_wide_or_final_is_not_for_a_machine() -> None:

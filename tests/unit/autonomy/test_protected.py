@@ -8,7 +8,7 @@ from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind
 
 POLICY = parse_policy(
-    b"""
+    """
 policy_id: p
 version: 1
 rules:
@@ -17,10 +17,10 @@ rules:
     then:
       never_touch:
         assets: [line-*, "*.prod.example.com"]
-        accounts: [ceo]
-        addresses: [198.51.100.0/24, 10.9.0.0/16]
-        domains: [example.com]
-""",
+        accounts: [ceo, s-1-5-21-1-2-3-1105]
+        addresses: [198.51.100.0/24, 10.9.0.0/16, "2001:db8:9::/48"]
+        domains: [example.com, "*.corp.example.net", bücher.example.se]
+""".encode(),
     file="p",
 )
 
@@ -45,10 +45,61 @@ def failing(text: str, facts: AssetFacts | None = None, policy: Policy = POLICY,
         "domain:mail.example.com",
         "url:https://user@www.example.com:8443/x?y#z",
         "sender:boss@example.com",
+        "host:web-1.prod.example.com.",
+        "host:ｌｉｎｅ-7",
+        "host:::ffff:198.51.100.9",
+        "account:ＣＥＯ",
+        "account:c\u200beo",
+        "address:::ffff:198.51.100.9",
+        "address:::ffff:198.51.100.0/120",
+        "url:https://example.com./x",
+        "url:https://a@b@example.com/x",
+        "url:https://u:p@ss@example.com/x",
+        "url:https://exa\tmple.com/x",
+        "url:https://example.com#@bad.example.net/",
+        "url:https://[2001:db8:9::1]:8443/x",
+        "url:https://[::ffff:198.51.100.9]/x",
+        "url:https://xn--bcher-kva.example.se/x",
+        "url:https://BÜCHER.example.se/x",
+        "domain:xn--bcher-kva.example.se",
+        "domain:example。com.example.com",
+        "indicator:domain:mail.example.com",
+        "indicator:url:https://example.com./x",
     ],
 )
 def test_a_never_touch_rule_covers_every_form(text: str) -> None:
     assert "never-touch" in failing(text)
+
+
+@pytest.mark.parametrize("text", ["domain:corp.example.net", "domain:example.se", "sender:example.net"])
+def test_a_domain_above_what_a_rule_protects_would_be_blocked_with_it(text: str) -> None:
+    assert "never-touch" in failing(text)
+
+
+@pytest.mark.parametrize("text", ["domain:other.example.net", "domain:p.example.net", "sender:bob@example.net"])
+def test_a_domain_beside_it_is_not(text: str) -> None:
+    assert failing(text) == set()
+
+
+@pytest.mark.parametrize("fact", ["email", "sid", "name", "login", "uid", "account_id"])
+def test_an_account_is_covered_by_whatever_its_directory_would_be_asked_for(fact: str) -> None:
+    assert failing("account:jdoe", **{fact: "CEO@corp.example.net"}) == {"never-touch"}
+    assert failing("account:jdoe", **{fact: "S-1-5-21-1-2-3-1105"}) == {"never-touch"}
+    assert failing("account:jdoe", **{fact: "S-1-5-21-1-2-3-502"}) == {"protected"}
+    assert failing("account:jdoe", AssetFacts(names=(r"CORP\krbtgt",))) == {"protected"}
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["domain-controllers", "DomainController", "Hypervisors", "backups", "role:ServiceAccounts", "PLCs", "jump server"],
+)
+def test_a_tag_says_the_same_however_it_is_written(tag: str) -> None:
+    assert failing("host:ws-1", AssetFacts("workstation", (tag,))) == {"protected"}
+
+
+@pytest.mark.parametrize("tag", ["robot", "position", "lots", "dcim-free", "adcs", "otter", "devips"])
+def test_a_word_inside_of_another_says_nothing(tag: str) -> None:
+    assert failing("host:ws-1", AssetFacts("workstation", (tag,))) == set()
 
 
 def test_a_host_is_covered_by_its_other_names_and_address() -> None:

@@ -140,6 +140,39 @@ def test_spread_over_more_than_the_window_it_is_no_wave(world: World) -> None:
     assert world.stopped() == []
 
 
+def test_what_waited_for_its_vendor_leaves_with_the_others_and_counts_with_them(world: World) -> None:
+    waiting = [world.wish("acme"), world.wish("initech")]
+    world.clock.advance(700)
+    last = world.wish("stark")
+    world.run()
+    assert {world.state(one) for one in (*waiting, last)} == {S.AWAITING_APPROVAL}
+    assert world.orders == 0
+
+
+def test_it_counts_by_when_it_left_and_not_by_when_it_was_wished(world: World) -> None:
+    world.wish("acme")
+    world.wish("initech")
+    world.clock.advance(500)
+    world.run()
+    world.clock.advance(500)
+    last = world.wish("stark")
+    world.run()
+    assert world.state(last) is S.AWAITING_APPROVAL
+
+
+def test_a_clock_that_is_put_back_blinds_no_brake(world: World) -> None:
+    rule = Switch(ANYWHERE, Scope.RULE, "r1/host.isolate")
+    with world.store.begin() as conn:
+        at = world.clock() + timedelta(days=1)
+        stopped = switches.stop(conn, rule, by="ann", reason="drill", at=at)
+        switches.start(conn, stopped, by="ada", reason="over", at=at)
+    for tenant in TENANTS[:3]:
+        world.wish(tenant)
+    world.run()
+    assert world.orders == 0
+    assert world.stopped() == [rule]
+
+
 def test_what_people_let_go_is_no_wave_of_the_machines(world: World) -> None:
     for tenant in TENANTS:
         world.wish(tenant, approval="direct", requested_by="ann")

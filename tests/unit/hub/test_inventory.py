@@ -68,3 +68,15 @@ def test_a_list_of_ones_own_stands_beside_the_bundled_one(tmp_path: Path) -> Non
     assert "shared.txt:4" in wrong[0]
     assert read_shared(tmp_path, "none.txt", wrong.append) == read_shared(tmp_path, None, wrong.append) == bundled()
     assert "cannot be read" in wrong[1]
+
+
+def test_a_table_as_offices_write_it_says_the_same(tmp_path: Path) -> None:
+    found, wrong = read(tmp_path, "\ufeffhostname,type\nCORE-SW., Network-Device \n10.0.0.5.,Server\n")
+    assert wrong == []
+    assert found == {"host:core-sw": AssetFacts("network-device"), "host:10.0.0.5": AssetFacts("server")}
+
+
+def test_a_row_that_names_nothing_is_told(tmp_path: Path) -> None:
+    assert read(tmp_path, "hostname,type\n ,server\n")[1] == [
+        "assets.csv:2: names nothing: write its hostname, or the account's name"
+    ]

@@ -36,7 +36,10 @@ TENANT = TenantSettings(
     assets={
         "host:ws-0042": AssetFacts("workstation", ("finance",)),
         "host:dc01": AssetFacts("server", ("domain-controller",), ports=(88,)),
+        "host:core-sw": AssetFacts("network-device"),
+        "host:10.0.0.77": AssetFacts("server", resolves_to=2),
         "account:jdoe": AssetFacts(tags=("vip",)),
+        "account:corp\\bg-admin": AssetFacts(tags=("break-glass",), privileged=True, groups=("Ops",)),
     },
     pap="amber",
     change_windows=(Window("move", **SPAN), Window("later", starts=NOW + timedelta(days=1), ends=None)),
@@ -78,7 +81,7 @@ def test_a_host_is_what_the_inventory_the_vendor_and_the_tenant_say(stage: tuple
     assert around.inventory == AssetFacts("workstation", ("finance",))
     assert around.vendor == AssetFacts("workstation", ("lab",), names=("WS-0042", "192.0.2.42"))
     assert (around.tlp, around.pap, around.shared_with, around.tells_tlp) == ("green", "amber", "community", True)
-    assert (around.alerts_last_hour, around.alerts_hour_median, around.fleet_size) == (7, 3.0, 2)
+    assert (around.alerts_last_hour, around.alerts_hour_median, around.fleet_size) == (7, 3.0, 4)
     assert around.change_windows == ("move", "patching")
     assert around.policy_sha256 == Policy.unsigned().sha256
 
@@ -97,6 +100,44 @@ def test_another_name_of_a_listed_host_brings_its_warnings_and_no_more(
     assert around.inventory is None
     assert around.vendor is not None
     assert (around.vendor.tags, around.vendor.ports) == (("domain-controller",), (88,))
+
+
+@pytest.mark.parametrize(
+    ("target", "asset", "asset_type", "resolves_to"),
+    [
+        ("host:core-sw.corp.example.com", None, "network-device", 1),
+        ("host:core-sw.corp.example.com", Asset("1", "core-sw", asset_type="workstation"), "network-device", 1),
+        ("host:dc01.corp.example.com", Asset("1", "dc01", asset_type="iot"), "iot", 1),
+        ("host:unheard", Asset("1", "unheard", ("10.0.0.77",), "workstation"), "server", 2),
+        ("host:ws-0042.corp.example.com", Asset("1", "ws-0042", asset_type="other"), "other", 1),
+    ],
+)
+def test_the_graver_type_of_a_host_under_another_name_counts(
+    target: str, asset: Asset | None, asset_type: str, resolves_to: int, stage: tuple[HubLookout, SqlJournal]
+) -> None:
+    around = stage[0].survey(an_action(target=target), a_route(asset), NOW)
+    assert around.inventory is None
+    assert around.vendor is not None
+    assert (around.vendor.asset_type, around.vendor.resolves_to) == (asset_type, resolves_to)
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        ("account:bg-admin", None),
+        ("account:BG-Admin@corp.example.com", None),
+        ("account:S-1-5-21-1-2-3-1105", Account("1", "BG-ADMIN")),
+        ("account:00u1", Account("1", "00u1", email="bg-admin@corp.example.com")),
+    ],
+)
+def test_an_account_under_another_spelling_brings_its_warnings_and_is_no_better_known(
+    target: str, found: Account | None, stage: tuple[HubLookout, SqlJournal]
+) -> None:
+    around = stage[0].survey(an_action("account.disable", target), a_route(found), NOW)
+    assert around.inventory is None
+    assert around.vendor is not None
+    assert (around.vendor.tags, around.vendor.groups, around.vendor.privileged) == (("break-glass",), ("Ops",), True)
+    assert not around.vendor.asked
 
 
 @pytest.mark.parametrize(("privileged", "asked"), [(None, False), (False, True), (True, True)])

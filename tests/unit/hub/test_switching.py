@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nightdesk.autonomy.approvals import Person, Rules
 from nightdesk.autonomy.switches import ANYWHERE, Scope, Switch
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.store import Store, switches
@@ -69,14 +70,39 @@ def test_one_person_stops_and_two_start(store: Store) -> None:
     assert not is_stopped(store)
 
 
-@pytest.mark.parametrize("name", ["abe", "ABE"])
+@pytest.mark.parametrize("name", ["abe", "ABE", " abe", "ａｂｅ"])
 def test_one_person_cannot_be_both(store: Store, name: str) -> None:
-    people = {**PEOPLE, ("acme", "ABE"): Principal("acme", "ABE", Role.ADMIN)}
+    people = {**PEOPLE, ("acme", name): Principal("acme", name, Role.ADMIN)}
     stop(store, ACME, by="ann", reason="drill")
     go(store, "abe")
     with pytest.raises(PolicyError, match="another person has to confirm"):
         go(store, name, people=people)
     assert is_stopped(store)
+
+
+@pytest.mark.parametrize("switch", [ACME, ALL])
+def test_an_account_of_a_listed_person_is_that_person(store: Store, switch: Switch) -> None:
+    listed = {"umbrella": Rules(people={"abe": Person("abe", "approver", {"chat": "A.Bell"})})}
+    people = {**PEOPLE, ("acme", "a.bell"): Principal("acme", "a.bell", Role.ADMIN)}
+    home = "umbrella" if switch is ALL else "acme"
+    rules = listed if switch is ALL else {"acme": listed["umbrella"]}
+
+    def word(tenant: str, name: str) -> Started:
+        return start(
+            store,
+            switch,
+            by=people[tenant, name],
+            reason="over",
+            known=lambda *key: people.get(key),
+            rules=lambda tenant: rules.get(tenant, Rules(people={})),
+        )
+
+    stop(store, switch, by="ann", reason="drill")
+    word(home, "abe")
+    with pytest.raises(PolicyError, match="another person has to confirm"):
+        word("acme", "a.bell")
+    assert is_stopped(store)
+    assert word("acme", "ada").running
 
 
 def test_two_approvers_without_an_admin_are_not_enough(store: Store) -> None:

@@ -70,7 +70,8 @@ def router(hub: HubView) -> APIRouter:
 
         def work() -> switching.Started:
             switch = _switch(order, caller.tenant, request)
-            return switching.start(hub.store, switch, by=caller, reason=order.reason, known=hub.principal)
+            known, rules = hub.principal, hub.oversight.rules
+            return switching.start(hub.store, switch, by=caller, reason=order.reason, known=known, rules=rules)
 
         done = await carried_out(work, request, what_to_do=_ADVICE)
         return JSONResponse(jsonable_encoder(as_json(done.position)), status_code=200 if done.running else 202)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +64,7 @@ def start(
     """Asks to start what was stopped; a second person's same command starts it. Approvers or admins, one an admin."""
     from nightdesk.autonomy.switches import ANYWHERE
     from nightdesk.hub import switching
+    from nightdesk.hub.approvals.settings import rules_of
     from nightdesk.hub.config import load_config
     from nightdesk.hub.registry import Registry
     from nightdesk.hub.store import Store
@@ -79,7 +81,8 @@ def start(
             raise PolicyError(f"{switch}: nobody is called {who!r}; write {form} as configured")
         store = Store.open(settings.store)
         try:
-            done = switching.start(store, switch, by=by, reason=reason, known=known)
+            rules = partial(rules_of, settings.tenants)
+            done = switching.start(store, switch, by=by, reason=reason, known=known, rules=rules)
         finally:
             store.close()
     if as_json:

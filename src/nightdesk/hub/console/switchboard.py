@@ -67,7 +67,8 @@ class Switchboard:
         switching.stop(self._hub.store, switch, by=caller.name, reason=reason, missing=missing)
 
     def _start(self, caller: Principal, switch: Switch, reason: str) -> None:
-        switching.start(self._hub.store, switch, by=caller, reason=reason, known=self._hub.principal)
+        known, rules = self._hub.principal, self._hub.oversight.rules
+        switching.start(self._hub.store, switch, by=caller, reason=reason, known=known, rules=rules)
 
     async def _carry_out(
         self, request: Request, roles: frozenset[Any], work: Callable[[Principal, Switch, str], None]

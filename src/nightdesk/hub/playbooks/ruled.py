@@ -170,7 +170,7 @@ def terms_for(
         hosts_last_day=happened.hosts_day,
         accounts_last_hour=happened.accounts_hour,
         indicators_last_hour=happened.indicators_hour,
-        fleet_size=len(tenant.assets),
+        fleet_size=tenant.namesakes.hosts,
         assets=tenant.assets,
         limits=tenant.limits,
     )

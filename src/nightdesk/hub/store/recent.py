@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from nightdesk.autonomy.actions import ActionState
 from nightdesk.autonomy.proposals import Approval
-from nightdesk.hub.store.codec import load, stamp
+from nightdesk.hub.store.codec import load, moment, stamp
 from nightdesk.hub.store.schema import action as table
 from nightdesk.hub.store.sql import chunks
 
@@ -28,6 +28,8 @@ class LetGo(NamedTuple):
     rules: tuple[str, ...]
     state: ActionState
     created_at: str
+    left_at: str
+    """When its request left; of what was never sent, its creation; empty while it is about to leave."""
     held: bool
     """A switch kept its request from being repeated: how it ended says nothing of the vendor."""
 
@@ -65,5 +67,12 @@ def let_go(
                     rules,
                     _S(row.state),
                     row.created_at,
+                    _left_at(row.state, row.created_at, body["requested_at"]),
                     bool(said.get("held")),
                 )
+
+
+def _left_at(state: str, created_at: str, requested_at: str | None) -> str:
+    if requested_at:
+        return stamp(moment(requested_at))
+    return "" if state == _S.APPROVED else created_at
