@@ -287,11 +287,8 @@ def _protected(target: Target, known: tuple[AssetFacts, ...]) -> Iterator[str]:
     if target.kind is TargetKind.HOST:
         yield from _protected_host(target, known)
     if target.kind is TargetKind.ACCOUNT:
-        texts = (
-            target.value,
-            *(target.facts.get(key, "") for key in _FURTHER),
-            *(t for one in known for t in one.names),
-        )
+        texts = [target.value, *(target.facts.get(key, "") for key in _FURTHER)]
+        texts += [text for facts in known for text in facts.names]
         if any(is_service_account(text) for text in texts):
             yield "a service, machine or emergency account"
         for facts in known:

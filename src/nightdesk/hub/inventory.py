@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nightdesk.autonomy.guardrails import AssetFacts
 from nightdesk.autonomy.matching import in_network
+from nightdesk.autonomy.protected import PROTECTED_TYPES
 
 __all__ = ["read_inventory"]
 
@@ -61,11 +62,17 @@ def _facts(row: Mapping[str, str | None]) -> tuple[str, AssetFacts, list[str]]:
     )
 
 
+def _one_type(before: str, now: str) -> str:
+    """Of two rows: what both say, else a protected one, else neither."""
+    grave = sorted({before, now} & PROTECTED_TYPES)
+    return before if before == now else next(iter(grave), "other")
+
+
 def _both(before: AssetFacts | None, now: AssetFacts) -> AssetFacts:
     if before is None:
         return now
     return AssetFacts(
-        asset_type=now.asset_type if now.asset_type == before.asset_type else "other",
+        asset_type=_one_type(before.asset_type, now.asset_type),
         tags=tuple(dict.fromkeys((*before.tags, *now.tags))),
         resolves_to=before.resolves_to + 1,
         groups=tuple(dict.fromkeys((*before.groups, *now.groups))),

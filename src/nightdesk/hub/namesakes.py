@@ -1,7 +1,7 @@
-"""What the inventory says of a target under its other names: warnings, so that no spelling gets round a tag.
+r"""What the inventory says of a target under its other names: warnings, so that no spelling gets round a tag.
 
 A row may say ``core-sw`` where an alert says ``core-sw.corp.example.com``, or ``bg-admin`` where a command says
-``CORP\\bg-admin``. That a thing of some such name is known makes this one no better known.
+``CORP\bg-admin``. That a thing of some such name is known makes this one no better known.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

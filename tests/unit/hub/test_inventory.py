@@ -70,6 +70,12 @@ def test_a_list_of_ones_own_stands_beside_the_bundled_one(tmp_path: Path) -> Non
     assert "cannot be read" in wrong[1]
 
 
+def test_of_two_rows_the_protected_type_stays(tmp_path: Path) -> None:
+    for types in (("network-device", "server"), ("server", "network-device")):
+        text = "hostname,type\n" + "".join(f"sw.{number}.example,{name}\n" for number, name in enumerate(types))
+        assert read(tmp_path, text)[0]["host:sw"] == AssetFacts("network-device", resolves_to=2)
+
+
 def test_a_table_as_offices_write_it_says_the_same(tmp_path: Path) -> None:
     found, wrong = read(tmp_path, "\ufeffhostname,type\nCORE-SW., Network-Device \n10.0.0.5.,Server\n")
     assert wrong == []
