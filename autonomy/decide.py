@@ -59,6 +59,7 @@ _SENTENCES = {
     "intel": "A source of intelligence accuses what the case is about",
     "criticality": "The asset is so critical that a person looks at its cases",
     "vip": "A person looks at the cases of this account",
+    "vip-listed": "The inventory lists somebody whose cases a person always sees",
     "prior-verdicts": "People confirmed an attack there before",
     "flood": "Far more alerts than usual arrive, and a flood can hide an attack",
     "new-cases": "Far more new cases than allowed arrive, and a flood can hide an attack",

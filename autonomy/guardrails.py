@@ -101,6 +101,7 @@ class DecisionContext:
     ``kill_switch``: the machine's work is stopped for this tenant; ``stopped_rules`` are as ``switches`` gives them.
     ``playbooks`` is keyed by the rule that would start one.
     ``containing`` are, by decision class, the detection rules of the case that are at *auto-contain* now.
+    ``vips`` are things of the case that the inventory lists, under any name, as one whose cases a person always sees.
     """
 
     last_arrival: datetime | None = None
@@ -129,6 +130,7 @@ class DecisionContext:
     pending: tuple[str, ...] = ()
     pending_until: datetime | None = None
     containing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    vips: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the record."""
@@ -157,6 +159,7 @@ _LATER: Mapping[str, Any] = {
     "pending": [],
     "pending_until": None,
     "containing": {},
+    "vips": [],
 }
 _LATER_FACTS: Mapping[str, Any] = {"groups": [], "ports": [], "names": [], "asked": True}
 _LATER_LIMITS: Mapping[str, Any] = {
@@ -184,6 +187,7 @@ def abstain_checks(case: Case, context: DecisionContext, now: datetime) -> tuple
         *_enriched(case, context, now),
         *_load(context),
         *_announced(context),
+        *_listed(context),
         Check("kill-switch", not context.kill_switch, "on" if context.kill_switch else "off", "off"),
         Check(
             "with-person",
@@ -205,6 +209,12 @@ def _announced(context: DecisionContext) -> Iterator[Check]:
     """Asked while there is any."""
     if context.maintenance:
         yield Check("maintenance", passed=False, value=", ".join(context.maintenance), limit="no announced work")
+
+
+def _listed(context: DecisionContext) -> Iterator[Check]:
+    """Asked while there is any: autonomy.md 2.6, 14."""
+    if context.vips:
+        yield Check("vip-listed", passed=False, value=", ".join(context.vips), limit="none whose cases a person sees")
 
 
 def _about_alerts(alerts: Sequence[Alert]) -> Iterator[Check]:

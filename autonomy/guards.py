@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from nightdesk.autonomy.actions import Action
 from nightdesk.autonomy.admission import Dispatching, Doubt, Guard, acts_alone, contains
 from nightdesk.autonomy.guardrails import AssetFacts, flood_check, room
+from nightdesk.autonomy.never_touch import forbidden
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.proposals import Approval
-from nightdesk.autonomy.protected import PLAIN_TYPES, bearer, forbidden, protected
+from nightdesk.autonomy.protected import PLAIN_TYPES, bearer, protected
 from nightdesk.autonomy.radius import bucket
 from nightdesk.autonomy.sharing import marking_told, permissible, shareable
 from nightdesk.autonomy.spelling import words

@@ -148,6 +148,13 @@ def _wrong_set(protected: NeverTouch) -> Found:
     for text in protected.addresses:
         if not _is_address(text):
             yield ".then.never_touch.addresses", f"{text!r}: write an address or CIDR network"
+    # A slip here would protect nothing, and nobody would notice.
+    for text in protected.assets:
+        if "/" in text:
+            yield ".then.never_touch.assets", f"{text!r}: write the name of a host; networks stand in addresses"
+    for text in protected.domains:
+        if re.search(r"[/:@\\\s]", text):
+            yield ".then.never_touch.domains", f"{text!r}: write a domain; its sub-domains and URLs are covered with it"
 
 
 def _wrong_propose(propose: Propose) -> Found:

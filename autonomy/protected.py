@@ -2,15 +2,16 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 from nightdesk.autonomy.guardrails import AssetFacts
-from nightdesk.autonomy.matching import forms, glob, in_network
+from nightdesk.autonomy.matching import in_network
+from nightdesk.autonomy.never_touch import ACCOUNT_FACTS, forbidden
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.privilege import mighty_group, serving_port
 from nightdesk.autonomy.selectors import fault
-from nightdesk.autonomy.spelling import account_name, plain, url_host, words
+from nightdesk.autonomy.spelling import account_name, url_host, words
 from nightdesk.sdk.case import Check
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind
@@ -19,7 +20,6 @@ __all__ = [
     "PLAIN_TYPES",
     "PROTECTED_TYPES",
     "bearer",
-    "forbidden",
     "is_service_account",
     "is_shared_address",
     "protected",
@@ -143,8 +143,6 @@ _SERVICE_ACCOUNTS = frozenset(
 )
 _BUILT_IN = re.compile(r"^s-1-5-21-[\d-]+-(?:500|501|502|503|504)$")
 """Administrator, Guest, krbtgt, DefaultAccount, WDAGUtilityAccount of every domain (MS-DTYP 2.4.2.4)."""
-_FURTHER = ("login", "uid", "name", "email", "sid", "account_id")
-"""Facts by which an account may be found at its directory."""
 _LETTERS = re.compile(r"[a-z]+")
 _SERVICE_PREFIXES = (
     "svc_",
@@ -182,13 +180,6 @@ def bearer(name: str, target: Target) -> Target:
     if kind in {TargetKind.MEMBERSHIP, TargetKind.CREDENTIAL} and target.account:
         return Target(TargetKind.ACCOUNT, target.account, facts)
     return target.observable if kind is TargetKind.INDICATOR else target
-
-
-def forbidden(target: Target, policy: Policy, names: Iterable[str] = ()) -> Check:
-    """Whether a never_touch rule of the policy names it, by its own or by one of these further names."""
-    rules = [rule for rule, text in _forbidden(target, policy, tuple(names)) if text]
-    told = f"{target.key}: rule {', '.join(rules)}" if rules else target.key
-    return Check("never-touch", not rules, told, "no never_touch rule names it")
 
 
 def protected(target: Target, *known: AssetFacts) -> str:
@@ -229,65 +220,12 @@ def _internal(text: str) -> bool:
     return any(in_network(network, text) for network in networks)
 
 
-def _forbidden(target: Target, policy: Policy, more: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    further = (target.facts.get(name, "") for name in _FURTHER) if target.kind is TargetKind.ACCOUNT else ()
-    names = (
-        *forms(target.kind, target.value, target.facts),
-        *(text for one in (*further, *more) if one for text in forms(target.kind, one, {})),
-    )
-    for rule, protected in policy.never_touch:
-        lists: dict[TargetKind, Iterable[str]] = {
-            TargetKind.HOST: protected.assets,
-            TargetKind.PROCESS: protected.assets,
-            TargetKind.ACCOUNT: protected.accounts,
-            TargetKind.SENDER: (*protected.accounts, *protected.domains),
-            TargetKind.DOMAIN: protected.domains,
-            TargetKind.URL: protected.domains,
-        }
-        texts = [*names, *_hosts_in(target)]
-        patterns = tuple(lists.get(target.kind, ()))
-        hits = [text for text in texts for pattern in patterns if glob(plain(pattern), plain(text))]
-        hits += [target.value for pattern in protected.domains if _is_above(target, pattern)]
-        hits += [text for text in texts for network in protected.addresses if _overlaps(network, text)]
-        if hits:
-            yield rule, hits[0]
-
-
-def _hosts_in(target: Target) -> Iterator[str]:
-    """The domain inside a URL or mail address, and the domains above it."""
-    host = ""
-    if target.kind is TargetKind.URL:
-        host = plain(url_host(target.value))
-        if in_network(host, host):
-            yield host
-            return
-    elif target.kind is TargetKind.SENDER:
-        host = target.value.rpartition("@")[2].lower()
-    elif target.kind is TargetKind.DOMAIN:
-        host = target.value
-    while "." in host:
-        yield host
-        host = host.partition(".")[2]
-
-
-def _is_above(target: Target, pattern: str) -> bool:
-    """Whether what the pattern protects is below this domain, and would be blocked with it."""
-    if target.kind not in {TargetKind.DOMAIN, TargetKind.SENDER} or "@" in target.value:
-        return False
-    lowest = re.split(r"[*?]", plain(pattern))[-1]
-    return f".{lowest.lstrip('.')}".endswith(f".{plain(target.value)}")
-
-
-def _overlaps(network: str, text: str) -> bool:
-    return in_network(network, text) or in_network(text, network)
-
-
 def _protected(target: Target, known: tuple[AssetFacts, ...]) -> Iterator[str]:
     yield from (f"tag {tag}" for facts in known for tag in facts.tags if _says_role(tag))
     if target.kind is TargetKind.HOST:
         yield from _protected_host(target, known)
     if target.kind is TargetKind.ACCOUNT:
-        texts = [target.value, *(target.facts.get(key, "") for key in _FURTHER)]
+        texts = [target.value, *(target.facts.get(key, "") for key in ACCOUNT_FACTS)]
         texts += [text for facts in known for text in facts.names]
         if any(is_service_account(text) for text in texts):
             yield "a service, machine or emergency account"

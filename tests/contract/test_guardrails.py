@@ -549,6 +549,16 @@ def test_14_the_gravest_is_closed_by_no_machine(fields: dict[str, Any]) -> None:
     assert decided(grave, policy).outcome is Outcome.ESCALATE
 
 
+@pytest.mark.parametrize("tags", ["VIPs board", "finance"])
+def test_14_what_the_inventory_calls_a_vip_is_closed_by_no_machine(tags: str, tmp_path: Path) -> None:
+    with desk(tmp_path, inventory=[f"WS-0007.corp.example.com,workstation,{tags},"]) as here:
+        here.simulator.add(a_story_alert("one", here.time.clock(), 7))
+        here.pull()
+        with here.hub.store.read() as conn:
+            (row,) = queries.case_list(conn, "acme", limit=10)
+        assert row.status == (CaseStatus.ESCALATED if "VIP" in tags else CaseStatus.CLOSED), row.latest_reason
+
+
 # The gates before data leaves.
 
 

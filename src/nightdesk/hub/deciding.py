@@ -136,6 +136,7 @@ class Deciding:
                 playbooks=self._ruled.found(policy, tenant, case, now),
                 advice=advised.get(case.case_id),
                 containing=containing.get(case.case_id, {}),
+                vips=tenant.namesakes.vips(case.entities),
                 **known,
             )
             previous = latest.get(case.case_id)

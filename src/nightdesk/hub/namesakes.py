@@ -8,15 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from nightdesk.autonomy.guardrails import AssetFacts
+from nightdesk.autonomy.matching import in_network
 from nightdesk.autonomy.protected import PLAIN_TYPES, PROTECTED_TYPES
-from nightdesk.autonomy.spelling import account_name
+from nightdesk.autonomy.spelling import account_name, plain, words
+from nightdesk.sdk.case import Entity
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.verbs import TargetKind
 
 __all__ = ["Namesakes"]
 
-_HOST_FACTS = ("hostname", "fqdn", "address")
-_ACCOUNT_FACTS = ("name", "login", "uid", "email", "sid")
+_FACTS = {"host": ("hostname", "fqdn", "address"), "account": ("name", "login", "uid", "email", "sid")}
+"""Where else a thing's names stand, by its kind."""
 
 
 class Namesakes:
@@ -25,9 +27,12 @@ class Namesakes:
     def __init__(self, assets: Mapping[str, AssetFacts]) -> None:
         self._assets = assets
         self._accounts: dict[str, list[str]] = {}
+        self._vips: set[tuple[str, str]] = set()
         self.hosts = 0
-        for key in assets:
+        for key, facts in assets.items():
             kind, _, name = key.partition(":")
+            if any("vip" in words(tag) for tag in facts.tags):
+                self._vips.add((kind, _other_name(kind, name)))
             if kind == TargetKind.ACCOUNT:
                 self._accounts.setdefault(account_name(name), []).append(key)
             self.hosts += kind == TargetKind.HOST
@@ -39,15 +44,42 @@ class Namesakes:
         keys = sorted(set(self._keys(felt, told)) - {felt.key, felt.key.lower()})
         return _joined(told, (self._assets[key] for key in keys if key in self._assets))
 
+    def vips(self, entities: Iterable[Entity]) -> tuple[str, ...]:
+        """The keys of those that a row with the tag *vip* may mean."""
+        if not self._vips:
+            return ()
+        found = {
+            one.key
+            for one in entities
+            if any(
+                (one.kind.value, _other_name(one.kind.value, name)) in self._vips
+                for name in (
+                    one.value,
+                    *(one.facts[fact] for fact in _FACTS.get(one.kind.value, ()) if fact in one.facts),
+                )
+            )
+        }
+        return tuple(sorted(found))
+
     def _keys(self, felt: Target, told: AssetFacts | None) -> Iterator[str]:
-        facts = _HOST_FACTS if felt.kind is TargetKind.HOST else _ACCOUNT_FACTS
-        names = {felt.value, *(felt.facts.get(fact, "") for fact in facts), *(told.names if told else ())} - {""}
+        names = {
+            felt.value,
+            *(felt.facts.get(fact, "") for fact in _FACTS[felt.kind.value]),
+            *(told.names if told else ()),
+        } - {""}
         for name in names:
             if felt.kind is TargetKind.ACCOUNT:
                 yield from self._accounts.get(account_name(name), ())
             else:
                 # An address is a row of its own, and its dots part no name from a domain.
                 yield from (f"host:{name.lower()}", f"host:{name.partition('.')[0].lower()}")
+
+
+def _other_name(kind: str, name: str) -> str:
+    """What two names of one thing have in common; the dots of an address part no name from a domain."""
+    if kind == TargetKind.ACCOUNT:
+        return account_name(name)
+    return plain(name) if in_network(name, name) else plain(name).partition(".")[0]
 
 
 def _joined(told: AssetFacts | None, maybe: Iterable[AssetFacts]) -> AssetFacts | None:

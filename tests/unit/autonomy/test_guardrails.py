@@ -58,6 +58,7 @@ def test_a_doubt_about_the_case_fails_its_check(name: str, changes: dict[str, An
     [
         ("clock-skew", {"clock_skew": -121.0}),
         ("enrichment", {"missing": ("inventory",)}),
+        ("vip-listed", {"vips": ("account:jdoe",)}),
         ("flood", {"alerts_last_hour": 301}),
         ("flood", {"alerts_last_hour": 1001, "alerts_hour_median": 200.0}),
         ("new-cases", {"new_cases_last_hour": 201}),

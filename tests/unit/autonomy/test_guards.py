@@ -244,6 +244,7 @@ def test_in_a_flood_nothing_goes_that_no_person_let_go_but_people_are_told() -> 
     [
         ("policy", 900, True),
         ("policy", 901, False),
+        ("policy", -120, True),
         ("policy", -121, False),
         ("direct", 901, True),
         ("direct", 14401, False),
@@ -254,6 +255,19 @@ def test_in_a_flood_nothing_goes_that_no_person_let_go_but_people_are_told() -> 
 def test_an_approval_is_for_then(by: str, seconds: int, fresh: bool) -> None:
     around = replace(CALM, approved_at=NOW - timedelta(seconds=seconds))
     assert failing(an_action(by=by), around) == ({} if fresh else {"freshness": True})
+
+
+def test_what_nobody_feels_may_wait_as_long_as_it_likes() -> None:
+    around = replace(CALM, approved_at=NOW - timedelta(days=30))
+    for verb, target in (("search.run", "search:x"), ("alert.set_disposition", "alert:1"), ("host.scan", "host:ws-1")):
+        assert failing(an_action(verb, target), around) == {}
+
+
+@pytest.mark.parametrize(("seconds", "over"), [(-1, True), (0, True), (1, False)])
+def test_what_was_to_end_by_now_does_not_begin_at_anybodys_word(seconds: int, over: bool) -> None:
+    ends = (NOW + timedelta(seconds=seconds)).isoformat()
+    for by in ("policy", "direct", "human"):
+        assert failing(an_action(by=by, result={"stop_at": ends})) == ({"stop-time": False} if over else {})
 
 
 def test_how_long_an_approval_lasts_is_a_setting() -> None:

@@ -168,7 +168,17 @@ def test_a_rule_does_one_thing_that_fits(then: str, key: str) -> None:
     assert key in faults(rule("{rule_id: x}", then))
 
 
-@pytest.mark.parametrize(("protected", "key"), [("{}", ""), ("{addresses: here}", ".addresses")])
+@pytest.mark.parametrize(
+    ("protected", "key"),
+    [
+        ("{}", ""),
+        ("{addresses: here}", ".addresses"),
+        ("{assets: 10.0.0.0/8}", ".assets"),
+        ("{domains: https://bank.example.com}", ".domains"),
+        ("{domains: '@bank.example.com'}", ".domains"),
+        ("{domains: bank.example.com/login}", ".domains"),
+    ],
+)
 def test_a_protected_set_names_something_real(protected: str, key: str) -> None:
     assert f"rules[0].then.never_touch{key}" in faults(rule("{}", f"{{never_touch: {protected}}}"))
 

@@ -16,10 +16,10 @@ rules:
     owner: j
     then:
       never_touch:
-        assets: [line-*, "*.prod.example.com"]
-        accounts: [ceo, s-1-5-21-1-2-3-1105]
+        assets: [line-*, "*.prod.example.com", vault-*.corp.example.com]
+        accounts: [ceo, CORP\\boss, cfo@corp.example.com, "*@board.example.com", s-1-5-21-1-2-3-1105]
         addresses: [198.51.100.0/24, 10.9.0.0/16, "2001:db8:9::/48"]
-        domains: [example.com, "*.corp.example.net", bücher.example.se]
+        domains: [example.com, "*.corp.example.net", bücher.example.se, .dotted.example.net]
 """.encode(),
     file="p",
 )
@@ -48,6 +48,17 @@ def failing(text: str, facts: AssetFacts | None = None, policy: Policy = POLICY,
         "host:web-1.prod.example.com.",
         "host:ｌｉｎｅ-7",
         "host:::ffff:198.51.100.9",
+        "host:vault-1",
+        "host:vault-1.corp.example.com.",
+        "account:boss",
+        "account:Corp\\BOSS",
+        "account:CORP/boss",
+        "account:boss@corp.example.com",
+        "account:cfo",
+        "account:CORP\\cfo",
+        "account:anna@board.example.com",
+        "domain:dotted.example.net",
+        "url:https://www.dotted.example.net/x",
         "account:ＣＥＯ",
         "account:c\u200beo",
         "address:::ffff:198.51.100.9",
@@ -99,6 +110,27 @@ def test_a_tag_says_the_same_however_it_is_written(tag: str) -> None:
 @pytest.mark.parametrize("tag", ["robot", "position", "lots", "dcim-free", "adcs", "otter", "devips"])
 def test_a_word_inside_of_another_says_nothing(tag: str) -> None:
     assert failing("host:ws-1", AssetFacts("workstation", (tag,))) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("host:vault-1.lab.example.com", {}),
+        ("host:vault-1", {"fqdn": "vault-1.lab.example.com"}),
+        ("host:web-1", {}),
+        ("account:LAB\\boss", {}),
+        ("account:boss", {"login": "LAB\\boss"}),
+        ("account:cfo@lab.example.com", {}),
+        ("account:anna", {}),
+        ("account:CORP\\anna", {}),
+    ],
+)
+def test_one_that_is_known_to_be_of_another_realm_is_not(text: str, names: dict[str, str]) -> None:
+    assert failing(text, **names) == set()
+
+
+def test_a_short_name_is_that_hosts_though_its_address_is_known() -> None:
+    assert failing("host:vault-1", address="203.0.113.5") == {"never-touch"}
 
 
 def test_a_host_is_covered_by_its_other_names_and_address() -> None:

@@ -109,6 +109,9 @@ def test_an_active_measure_under_a_strict_marking_takes_two_persons_and_giving_d
     assert said(permissible(asked("ip.block", "policy", pap="red"))) == "asks"
     assert said(permissible(asked("ip.block", "direct", pap="amber"))) == "asks"
     assert said(permissible(asked("ip.block", "human", pap="red"))) == "goes"
+    assert said(permissible(asked("ip.block", "direct", pap="red", shared_with="vendor"))) == "asks"
+    assert said(permissible(asked("ip.block", "human", pap="red", shared_with="vendor"))) == "goes"
+    assert said(permissible(asked("artifact.detonate", "direct", pap="red", shared_with="none"))) == "asks"
     for by in ("policy", "direct", "human"):
         assert said(permissible(asked("artifact.detonate", by, pap="amber", shared_with="public"))) == "refused"
 

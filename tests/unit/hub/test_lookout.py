@@ -13,10 +13,12 @@ from nightdesk.autonomy.surroundings import Surroundings
 from nightdesk.autonomy.windows import Maintenance, Window
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.lookout import HubLookout
+from nightdesk.hub.namesakes import Namesakes
 from nightdesk.hub.shared import bundled
 from nightdesk.hub.store import Store
 from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.sdk import manifest
+from nightdesk.sdk.case import Entity, EntityKind
 from nightdesk.sdk.targets import Account, Asset, Target
 from nightdesk.sdk.testing.cases import CASE_TIME
 from nightdesk.stix.ids import TenantKey
@@ -170,3 +172,29 @@ def test_what_only_tells_is_not_looked_into_and_strangers_are_not_known(stage: t
     told = stage[0].survey(an_action("notify.send", "person:soc"), a_route(), NOW)
     assert (told.tlp, told.inventory, told.approved_at, told.policy_sha256) == ("green", None, None, "")
     assert stage[0].survey(an_action(tenant="globex"), a_route(), NOW) == Surroundings()
+
+
+@pytest.mark.parametrize(
+    ("entity", "found"),
+    [
+        (Entity(EntityKind.ACCOUNT, "jdoe"), True),
+        (Entity(EntityKind.ACCOUNT, "CORP\\JDoe"), True),
+        (Entity(EntityKind.ACCOUNT, "S-1-5-21-1-2-3-1105", facts={"email": "jdoe@corp.example.com"}), True),
+        (Entity(EntityKind.ACCOUNT, "jdoe2"), False),
+        (Entity(EntityKind.HOST, "jdoe"), False),
+        (Entity(EntityKind.EMAIL, "jdoe"), False),
+    ],
+)
+def test_a_vip_is_found_under_any_name(entity: Entity, found: bool) -> None:
+    assert TENANT.namesakes.vips([entity]) == ((entity.key,) if found else ())
+    assert Namesakes({}).vips([entity]) == ()
+
+
+def test_a_host_that_is_a_vips_is_found_by_its_address_as_well() -> None:
+    listed = Namesakes({"host:10.0.0.5": AssetFacts("workstation", ("vip",)), "host:ws-1": AssetFacts(tags=("VIP",))})
+    names = ["10.0.0.5", "10.0.0.6", "ws-1.corp.example.com", "ws-2"]
+    assert listed.vips([Entity(EntityKind.HOST, name) for name in names]) == (
+        "host:10.0.0.5",
+        "host:ws-1.corp.example.com",
+    )
+    assert listed.hosts == 2
