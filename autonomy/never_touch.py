@@ -61,7 +61,7 @@ def _may_be_host(pattern: str, texts: tuple[str, ...]) -> bool:
 
 
 def _may_be_account(pattern: str, texts: tuple[str, ...]) -> bool:
-    r"""An account of that name whose realm is not known, or is written in another way (``CORP\boss``, ``boss@corp``)."""
+    r"""An account of that name whose realm is not known, or written in another way (``CORP\boss``, ``boss@corp``)."""
     kind = _realm(pattern)
     if not kind or not account_name(pattern).strip("*?"):
         return False

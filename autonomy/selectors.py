@@ -24,6 +24,8 @@ from nightdesk.sdk.verbs import Risk, TargetKind, verb
 __all__ = ["NOTHING_SHARED", "Shared", "fault", "stands_for_many"]
 
 _K = TargetKind
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+"""IPv4 written as IPv6 (RFC 4291, 2.5.5.2); what is one site of it is a target by its IPv4."""
 _WIDEST = {4: 24, 6: 48}
 """Of a network that is acted on as one thing: what one site is given (RFC 6177 for IPv6)."""
 _OURS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
@@ -172,6 +174,8 @@ def _address(value: str, *, ours: bool = True) -> Iterator[str]:
     widest = _WIDEST[network.version]
     if network.prefixlen < widest:
         yield f"{network.num_addresses} addresses: /{widest} is the widest network that is acted on"
+    if isinstance(network, ipaddress.IPv6Network) and network.overlaps(_MAPPED) and network.prefixlen < 104:
+        yield "as much as all of IPv4, written as IPv6: name one address"
     for what, blocks in _SENSELESS.items():
         if any(_touch(block, value) for block in blocks):
             yield f"{what}: it means no single outside address"

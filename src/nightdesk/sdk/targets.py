@@ -211,10 +211,10 @@ def _address(value: str) -> str:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError:
         raise RejectedError(f"address target {value!r}: not an IP address or network") from None
-    if isinstance(network, ipaddress.IPv6Network) and network.overlaps(_MAPPED):
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED) and network.prefixlen >= 104:
         # One thing has one key: a vendor would not know the other spelling, and a rule would not find it.
-        first = ipaddress.IPv4Address(int(max(network.network_address, _MAPPED.network_address)) & 0xFFFFFFFF)
-        network = ipaddress.IPv4Network((first, max(0, network.prefixlen - _MAPPED.prefixlen)))
+        first = ipaddress.IPv4Address(int(network.network_address) & 0xFFFFFFFF)
+        network = ipaddress.IPv4Network((first, network.prefixlen - _MAPPED.prefixlen))
     if network.prefixlen < (8 if network.version == 4 else 32):
         raise RejectedError(f"address target {value!r}: a network this wide could mean everything")
     if network.num_addresses == 1:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from nightdesk.autonomy.guardrails import AssetFacts
@@ -25,7 +27,7 @@ rules:
 )
 
 
-def failing(text: str, facts: AssetFacts | None = None, policy: Policy = POLICY, **names: str) -> set[str]:
+def failing(text: str, facts: AssetFacts | None = None, policy: Policy = POLICY, **names: Any) -> set[str]:
     kind, _, value = text.partition(":")
     target = Target(TargetKind(kind), value, names)
     return {check.name for check in protection_checks(target, policy, facts) if not check.passed}
@@ -93,9 +95,13 @@ def test_a_domain_beside_it_is_not(text: str) -> None:
 
 @pytest.mark.parametrize("fact", ["email", "sid", "name", "login", "uid", "account_id"])
 def test_an_account_is_covered_by_whatever_its_directory_would_be_asked_for(fact: str) -> None:
-    assert failing("account:jdoe", **{fact: "CEO@corp.example.net"}) == {"never-touch"}
-    assert failing("account:jdoe", **{fact: "S-1-5-21-1-2-3-1105"}) == {"never-touch"}
-    assert failing("account:jdoe", **{fact: "S-1-5-21-1-2-3-502"}) == {"protected"}
+    for name, check in (
+        ("CEO@corp.example.net", "never-touch"),
+        ("S-1-5-21-1-2-3-1105", "never-touch"),
+        ("S-1-5-21-1-2-3-502", "protected"),
+    ):
+        names: dict[str, Any] = {fact: name}
+        assert failing("account:jdoe", **names) == {check}
     assert failing("account:jdoe", AssetFacts(names=(r"CORP\krbtgt",))) == {"protected"}
 
 
@@ -125,7 +131,7 @@ def test_a_word_inside_of_another_says_nothing(tag: str) -> None:
         ("account:CORP\\anna", {}),
     ],
 )
-def test_one_that_is_known_to_be_of_another_realm_is_not(text: str, names: dict[str, str]) -> None:
+def test_one_that_is_known_to_be_of_another_realm_is_not(text: str, names: dict[str, Any]) -> None:
     assert failing(text, **names) == set()
 
 

@@ -47,6 +47,12 @@ def test_a_day_without_hours_is_a_whole_day() -> None:
     ]
 
 
+def test_within_a_day_it_opens_at_its_first_second_and_is_shut_at_its_last() -> None:
+    office = Window("w", days=frozenset({0}), begin=time(9), end=time(17), zone=ZoneInfo("UTC"))
+    moments = ("08:59:59", "09:00:00", "16:59:59", "17:00:00")
+    assert [office.open_at(at(f"2026-11-16T{text}")) for text in moments] == [False, True, True, False]
+
+
 def test_one_that_is_open_once_begins_and_ends() -> None:
     once = Window("w", starts=at("2026-11-17T20:00"), ends=at("2026-11-17T22:00"))
     assert [once.open_at(at(f"2026-11-17T{hour}:00")) for hour in (19, 20, 21, 22)] == [False, True, True, False]

@@ -10,7 +10,8 @@ def test_the_last_hour_forgets_what_is_older() -> None:
     rate.add(START, 10)
     rate.add(START + timedelta(minutes=50), 5)
     assert rate.last_hour(START + timedelta(minutes=55)) == 15
-    assert rate.last_hour(START + timedelta(minutes=61)) == 5
+    assert rate.last_hour(START + timedelta(minutes=60, seconds=-1)) == 15
+    assert rate.last_hour(START + timedelta(minutes=60)) == 5
 
 
 def test_there_is_no_median_before_three_whole_hours() -> None:

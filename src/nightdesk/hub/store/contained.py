@@ -1,15 +1,18 @@
 """How many targets containments went to of late: the numbers of the blast radius, counted from the journal."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.proposals import Approval
-from nightdesk.hub.store.codec import load, moment, safe_key, stamp
+from nightdesk.autonomy.protected import bearer
+from nightdesk.hub.store.codec import load, moment, stamp
 from nightdesk.hub.store.schema import action as table
+from nightdesk.sdk.targets import Target
+from nightdesk.sdk.verbs import TargetKind
 
 __all__ = ["Contained", "contained"]
 
@@ -26,16 +29,16 @@ class Contained(NamedTuple):
 
 
 def contained(conn: Connection, action: Action, families: Collection[str], now: datetime) -> Contained:
-    """Other targets of that tenant that containments of these families were requested for.
+    """Other hosts, accounts or indicators of that tenant that containments of these families were requested for.
 
     Wishes that policy let go before this one and that were not sent yet count as sent now, so that two processes
     never both take the last place. Reads the index ``action_recent``.
     """
-    statement = select(table.c.target_key, table.c.state, table.c.created_at, table.c.body).where(
+    own = bearer(action.verb, action.target).key.casefold()
+    statement = select(table.c.state, table.c.created_at, table.c.body).where(
         table.c.tenant == action.tenant,
         table.c.family.in_(sorted(families)),
         table.c.created_at >= stamp(now - _DAY - _LONGEST_WAIT),
-        table.c.target_key != safe_key(action.target.key),
     )
     hour: set[str] = set()
     day: set[str] = set()
@@ -50,8 +53,15 @@ def contained(conn: Connection, action: Action, families: Collection[str], now: 
             at = now
         else:
             continue
+        felt = _felt(body)
         if at > now - _DAY:
-            day.add(row.target_key)
+            day.add(felt)
         if at > now - _HOUR:
-            hour.add(row.target_key)
-    return Contained(len(hour), len(day))
+            hour.add(felt)
+    return Contained(len(hour - {own}), len(day - {own}))
+
+
+def _felt(body: Mapping[str, Any]) -> str:
+    """Who felt it: of two processes of one host the host, of an account and its key the account."""
+    target = body["target"]
+    return bearer(body["verb"], Target(TargetKind(target["kind"]), target["value"], target["facts"])).key.casefold()

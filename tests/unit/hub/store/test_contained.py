@@ -8,6 +8,7 @@ from nightdesk.hub.store.actions import SqlJournal
 from nightdesk.hub.store.contained import contained
 from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing.cases import CASE_TIME
+from nightdesk.sdk.verbs import TargetKind
 
 NOW = CASE_TIME
 HOSTS = FAMILIES[Bucket.HOST]
@@ -58,6 +59,30 @@ def test_a_target_counts_once_and_its_own_not_at_all(store: Store) -> None:
     stored(store, an_action(2, 4, verb="host.restrict_execution", target=Target.parse("host:ws-1")), *SENT)
     assert counts(store, an_action(99)) == (1, 1)
     assert counts(store, an_action(98, target=Target.parse("host:ws-1"))) == (0, 0)
+
+
+def test_what_one_host_or_account_feels_counts_as_one(store: Store) -> None:
+    on_one = [
+        Target(TargetKind.PROCESS, "a.exe", {"hostname": "WS-1", "pid": "7"}),
+        Target(TargetKind.PROCESS, "a.exe", {"hostname": "ws-1", "pid": "8"}),
+    ]
+    for number, target in enumerate(on_one, 1):
+        stored(store, an_action(number, 5, verb="process.suspend", target=target), *SENT)
+    elsewhere = Target(TargetKind.PROCESS, "a.exe", {"hostname": "ws-2", "pid": "7"})
+    stored(store, an_action(3, 5, verb="process.suspend", target=elsewhere), *SENT)
+    assert counts(store, an_action(99)) == (2, 2)
+    assert counts(store, an_action(98, target=Target.parse("host:ws-1"))) == (1, 1)
+    assert counts(store, an_action(97, verb="process.suspend", target=on_one[0])) == (1, 1)
+    accounts = FAMILIES[Bucket.ACCOUNT]
+    stored(store, an_action(4, 5, verb="account.disable", target=Target.parse("account:JDoe")), *SENT)
+    stored(store, an_action(5, 5, verb="credential.revoke", target=Target.parse("credential:jdoe/KEY")), *SENT)
+    assert counts(store, an_action(96, verb="account.disable", target=Target.parse("account:ann")), accounts) == (1, 1)
+
+
+def test_a_request_of_the_future_counts_and_one_of_just_an_hour_ago_does_not(store: Store) -> None:
+    for number, minutes in enumerate((-30, 60, 24 * 60), 1):
+        stored(store, an_action(number, minutes), *SENT)
+    assert counts(store, an_action(99)) == (1, 2)
 
 
 def test_what_never_went_out_does_not_count(store: Store) -> None:
