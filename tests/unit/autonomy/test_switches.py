@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.switches import (
     ANYWHERE,
     Clearance,
@@ -21,6 +22,7 @@ from nightdesk.autonomy.switches import (
     stopped_rules,
 )
 from nightdesk.sdk.errors import PolicyError
+from nightdesk.sdk.targets import Target
 
 AT = datetime(2026, 11, 23, 6, tzinfo=UTC)
 ALL = Switch(ANYWHERE, Scope.ALL)
@@ -208,3 +210,34 @@ def test_a_stop_of_raising_levels_keeps_no_action_in() -> None:
     alone = Departure("acme", "host.isolate", "v", ("rule",), alone=True)
     assert clearance(alone, [stopped]).word is Word.GO
     assert not everything_stopped([stopped])
+
+
+@pytest.mark.parametrize(
+    ("switch", "told"),
+    [
+        (ALL, "autonomy of all tenants"),
+        (ACME, "autonomy of acme"),
+        (Switch("acme", Scope.RULE, "r2/host.isolate"), "rule r2/host.isolate of acme"),
+        (Switch(ANYWHERE, Scope.VENDOR_ACTION, "edr/host.isolate"), "vendor action edr/host.isolate of all tenants"),
+    ],
+)
+def test_a_switch_says_what_it_stops(switch: Switch, told: str) -> None:
+    assert str(switch) == told
+
+
+@pytest.mark.parametrize(("approval", "alone"), [("policy", True), ("human", False), ("direct", False)])
+def test_a_departure_is_what_its_action_says_and_alone_only_by_policy(approval: str, alone: bool) -> None:
+    action = Action(
+        tenant="acme",
+        action_id="act-1",
+        verb="host.isolate",
+        target=Target.parse("host:ws-0042"),
+        generation=1,
+        idempotency_key="k",
+        state=ActionState.APPROVED,
+        created_at=AT,
+        updated_at=AT,
+        approval=approval,
+        result={"vendor": "edr", "rules": ["r1"]},
+    )
+    assert Departure.of(action) == Departure("acme", "host.isolate", "edr", ("r1",), alone=alone)
