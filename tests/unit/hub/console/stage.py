@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from tests.stores import prepared
 
 from nightdesk.autonomy.actions import Action, ActionState
+from nightdesk.autonomy.asking import unlisted
 from nightdesk.autonomy.playbooks.library import bundled
 from nightdesk.autonomy.switches import Switch
 from nightdesk.hub.api.app import create_app
@@ -66,7 +68,7 @@ class StageHub:
     woken: int = 0
     approvals: Any = None
     openc2: Any = None  # nothing here is commanded
-    oversight: Any = None
+    oversight: Any = dataclasses.field(default_factory=lambda: SimpleNamespace(rules=unlisted))
     notices: Notices = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
