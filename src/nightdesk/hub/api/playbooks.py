@@ -11,10 +11,11 @@ from nightdesk.hub.api.problems import ProblemError
 from nightdesk.hub.api.view import HubView, Principal, Role
 from nightdesk.sdk.errors import ConfigError, NightdeskError, PolicyError, UnsupportedError
 
-__all__ = ["router"]
+__all__ = ["ACTS", "router"]
 
 _LOOKS = frozenset({Role.VIEWER, Role.ANALYST, Role.APPROVER, Role.ADMIN})
-_ACTS = frozenset({Role.ANALYST, Role.APPROVER, Role.ADMIN})
+ACTS = frozenset({Role.ANALYST, Role.APPROVER, Role.ADMIN})
+"""Who starts runs and answers their questions, here and in the console."""
 
 
 class _Strict(BaseModel):
@@ -34,6 +35,7 @@ class Answer(_Strict):
     step: Annotated[str, Field(min_length=1, description="the step's key, id or name")]
     answer: str = ""
     done: bool = True
+    digest: Annotated[str, Field(description="of the question as shown; refused when it asks otherwise now")] = ""
 
 
 def router(hub: HubView) -> APIRouter:
@@ -53,7 +55,7 @@ def router(hub: HubView) -> APIRouter:
     @made.post("/{playbook_id}/runs", status_code=201)
     def begin(request: Request, playbook_id: str, body: Begin) -> Mapping[str, Any]:
         """Starts a run. Every action from R2 up then waits for a second person."""
-        who = require(request, hub, _ACTS)
+        who = require(request, hub, ACTS)
         try:
             book = hub.playbooks.library.find(playbook_id)
             run = hub.playbooks.start(who.tenant, book, case_id=body.case_id, by=who.name, given=body.variables)
@@ -74,9 +76,11 @@ def router(hub: HubView) -> APIRouter:
     @made.post("/runs/{run_id}/answers")
     def answer(request: Request, run_id: str, body: Answer) -> Mapping[str, Any]:
         """Answers a manual step."""
-        who: Principal = require(request, hub, _ACTS)
+        who: Principal = require(request, hub, ACTS)
         try:
-            run = hub.playbooks.answer(who.tenant, run_id, body.step, by=who.name, text=body.answer, done=body.done)
+            run = hub.playbooks.answer(
+                who.tenant, run_id, body.step, by=who.name, text=body.answer, done=body.done, shown=body.digest
+            )
         except NightdeskError as error:
             raise _problem(error, request) from error
         hub.wake()

@@ -17,6 +17,7 @@ from nightdesk.hub.approvals.desk import Waiting
 from nightdesk.hub.approvals.links import Link
 from nightdesk.hub.approvals.wording import lines_of, title_of
 from nightdesk.hub.console.pages import HEADERS, Pages
+from nightdesk.hub.console.run_glances import RunGlances
 from nightdesk.hub.console.switchboard import stopped_for
 
 __all__ = ["REFUSALS", "link_page", "router"]
@@ -103,6 +104,7 @@ class _Page:
         self._hub = hub
         self._sessions = sessions
         self._pages = Pages()
+        self._glances = RunGlances(hub)
 
     async def show(self, request: Request) -> Response:
         """Everything that waits, with all of its facts."""
@@ -157,7 +159,7 @@ class _Page:
         standing_in = self._hub.approvals.delegations(caller.tenant)
         may = rules.entitled(caller.name) or any(rules.is_same(one.taker, caller.name) for one in standing_in)
         model = {"caller": caller, "here": "approvals", "rows": rows, "may": may, "problem": problem}
-        model["stopped"] = stopped_for(self._hub, caller)
+        model |= {"stopped": stopped_for(self._hub, caller), "waits": self._glances.waiting(caller)}
         return self._pages.page("approvals.html", model, now=self._hub.clock(), status=status)
 
     def _signed_in(self, request: Request) -> Principal | None:

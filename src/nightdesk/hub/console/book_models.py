@@ -15,10 +15,12 @@ from nightdesk.autonomy.playbooks.library import Library, bundled
 from nightdesk.autonomy.playbooks.model import Action, Playbook
 from nightdesk.autonomy.playbooks.run import Phase, Run, RunState
 from nightdesk.autonomy.playbooks.soundness import faults_in
-from nightdesk.autonomy.playbooks.standing import book_of, started_by, step_of
+from nightdesk.autonomy.playbooks.standing import book_of, started_by, step_of, waiting_for
 from nightdesk.hub.config import TenantSettings
 from nightdesk.hub.console.flow_words import OUTCOMES, Standing
+from nightdesk.hub.console.veil import Veil
 from nightdesk.hub.console.words import STATE, STATE_TONE, count, verb_name
+from nightdesk.hub.playbooks.questions import questions
 from nightdesk.hub.playbooks.readiness import left_out, unready
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "run_url",
     "standings_of",
     "waiting_rows",
+    "waits_of",
 ]
 
 _TONE: Mapping[RunState, str] = {
@@ -82,6 +85,7 @@ class RunRow:
     updated_at: datetime
     done: str
     waits: str
+    for_person: bool
 
 
 def book_url(playbook_id: str) -> str:
@@ -136,13 +140,26 @@ def run_row(run: Run, waiting: Sequence[Mapping[str, Any]] = ()) -> RunRow:
         f"/console/cases/{quote(run.case_id, safe='')}",
         _WORD[run.state],
         _TONE[run.state],
-        run.problem,
+        Veil(run).text(run.problem),
         started_by(run),
         run.started_at,
         run.updated_at,
         count(len(run.visits), "step"),
         waits,
+        bool(people),
     )
+
+
+def waits_of(run: Run, states: Mapping[str, ActionState]) -> list[dict[str, Any]]:
+    """What it waits for, as far as a line in a list needs it; ``states`` of its actions."""
+    asked = {key for key, _, _ in questions(run)}
+    return [
+        {
+            "name": step_of(run, branch).name or branch.step,
+            "person": key in asked or states.get(branch.action_id) is ActionState.AWAITING_APPROVAL,
+        }
+        for key, (_, branch) in waiting_for(run).items()
+    ]
 
 
 def standings_of(run: Run, journal: Journal) -> dict[str, Standing]:
@@ -173,11 +190,11 @@ def standings_of(run: Run, journal: Journal) -> dict[str, Standing]:
     return found
 
 
-def waiting_rows(run: Run, shown: Mapping[str, Any], journal: Journal) -> list[dict[str, Any]]:
-    """Who waits for what, each with who can move it on and how."""
+def waiting_rows(run: Run, shown: Mapping[str, Any], journal: Journal, *, may: bool) -> list[dict[str, Any]]:
+    """Who waits for what, each with who can move it on and how; ``may``: whoever looks may answer."""
     rows = []
     for row in shown["waiting"]:
-        who, link, how = "The connector", "", "nothing is to be done: it is looked at again by itself"
+        who, link, how = "The connector", ("", ""), "nothing is to be done: it is looked at again by itself"
         action = journal.get(run.tenant, row["action_id"]) if row.get("action_id") else None
         text = str(row["text"])
         if action is not None:
@@ -185,14 +202,17 @@ def waiting_rows(run: Run, shown: Mapping[str, Any], journal: Journal) -> list[d
         if action is not None and row["person"]:
             request = Request.of(action)
             missing = request.missing if request else 1
-            who, link = f"{count(missing, 'more approver')}", "/console/approvals"
+            who, link = f"{count(missing, 'more approver')}", ("/console/approvals", "Approvals")
             how = f"nightdesk approve {action.action_id}"
         elif row["person"]:
             given = " | ".join(row["answers"]) or "TEXT"
             who, how = _ANSWERS, f'nightdesk playbook answer {run.run_id} "{row["name"]}" --answer "{given}"'
+            # An address of its own, so that following it makes the page anew, with the form.
+            short = row["digest"][:12]
+            link = (f"{run_url(run.run_id)}?at={short}#answer-{short}", "Answer") if may else link
         elif action is not None and action.instance:
             who = f"The connector {action.instance}"
-        rows.append({**row, "text": text, "who": who, "link": link, "how": how})
+        rows.append({**row, "text": text, "who": who, "link": link[0], "label": link[1], "how": how})
     return rows
 
 

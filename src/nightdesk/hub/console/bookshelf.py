@@ -1,4 +1,4 @@
-"""The console's pages of playbooks: the shelf, one playbook drawn, one run as it goes on. They change nothing."""
+"""The console's pages of playbooks: the shelf, and one playbook drawn. They change nothing."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,24 +8,14 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response
 
 from nightdesk.autonomy.playbooks.content import called_by
-from nightdesk.autonomy.playbooks.model import Playbook
 from nightdesk.autonomy.playbooks.run import Run, RunState
 from nightdesk.autonomy.playbooks.soundness import faults_in
 from nightdesk.hub.api.auth import Sessions
 from nightdesk.hub.api.view import HubView, Principal
-from nightdesk.hub.console.book_models import (
-    book_row,
-    book_url,
-    books_of,
-    run_row,
-    run_url,
-    standings_of,
-    waiting_rows,
-)
+from nightdesk.hub.console.book_models import book_row, book_url, run_row
 from nightdesk.hub.console.flow_drawing import draw_flow, in_words
 from nightdesk.hub.console.pages import HEADERS
-from nightdesk.hub.store.actions import SqlJournal
-from nightdesk.hub.store.playbooks import run_of, runs
+from nightdesk.hub.store.playbooks import runs
 
 __all__ = ["Bookshelf"]
 
@@ -50,8 +40,6 @@ class Bookshelf:
             ("/playbooks/runs", self.runs),
             ("/playbooks/books/{playbook_id}", self.book),
             ("/playbooks/books/{playbook_id}/runs", self.book_runs),
-            ("/playbooks/runs/{run_id}", self.run),
-            ("/playbooks/runs/{run_id}/live", self.run_live),
         ):
             routes.add_api_route(path, view, methods=["GET"])
 
@@ -70,14 +58,6 @@ class Bookshelf:
     async def book_runs(self, request: Request, playbook_id: str) -> Response:
         """Its runs, fetched again and again."""
         return await self._shown(request, lambda caller: self._runs(caller, playbook_id), part=True)
-
-    async def run(self, request: Request, run_id: str) -> Response:
-        """One run with the state of each step."""
-        return await self._shown(request, lambda caller: self._run(caller, run_id, "playbook_run.html"))
-
-    async def run_live(self, request: Request, run_id: str) -> Response:
-        """The part of the run's page that is fetched again and again."""
-        return await self._shown(request, lambda caller: self._run(caller, run_id, "playbook_live.html"), part=True)
 
     async def _shown(self, request: Request, work: Work, *, part: bool = False) -> Response:
         caller = self._sessions.caller(request, self._hub)
@@ -103,7 +83,7 @@ class Bookshelf:
             found = runs(conn, caller.tenant, playbook_id=playbook_id, limit=_MOST)
         shown = [run_row(run, service.shown(run)["waiting"] if _goes_on(run) else ()) for run in found]
         url = f"{book_url(playbook_id)}/runs" if playbook_id else "/console/playbooks/runs"
-        return {"runs": shown, "runs_url": url}
+        return {"runs": shown, "runs_url": url, "caption": "Runs, newest first"}
 
     def _book(self, caller: Principal, playbook_id: str) -> Response:
         service = self._hub.playbooks
@@ -122,31 +102,6 @@ class Bookshelf:
             **self._rows(caller, playbook_id),
         }
         return self._page("playbook.html", model, 200)
-
-    def _run(self, caller: Principal, run_id: str, template: str) -> Response:
-        with self._hub.store.read() as conn:
-            stored = run_of(conn, caller.tenant, run_id)
-        if stored is None:
-            return self._missing(caller, "No such run", "This tenant has no such run of a playbook.")
-        run, journal = stored.run, SqlJournal(self._hub.store)
-        shown = self._hub.playbooks.shown(run)
-        standings = standings_of(run, journal)
-        books = books_of(run)
-        called: dict[str, Playbook] = {book.id: book for book in books[1:]}
-        model = {
-            "caller": caller,
-            "here": "playbooks",
-            "run": run,
-            "row": run_row(run, shown["waiting"]),
-            "waiting": waiting_rows(run, shown, journal),
-            "variables": [(name, text or "–") for name, text in sorted(shown["variables"].items())],
-            "drawings": [draw_flow(book, standings, of_run=True) for book in books],
-            "titles": [book.name for book in books],
-            "words": in_words(books[0], called, standings),
-            "book_url": book_url(run.playbook_id),
-            "live_url": f"{run_url(run_id)}/live",
-        }
-        return self._page(template, model, 200)
 
     def _missing(self, caller: Principal, heading: str, text: str) -> Response:
         return self._page("message.html", {"caller": caller, "here": "", "heading": heading, "text": text}, 404)

@@ -12,7 +12,7 @@ import orjson
 from nightdesk.autonomy.actions import Action, ActionState, JournalEntry
 from nightdesk.autonomy.clocks import ends_at
 from nightdesk.autonomy.verification import verification_text, witness_of
-from nightdesk.hub.console.book_models import run_row
+from nightdesk.hub.console.book_models import run_row, waits_of
 from nightdesk.hub.console.decision_picture import draw_decision
 from nightdesk.hub.console.enriched import AnswerView
 from nightdesk.hub.console.graph import draw
@@ -189,6 +189,7 @@ def case_page_model(
     decisions = list(page.decisions)
     happenings, left_out = timeline(case.alerts, decisions, page.actions, page.journal)
     entities = case.entities
+    states = {action.action_id: action.state for action in page.actions}
     return {
         "case": case,
         "status": STATUS[case.status],
@@ -198,7 +199,7 @@ def case_page_model(
         "picture": draw_decision(decisions[-1], case.alerts, page.actions) if decisions else None,
         "story": story(case, decisions, page.actions, now),
         "graph": draw(case),
-        "runs": [run_row(run) for run in page.runs],
+        "runs": [run_row(run, waits_of(run, states)) for run in page.runs],
         "happenings": happenings,
         "left_out": left_out,
         "actions": [_action(action, page.journal.get(action.action_id, ()), now) for action in page.actions],

@@ -1,12 +1,9 @@
 """The console's addresses: sign in, the queue of cases, one case; each shows only the signed-in tenant's."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-import orjson
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -15,12 +12,15 @@ from starlette.staticfiles import StaticFiles
 from nightdesk.hub.api.auth import CONSOLE_ROLES, COOKIE, SESSION_HOURS, Sessions
 from nightdesk.hub.api.bodies import read_body
 from nightdesk.hub.api.view import HubView, Principal
+from nightdesk.hub.console.answering import Answering
 from nightdesk.hub.console.bookshelf import Bookshelf
 from nightdesk.hub.console.download import case_bundle
 from nightdesk.hub.console.enriched import known_of
 from nightdesk.hub.console.overseeing import Overseeing
 from nightdesk.hub.console.pages import FOLDER, HEADERS, Pages
+from nightdesk.hub.console.paging import place_of, token_for
 from nightdesk.hub.console.presentation import PAGE, case_page_model, queue_model, version
+from nightdesk.hub.console.run_glances import RunGlances
 from nightdesk.hub.console.switchboard import Switchboard, stopped_for
 from nightdesk.hub.store.decisions import latest_decisions
 from nightdesk.hub.store.queries import CasePage, case_list, case_page, status_counts
@@ -54,6 +54,7 @@ def router(hub: HubView, sessions: Sessions) -> APIRouter:
         routes.add_api_route(path, view, methods=[method])
     console.switchboard.add_to(routes, _to_sign_in)
     console.bookshelf.add_to(routes, _to_sign_in)
+    console.answering.add_to(routes, _to_sign_in)
     console.overseeing.add_to(routes, _to_sign_in)
     return routes
 
@@ -66,6 +67,8 @@ class _Console:
         self._sessions = sessions
         self._pages = Pages()
         self.switchboard = Switchboard(hub, sessions, self._page)
+        self._glances = RunGlances(hub)
+        self.answering = Answering(hub, sessions, self._page, self._glances)
         self.bookshelf = Bookshelf(hub, sessions, self._page)
         self.overseeing = Overseeing(hub, sessions, self._page)
 
@@ -163,7 +166,10 @@ class _Console:
 
     def _page(self, template: str, model: Mapping[str, Any], status: int = 200) -> Response:
         stopped = stopped_for(self._hub, model["caller"])
-        return self._pages.page(template, {"stopped": stopped, **model}, now=self._hub.clock(), status=status)
+        waits = self._glances.waiting(model["caller"])
+        return self._pages.page(
+            template, {"stopped": stopped, "waits": waits, **model}, now=self._hub.clock(), status=status
+        )
 
     def _form(self, problem: str, following: str, status: int) -> Response:
         model = {"caller": None, "here": "", "hours": SESSION_HOURS, "problem": problem, "next": following}
@@ -185,14 +191,15 @@ class _Console:
         given = request.query_params
         status = given["status"] if given.get("status") in _STATUSES else ""
         before = given.get("before", "")
-        position = _position(before)
+        found = place_of(before, 2)
+        position = (found[0], found[1]) if found else None
 
         def work() -> dict[str, Any]:
             with self._hub.store.read() as connection:
                 counts = status_counts(connection, caller.tenant)
                 rows = case_list(connection, caller.tenant, status=status or None, limit=PAGE + 1, before=position)
                 latest = latest_decisions(connection, caller.tenant, [row.case_id for row in rows[:PAGE]])
-            older = _page_token(rows[PAGE - 1].position) if len(rows) > PAGE else ""
+            older = token_for(rows[PAGE - 1].position) if len(rows) > PAGE else ""
             here = before if position else ""
             return queue_model(rows[:PAGE], latest, counts, status=status, before=here, older=older)
 
@@ -214,16 +221,3 @@ def _following(given: str) -> str:
     parts = urlsplit(given)
     inside = not parts.scheme and not parts.netloc and parts.path.startswith("/console/") and "\\" not in given
     return given if inside else "/console/"
-
-
-def _page_token(position: tuple[str, str]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
-
-
-def _position(token: str) -> tuple[str, str] | None:
-    """The place a page token names; a broken one is the first page."""
-    try:
-        updated_at, case_id = orjson.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_"))
-    except (binascii.Error, ValueError, TypeError):
-        return None
-    return (updated_at, case_id) if isinstance(updated_at, str) and isinstance(case_id, str) else None

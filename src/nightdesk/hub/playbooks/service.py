@@ -17,14 +17,12 @@ from sqlalchemy import Connection
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.ledger import Ledger
-from nightdesk.autonomy.playbooks.commands import MANUAL, manual_text
 from nightdesk.autonomy.playbooks.content import called_by
 from nightdesk.autonomy.playbooks.effects import told
 from nightdesk.autonomy.playbooks.interpreter import advance
 from nightdesk.autonomy.playbooks.library import Library, bundled, read_files
 from nightdesk.autonomy.playbooks.mandate import Terms
-from nightdesk.autonomy.playbooks.model import Action as ActionStep
-from nightdesk.autonomy.playbooks.model import Playbook, settings_of
+from nightdesk.autonomy.playbooks.model import Playbook
 from nightdesk.autonomy.playbooks.run import (
     Act,
     Answered,
@@ -40,12 +38,12 @@ from nightdesk.autonomy.playbooks.run import (
 )
 from nightdesk.autonomy.playbooks.soundness import faults_in
 from nightdesk.autonomy.playbooks.standing import begin, step_of, waiting_for
-from nightdesk.autonomy.playbooks.variables import filled, with_values
 from nightdesk.autonomy.policy import Policy
 from nightdesk.autonomy.proposals import Approval, Proposals
 from nightdesk.autonomy.signing import SignedPolicy
 from nightdesk.hub.approvals.settings import rules_of
 from nightdesk.hub.config import HubSettings, TenantSettings
+from nightdesk.hub.playbooks.questions import asked_of, key_named, questions, still_open
 from nightdesk.hub.playbooks.readiness import inputs_for, offered, unready
 from nightdesk.hub.playbooks.ruled import halts, terms_for
 from nightdesk.hub.store import Store, audit, cases
@@ -128,16 +126,19 @@ class Playbooks:
         self._move(tenant, run_id)
         return self.run(tenant, run_id)
 
-    def answer(self, tenant: str, run_id: str, step: str, *, by: str, text: str, done: bool = True) -> Run:
-        """A person's answer to a manual step, named by its key, id or name."""
+    def answer(  # an answer has this many parts
+        self, tenant: str, run_id: str, step: str, *, by: str, text: str, done: bool = True, shown: str = ""
+    ) -> Run:
+        """A person's answer to a manual step, named by its key, id or name; ``shown`` is the digest of what they saw.
+
+        Raises UnsupportedError for what is not asked or no answer to it, PolicyError when it is too late.
+        """
         if not by:
             raise PolicyError(f"{run_id}: an answer names the person who gives it")
-        key, answers = self._asked(self.run(tenant, run_id), step)
-        if done and answers and text not in answers:
-            raise UnsupportedError(f"{run_id}: answer one of {', '.join(answers)}, not {text!r}")
+        key = key_named(self.run(tenant, run_id), step)
         detail = {"run_id": run_id, "key": key, "answer": text, "done": done}
-        if not self._move(tenant, run_id, (Answered(key, by, text, done),), note=("playbook.answer", by, detail)):
-            raise PolicyError(f"{run_id}: {step} was answered meanwhile")
+        check = partial(still_open, key=key, text=text if done else None, shown=shown)
+        self._move(tenant, run_id, (Answered(key, by, text, done),), note=("playbook.answer", by, detail), check=check)
         return self.run(tenant, run_id)
 
     def stop(self, tenant: str, run_id: str, *, by: str, why: str = "") -> Run:
@@ -174,7 +175,7 @@ class Playbooks:
     def shown(self, run: Run) -> dict[str, Any]:
         """The run as people read it: JSON values, with what it waits for and what moves it on."""
         journal = SqlJournal(self._store)
-        asked = {key: step for key, step, _ in questions(run)}
+        asked = {one.key: one for one in asked_of(run)}
         waiting = []
         for key, (_, branch) in waiting_for(run).items():
             step = step_of(run, branch)
@@ -185,10 +186,9 @@ class Playbooks:
                 "since": branch.began_at,
             }
             if key in asked:
-                answers = settings_of(asked[key]).answers or ()
-                values = {**run.variables[branch.scope], **with_values(step.step_variables)}
-                text = str(filled(manual_text(asked[key].commands[0]), values))
+                text, answers, digest = asked[key].text, asked[key].answers, asked[key].digest
                 row |= {"person": True, "text": text, "answers": answers, "next": f"answer: {' | '.join(answers)}"}
+                row |= {"digest": digest}
             else:
                 action = journal.get(run.tenant, branch.action_id) if branch.action_id else None
                 state = action.state.value if action else "not proposed yet"
@@ -248,13 +248,16 @@ class Playbooks:
         events: Sequence[Event] = (),
         *,
         note: tuple[str, str, Mapping[str, object]] | None = None,
+        check: Callable[[Run], None] = lambda _: None,
     ) -> bool:
-        """One look at one run, in one transaction; whether anything moved."""
+        """One look at one run, in one transaction; whether anything moved. What ``check`` raises undoes all of it."""
         calls: list[tuple[Action, str]] = []
 
         def work(conn: Connection) -> bool:
             calls.clear()
             stored = table.run_of(conn, tenant, run_id, to_change=True)
+            if stored is not None:
+                check(stored.run)
             if stored is None or stored.run.state is not RunState.RUNNING:
                 return False
             journal = SqlJournal(Joined(self._store, conn))
@@ -364,31 +367,10 @@ class Playbooks:
             conn, tenant=run.tenant, at=self._clock(), actor="playbooks", event="playbook.question", detail=detail
         )
 
-    @staticmethod
-    def _asked(run: Run, named: str) -> tuple[str, tuple[str, ...]]:
-        """Key and allowed answers of the manual step that is meant."""
-        open_ones = {key: (step, names) for key, step, names in questions(run)}
-        meant = [key for key, (step, names) in open_ones.items() if named in {key, *names}]
-        if len(meant) != 1:
-            there = ", ".join(sorted(open_ones)) or "none"
-            raise UnsupportedError(f"{run.run_id}: {named!r} names {len(meant)} open questions; there are {there}")
-        step = open_ones[meant[0]][0]
-        return meant[0], settings_of(step).answers or ()
-
 
 def library_of(settings: HubSettings) -> Library:
     """The bundled playbooks and the operator's. Raises ConfigError for a file of theirs that cannot be read."""
     return read_files([settings.playbooks], beside=bundled()) if settings.playbooks else bundled()
-
-
-def questions(run: Run) -> list[tuple[str, ActionStep, tuple[str, str]]]:
-    """Every manual step that waits: its key, the step, and the id and name it may be called by."""
-    found = []
-    for key, (_, branch) in waiting_for(run).items():
-        step = step_of(run, branch)
-        if isinstance(step, ActionStep) and step.commands[branch.command].type == MANUAL:
-            found.append((key, step, (branch.step, step.name)))
-    return found
 
 
 def _with_ticket(target: Target, of_case: Sequence[Action]) -> Target:

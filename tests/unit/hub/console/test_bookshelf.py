@@ -85,11 +85,11 @@ def test_a_run_shows_each_step_as_it_stands_and_who_waits(stage: Any, desk: Rule
     live = site.get(f"{RUN}/live").text
     assert "<html" not in live
     assert states(live) == {"tell": "good", "isolate": "good", "look": "warn", "by-hand": "untouched"}
-    assert 'nightdesk playbook answer run-000001 "look" --answer "yes | no"' in part(live, "Who waits for what")
+    assert "look is it quiet? An analyst, an approver or an admin can move it on" in part(live, "Who waits for what")
     desk.hub.playbooks.answer(TENANT, "run-000001", "look", by="carol", text="yes")
     over = site.get(f"{RUN}/live").text
     assert "Nobody: it is over." in words(over)
-    assert "carol: yes" in part(over, "Done")
+    assert "carol: yes" in part(over, "Steps")
 
 
 def states(html: str) -> dict[str, str]:
