@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 RANSOMWARE, PHISHING = bundled().find("ransomware-host"), bundled().find("phishing")
 BOOK, RUN = f"playbooks/books/{RANSOMWARE.id}", "playbooks/runs/run-000001"
-PAGES = ("playbooks", BOOK, f"playbooks/books/{PHISHING.id}", RUN, f"cases/{CASE}")
+PAGES = ("playbooks", "runs", BOOK, f"playbooks/books/{PHISHING.id}", RUN, f"cases/{CASE}")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,29 @@ def test_a_person_finds_a_playbook_and_follows_its_run_while_it_moves(
     desk.hub.playbooks.answer(TENANT, "run-000001", "Hand over to recovery", by="carol", text="handed over")
     desk.play()
     browser.until("document.querySelector('.run-state').innerText.includes('Completed')")
+    assert browser.complaints == []
+
+
+def test_a_person_answers_a_step_that_began_to_wait_while_they_looked(
+    browser: Browser, address: str, desk: RuledDesk
+) -> None:
+    browser.go(address + "runs")
+    browser.run("document.getElementById('run-1').click()")
+    browser.until("location.pathname.endsWith('/run-000001') && document.querySelector('.flow svg') !== null")
+    assert browser.run("document.querySelector('.question')") is None
+    desk.play()
+    browser.until("document.querySelector('#changed:not([hidden])') !== null")
+    browser.run("[...document.querySelectorAll('#live .waits a')].find((one) => one.textContent === 'Answer').focus()")
+    browser.key("Enter", 13)
+    browser.until("document.querySelector(`.question${location.hash || '.none'}`) !== null")
+    assert "Check that backups are offline" in browser.run("document.querySelector('.question').innerText")
+    browser.run("document.querySelector('.question .answers button').focus()")
+    browser.key("Enter", 13)
+    browser.until("document.querySelector('.question') === null && location.hash === ''")
+    desk.play()
+    browser.until("document.querySelector('.run-state').innerText.includes('Completed')")
+    (answered,) = [visit for visit in desk.run().visits if visit.outcome == "answered"]
+    assert (answered.name, answered.note) == ("Hand over to recovery", "console: handed over")
     assert browser.complaints == []
 
 

@@ -10,7 +10,7 @@ __all__ = ["place_of", "token_for"]
 
 def token_for(place: tuple[str, ...]) -> str:
     """The token of that place."""
-    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps(list(place))).decode().rstrip("=")
 
 
 def place_of(token: str, parts: int) -> tuple[str, ...] | None:

@@ -5,10 +5,9 @@ another question. Whoever comes second, or too late, changes nothing and hears w
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
-
-import orjson
 
 from nightdesk.autonomy.playbooks.commands import MANUAL, manual_text
 from nightdesk.autonomy.playbooks.model import Action as ActionStep
@@ -36,7 +35,8 @@ class Question:
     @property
     def digest(self) -> str:
         """Of what a person is shown: the question, at its place in its run, and its answers."""
-        return hashlib.sha256(orjson.dumps([self.key, self.text, self.answers])).hexdigest()
+        # json escapes what no encoding has (a lone surrogate in a value), where others refuse it.
+        return hashlib.sha256(json.dumps([self.key, self.text, self.answers]).encode()).hexdigest()
 
 
 def questions(run: Run) -> list[tuple[str, ActionStep, tuple[str, str]]]:
