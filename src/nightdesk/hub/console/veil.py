@@ -11,7 +11,8 @@ from nightdesk.sdk.redaction import Redactor
 
 __all__ = ["Veil", "is_secret"]
 
-_SECRET = re.compile(r"passw|passphrase|pwd|secret|token|credential|(api|private|access)[-_]?key|cookie", re.IGNORECASE)
+_SECRET = re.compile(r"passw|passphrase|pwd|secret|token|(api|private)[-_]?key|cookie", re.IGNORECASE)
+"""A credential or an access key is named by its id, which is what actions are done to."""
 _LEAST = 4
 """Letters of a value that is looked for in other texts: a shorter one is hidden in its own place only, since nearly
 every text has it somewhere."""
