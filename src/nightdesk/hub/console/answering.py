@@ -100,8 +100,9 @@ class Answering:
             problem, status = await run_in_threadpool(self._take, caller, run_id, form)
         if not problem:
             return RedirectResponse(run_url(run_id), status_code=303, headers=dict(HEADERS))
-        again = {"problem": problem, "status": status}
-        return await run_in_threadpool(lambda: self._run(request, caller, run_id, "playbook_run.html", **again))
+        return await run_in_threadpool(
+            lambda: self._run(request, caller, run_id, "playbook_run.html", problem=problem, status=status)
+        )
 
     async def _shown(self, request: Request, work: Work, *, part: bool = False) -> Response:
         caller = self._forms.caller(request)

@@ -29,7 +29,7 @@ def moves_at_work(conn: Connection, tenant: str) -> dict[str, int]:
 def runs_named(conn: Connection, tenant: str, run_ids: Sequence[str]) -> dict[str, tuple[int, Run]]:
     """These runs by id, each with how often it was changed."""
     table = playbook_run.c
-    found = {}
+    found: dict[str, tuple[int, Run]] = {}
     for part in chunks(run_ids):
         statement = select(table.run_id, table.moves, table.body).where(table.tenant == tenant, table.run_id.in_(part))
         found |= {row.run_id: (row.moves, Run.from_json(load(row.body))) for row in conn.execute(statement)}
@@ -67,7 +67,7 @@ def approvals_awaited(conn: Connection, tenant: str) -> set[str]:
 def action_states(conn: Connection, tenant: str, action_ids: Collection[str]) -> dict[str, ActionState]:
     """Where these actions stand."""
     table = action_table.c
-    found = {}
+    found: dict[str, ActionState] = {}
     for part in chunks(list(action_ids)):
         statement = select(table.action_id, table.state).where(table.tenant == tenant, table.action_id.in_(part))
         found |= {row.action_id: ActionState(row.state) for row in conn.execute(statement)}

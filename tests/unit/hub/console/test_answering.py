@@ -113,6 +113,18 @@ def test_whoever_may_answers_a_step_and_the_run_goes_on(desk: Desktop, client: A
     assert part(html, "Journal").endswith("Completed")
 
 
+def test_the_hub_goes_on_at_once(desk: Desktop, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[str] = []
+    monkeypatch.setattr(desk.hub, "wake", lambda: woken.append("woken"))
+    desk.start(ASKS)
+    ann = client("ann")
+    form = fields(ann.get(RUN).text, "look")
+    assert ann.post(ANSWERS, data={**form, "choice": "9"}).status_code == 409
+    assert woken == []
+    assert ann.post(ANSWERS, data={**form, "choice": "0"}).status_code == 303
+    assert woken == ["woken"]
+
+
 def test_what_could_not_be_done_is_a_failure(desk: Desktop, client: Any) -> None:
     desk.start(ASKS)
     ann = client("ann")
@@ -411,8 +423,12 @@ def test_secrets_are_never_shown(desk: Desktop, client: Any) -> None:
     answer = ann.post(ANSWERS, data={**fields(html, "tell"), "answer": "told them hunter2!"})
     assert answer.status_code == 303
     desk.start(book(steps, variables=variables))
+    other = RUN.replace("1", "2")
+    late = {**fields(ann.get(other).text, "ask"), "answer": "x"}
     desk.hub.playbooks.stop(TENANT, "run-000002", by="bob", why="tok-12345 leaked")
-    paths = (RUN, f"{RUN}/live", LIST, RUN.replace("1", "2"), "/console/playbooks")
-    for page in (html, *(ann.get(path).text for path in paths)):
+    refused = ann.post(f"{other}/answers", data=late)
+    assert "too late: the run is over (stopped by bob: *** leaked)" in words(refused.text)
+    paths = (RUN, f"{RUN}/live", LIST, other, "/console/playbooks")
+    for page in (html, refused.text, *(ann.get(path).text for path in paths)):
         assert "hunter2" not in page
         assert "tok-12345" not in page

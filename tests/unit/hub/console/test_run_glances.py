@@ -4,11 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import update
-from tests.playbooks import a_playbook, end, manual, start
+from tests.playbooks import a_playbook, do, end, isolate, manual, start
 
+from nightdesk.autonomy.actions import ActionState
 from nightdesk.autonomy.playbooks.interpreter import advance
-from nightdesk.autonomy.playbooks.run import Answered, Run
+from nightdesk.autonomy.playbooks.run import Act, Answered, Run, Told
 from nightdesk.autonomy.playbooks.standing import begin, waiting_for
 from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.console.run_glances import Place, RunGlances
@@ -55,6 +57,20 @@ def test_each_tenant_counts_its_own_and_who_is_signed_out_none(hub: Any) -> None
     asking(hub, 2)
     asking(hub, 1, "south")
     assert [glances.waiting(who) for who in (VERA, SVEN, VERA, None)] == [2, 1, 2, 0]
+
+
+@pytest.mark.parametrize(("tenant", "waits"), [("north", 1), ("south", 0)])
+def test_an_approval_counts_in_its_own_tenant_only(hub: Any, stage: Any, tenant: str, waits: int) -> None:
+    """Law 3: the same id in another tenant is another action."""
+    book = a_playbook({"start": start("a"), "a": do(isolate(), on_completion="z"), "z": end()})
+    facts: dict[str, Any] = {"tenant": "north", "run_id": "run-000001", "case_id": "c", "started_by": "ann"}
+    run, (wish,) = advance(begin(book, {}, **facts, variables={}, now=NOW), (), hub.now)
+    assert isinstance(wish, Act)
+    action = stage.act(hub, "c", (ActionState.AWAITING_APPROVAL, {}), tenant=tenant)
+    run, _ = advance(run, [Told(wish.key, action.action_id)], hub.now)
+    with hub.store.begin() as conn:
+        add_run(conn, run)
+    assert RunGlances(hub).waiting(VERA) == waits
 
 
 def test_a_page_goes_on_after_a_run_that_is_gone_from_its_place(hub: Any) -> None:
