@@ -1,6 +1,7 @@
 """Who may stop and who may start again: one person stops, two start, and neither is a program."""
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -15,12 +16,14 @@ from nightdesk.hub.store import Store, switches
 from nightdesk.hub.two_persons import MAY, Known, allowed, confirms
 from nightdesk.sdk.errors import PolicyError
 
-__all__ = ["MACHINES", "STARTS", "STOPS", "Known", "Started", "missing", "person", "start", "stop"]
+__all__ = ["MACHINES", "PATIENCE", "STARTS", "STOPS", "Known", "Started", "missing", "person", "start", "stop"]
 
 STOPS = frozenset({Role.ANALYST, Role.APPROVER, Role.ADMIN})
 STARTS = MAY
 MACHINES = frozenset({ENGINE, "policy", "autonomy", "tickets", "hub"})
 """Names under which the machine itself acts."""
+PATIENCE = timedelta(hours=24)
+"""How long a word to start waits for a second one: nobody finds half a start that was forgotten."""
 
 
 class Started(NamedTuple):
@@ -76,8 +79,8 @@ def start(
 ) -> Started:
     """The first person's word is noted, a second one's starts it. Raises PolicyError for who may not.
 
-    Who asked is looked up again when the second one confirms: a revoked credential's word no longer counts. ``rules``
-    tell which names are one person's.
+    Who asked is looked up again when the second one confirms: a revoked credential's word no longer counts, nor one
+    that is older than ``PATIENCE``. ``rules`` tell which names are one person's.
     """
     _explained(switch, reason)
     _allowed(switch, by)
@@ -88,7 +91,8 @@ def start(
         if before is None or not before.stopped:
             raise PolicyError(f"{switch} is not stopped: there is nothing to start")
         now = store.clock()
-        first = _asker(before, known)
+        asked = switches.asked_at(conn, switch)
+        first = _asker(before, known) if asked is not None and now - asked <= PATIENCE else None
         if not confirms(str(switch), first, by, is_same=_one_human(rules, first, by)):
             return Started(switches.ask_to_start(conn, before, by=signed, reason=reason, at=now), running=False)
         return Started(switches.start(conn, before, by=signed, reason=reason, at=now), running=True)

@@ -11,6 +11,7 @@ from nightdesk.hub.api.view import Principal, Role
 from nightdesk.hub.store import Store, switches
 from nightdesk.hub.switching import Started, start, stop
 from nightdesk.sdk.errors import PolicyError
+from nightdesk.sdk.testing.fake_time import FakeTime
 
 ACME = Switch("acme", Scope.TENANT)
 ALL = Switch(ANYWHERE, Scope.ALL)
@@ -156,6 +157,20 @@ def test_the_word_of_one_who_was_revoked_meanwhile_no_longer_counts(store: Store
     people["acme", "ada"] = Principal("acme", "ada", Role.VIEWER)
     assert not go(store, "ado", people=people).running
     assert go(store, "amy", people=people).running
+
+
+@pytest.mark.parametrize(("hours", "running"), [(24, True), (24.01, False)])
+def test_a_word_to_start_that_waited_for_a_day_is_over(tmp_path: Path, hours: float, running: bool) -> None:
+    time = FakeTime()
+    store = Store.open(f"sqlite:///{tmp_path}/timed.db", synchronous="NORMAL", clock=time.clock)
+    stop(store, ACME, by="ann", reason="drill")
+    go(store, "abe")
+    time.advance(hours * 3600)
+    assert go(store, "ada").running is running
+    assert is_stopped(store) is not running
+    if not running:
+        assert go(store, "abe").running, "ada's word is the first one now"
+    store.close()
 
 
 def test_a_person_of_another_tenant_starts_nothing_here(store: Store) -> None:

@@ -61,7 +61,7 @@ def start(
     config: ConfigFile = _DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Asks to start what was stopped; a second person's same command starts it. Approvers or admins, one an admin."""
+    """Asks to start what was stopped; a second person's within a day starts it. Approvers or admins, one an admin."""
     from nightdesk.autonomy.switches import ANYWHERE
     from nightdesk.hub import switching
     from nightdesk.hub.approvals.settings import rules_of

@@ -10,6 +10,7 @@ from nightdesk.autonomy.actions import ActionState
 from nightdesk.autonomy.levels.standing import Facts, Level, Standing, ceiling
 from nightdesk.autonomy.levels.units import Unit, classes_of
 from nightdesk.autonomy.switches import Scope, everything_stopped
+from nightdesk.autonomy.verification import Verdict, counts_as_verified, witness_of
 from nightdesk.hub.store import switches
 from nightdesk.hub.store.codec import decode_action, moment, stamp
 from nightdesk.hub.store.schema import action as action_table
@@ -87,7 +88,10 @@ def _healthy(conn: Connection, standing: Standing, now: datetime) -> float:
 
 
 def _uses(conn: Connection, unit: Unit, now: datetime) -> tuple[int, float, float, bool]:
-    """(drills with a verified undo, share verified, share undone, whether any was contradicted) of the last 30 days."""
+    """(verified drills with undo, share verified, share undone, whether any was contradicted) of the last 30 days.
+
+    What a second source still looks at, or could not see, is no success and no failure; what it doubts is a failure.
+    """
     families = sorted({one.family for name, one in VERBS.items() if unit.decides in classes_of([name])})
     row = action_table.c
     statement = (
@@ -97,12 +101,13 @@ def _uses(conn: Connection, unit: Unit, now: datetime) -> tuple[int, float, floa
         .limit(_MOST)
     )
     used = [decode_action(body) for body in conn.execute(statement).scalars()]
-    well = [one for one in used if one.state in _WELL]
-    badly = [one for one in used if one.state in _BADLY]
+    well = [one for one in used if one.state in _WELL and counts_as_verified(one)]
+    badly = [one for one in used if one.state in _BADLY or witness_of(one).get("verdict") == Verdict.DOUBTFUL]
     back = [one for one in used if one.state is _S.UNDONE and one.effective_at is not None]
     stuck = [one for one in used if one.state is _S.UNDO_FAILED]
     verified = len(well) / (len(well) + len(badly)) if well or badly else 0.0
     undone = len(back) / (len(back) + len(stuck)) if back or stuck else 0.0
     demoted = any(one.switch.scope is Scope.VENDOR_ACTION and unit.decides in classes_of([one.switch.verb])
                   for one in switches.positions(conn, unit.tenant))  # fmt: skip
-    return len(back), verified, undone, demoted or any(one.state is _S.CONTRADICTED for one in badly)
+    drills = len([one for one in back if one in well])
+    return drills, verified, undone, demoted or any(one.state is _S.CONTRADICTED for one in badly)

@@ -18,8 +18,9 @@ from nightdesk.hub.store.schema import audit as audit_table
 from nightdesk.hub.store.schema import switch as table
 from nightdesk.hub.store.sql import insert
 
-__all__ = ["ask_to_start", "history", "known", "position", "positions", "start", "stop"]
+__all__ = ["ask_to_start", "asked_at", "history", "known", "position", "positions", "start", "stop"]
 
+_LATELY = 200  # changes of a tenant's switches among which a wish to start one is looked for; what is older is over
 _STOPPED, _RUNNING = "stopped", "running"
 _KEY = ["tenant", "scope", "subject"]
 
@@ -69,6 +70,15 @@ def start(conn: Connection, before: Position, *, by: str, reason: str, at: datet
     _keep(conn, after)
     _note(conn, before.switch, "switch.started", by, at, {"reason": reason, "asked_by": before.asked_by})
     return after
+
+
+def asked_at(conn: Connection, switch: Switch) -> datetime | None:
+    """When somebody last asked to start it again."""
+    about = {"scope": switch.scope.value, "subject": switch.subject}
+    for entry in history(conn, switch.tenant, limit=_LATELY):
+        if entry.event == "switch.start_asked" and about.items() <= entry.detail.items():
+            return entry.at
+    return None
 
 
 def history(conn: Connection, tenant: str, *, limit: int = 50) -> list[AuditEntry]:
