@@ -202,7 +202,8 @@ def _replayed(
     store = Store.open(settings.store)
     until = store.clock()
     try:
-        with dry(settings), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        bar = Progress(console=Console(stderr=True), transient=True, disable=quiet)
+        with dry(settings) as tripwire, bar as progress:
             for slug in chosen:
                 work = progress.add_task(f"replaying {slug}", total=count(store, slug, until - span, until))
 
@@ -219,5 +220,6 @@ def _replayed(
                     normalizer=cache(registry.normalizer),
                     progress=shown,
                 )
+            tripwire.check()
     finally:
         store.close()

@@ -84,7 +84,8 @@ def _replayed(
     new = candidate(prepared.signed.policy, prepared.signed.signers)
     found: dict[str, Any] = {}
     failing: dict[str, float] = {}
-    with dry(settings), Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+    bar = Progress(console=Console(stderr=True), transient=True, disable=quiet)
+    with dry(settings) as tripwire, bar as progress:
         for slug in prepared.before:
             work = progress.add_task(f"replaying {slug}", total=count(store, slug, until - span, until))
 
@@ -102,6 +103,7 @@ def _replayed(
             )
             with store.read() as conn:
                 failing[slug] = failing_share(conn, slug, until - span, until)
+        tripwire.check()
     return found, failing
 
 
