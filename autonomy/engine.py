@@ -144,9 +144,9 @@ class Engine:
         """Takes it back before it was sent. Raises PolicyError afterwards: then ``undo``."""
         return self._proposals.cancel(action, by, reason)
 
-    def renew(self, action: Action, until: datetime, actor: str) -> Action:
+    def renew(self, action: Action, until: datetime, actor: str, reason: str = "") -> Action:
         """Keeps a leased action longer. Raises PolicyError when nothing is leased or the same person does it twice."""
-        return self._leases.renew(action, until, actor)
+        return self._leases.renew(action, until, actor, reason)
 
     def repeat(self, action: Action, *, actor: str, reason: str) -> Action:
         """The same wish at the connector that is bound today, for what is left of its lease; the first stays as it is.
@@ -170,8 +170,11 @@ class Engine:
         Unchanged when it was so before us or is undone already. Raises PolicyError before it is settled,
         UnsupportedError when the verb has no inverse.
         """
-        asked = self._reversal.request(self._ledger.fresh(action), actor=actor, reason=reason)
-        return await self.advance(asked)
+        return await self.advance(self.request_undo(action, actor=actor, reason=reason))
+
+    def request_undo(self, action: Action, *, actor: str, reason: str = "") -> Action:
+        """Journals the wish to undo and waits for nobody: ``run_once`` goes on with it. Raises as ``undo`` does."""
+        return self._reversal.request(self._ledger.fresh(action), actor=actor, reason=reason)
 
     async def advance(self, action: Action) -> Action:
         """Moves the actions of this target on now; the action as it is afterwards."""

@@ -46,7 +46,7 @@ class Leases:
                 broken.append(error)
         return broken
 
-    def renew(self, action: Action, until: datetime, actor: str) -> Action:
+    def renew(self, action: Action, until: datetime, actor: str, reason: str = "") -> Action:
         """A person keeps it longer; the second time in a row takes another person.
 
         What a vendor's own clock could not be made to last before is asked of it again.
@@ -64,7 +64,7 @@ class Leases:
         return self._ledger.move(
             action,
             _S.RENEWED,
-            f"until {until.isoformat()}",
+            f"until {until.isoformat()}{f': {reason}' if reason else ''}",
             actor=actor,
             result={"renewed_by": actor, "clock_lost": "", "clock_held": ""},
             lease_until=until,

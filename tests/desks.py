@@ -16,12 +16,14 @@ from nightdesk.autonomy.playbooks.run import Run, RunState
 from nightdesk.hub.config import load_config
 from nightdesk.hub.hub import Hub
 from nightdesk.hub.store import Store
+from nightdesk.sdk.targets import Target
 from nightdesk.sdk.testing import Simulator, StoryAccount, StoryDevice, serve
 from nightdesk.sdk.testing.fake_time import FakeTime
 
 __all__ = ["CASE", "MAIL", "TENANT", "VENDORS", "Desktop"]
 
 TENANT, CASE, MAIL = "acme", "CASE-2026-000001", "jdoe@corp.example.com"
+_IN_FORCE = frozenset({ActionState.LEASED, ActionState.EFFECTIVE})
 PEOPLE = ("bob", "cleo")
 VENDORS = {"edr": "crowdstrike_falcon", "identity": "okta", "chat": "slack", "ticketing": "jira"}
 
@@ -112,6 +114,29 @@ class Desktop:
                 return run
             self.time.advance(5.0)
         raise AssertionError(f"not over: {self.hub.playbooks.shown(run)}")
+
+    def contain(self, host: str = "ws-0042", *, lease: timedelta | None = timedelta(hours=1), **more: Any) -> Action:
+        """A host isolated by persons, read back, and on lease unless that is None."""
+        target = Target.parse(f"host:{host}")
+        wish: dict[str, Any] = {"requested_by": "ann", "case_id": CASE, "lease": lease, **more}
+        made = self.hub.engine.propose(TENANT, "host.isolate", target, **wish)
+        self.approve_all()
+        self.work(120, until=lambda: self.action(made).state in _IN_FORCE)
+        found = self.action(made)
+        assert found.state in _IN_FORCE, found
+        return found
+
+    def action(self, action: Action) -> Action:
+        """That action as it is now."""
+        found = self.hub.journal.get(action.tenant, action.action_id)
+        assert found is not None
+        return found
+
+    def isolated(self) -> set[str]:
+        """The hosts that the simulated vendor keeps away, by its own state."""
+        fleet: Any = getattr(self.simulators["edr"], "fleet")  # noqa: B009  # each vendor's simulator has its own
+        fleet.settle()
+        return {device.hostname.lower() for device in fleet.devices.values() if device.isolated}
 
     def waiting_approvals(self) -> list[Action]:
         """What waits for a second person."""

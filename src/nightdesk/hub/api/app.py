@@ -10,6 +10,7 @@ from nightdesk.hub.api import (
     health,
     hec,
     ingest,
+    leases,
     metrics,
     openc2,
     oversight,
@@ -49,6 +50,7 @@ def create_app(hub: HubView, *, session_key: bytes | None = None, open_metrics: 
     app.include_router(regroup.router(hub))
     app.include_router(oversight.router(hub))
     app.include_router(playbooks.router(hub))
+    app.include_router(leases.router(hub))
     app.include_router(metrics.router(hub, open_to_all=open_metrics))
     app.include_router(approvals.router(hub))
     sessions = Sessions(session_key or secrets.token_bytes(32))

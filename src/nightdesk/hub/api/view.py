@@ -13,6 +13,7 @@ from nightdesk.hub.store import Store
 from nightdesk.sdk.context import Clock
 
 if TYPE_CHECKING:
+    from nightdesk.autonomy.engine import Engine
     from nightdesk.hub.openc2.consumer import Consumer
     from nightdesk.hub.oversight.office import Office
 
@@ -66,6 +67,11 @@ class HubView(Protocol):
     @property
     def approvals(self) -> Desk:
         """Where people's answers to what waits for them arrive."""
+        ...
+
+    @property
+    def engine(self) -> "Engine":
+        """Who takes back and keeps what is in force."""
         ...
 
     @property

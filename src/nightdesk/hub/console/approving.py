@@ -16,6 +16,7 @@ from nightdesk.hub.api.view import HubView, Principal
 from nightdesk.hub.approvals.desk import Waiting
 from nightdesk.hub.approvals.links import Link
 from nightdesk.hub.approvals.wording import lines_of, title_of
+from nightdesk.hub.console.holding import stuck_for
 from nightdesk.hub.console.pages import HEADERS, Pages
 from nightdesk.hub.console.run_glances import RunGlances
 from nightdesk.hub.console.switchboard import stopped_for
@@ -160,6 +161,7 @@ class _Page:
         may = rules.entitled(caller.name) or any(rules.is_same(one.taker, caller.name) for one in standing_in)
         model = {"caller": caller, "here": "approvals", "rows": rows, "may": may, "problem": problem}
         model |= {"stopped": stopped_for(self._hub, caller), "waits": self._glances.waiting(caller)}
+        model |= {"stuck": stuck_for(self._hub, caller)}
         return self._pages.page("approvals.html", model, now=self._hub.clock(), status=status)
 
     def _signed_in(self, request: Request) -> Principal | None:

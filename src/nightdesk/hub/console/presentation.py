@@ -33,10 +33,11 @@ from nightdesk.hub.console.words import (
     moment,
     reason,
 )
+from nightdesk.hub.keeping import can_be_undone
 from nightdesk.hub.store.queries import CasePage, CaseRow
 from nightdesk.sdk.case import Alert, CaseStatus, Decision, Entity, EntityKind
 
-__all__ = ["PAGE", "case_page_model", "case_url", "decision_record", "queue_model", "text_of", "version"]
+__all__ = ["PAGE", "case_page_model", "case_url", "decision_record", "lease_url", "queue_model", "text_of", "version"]
 
 PAGE = 50
 _REASON = 160
@@ -99,7 +100,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ActionView:
-    """One action with what its card shows."""
+    """One action with what its card shows; ``undo_url`` where its undo is asked for, empty when nothing is in force."""
 
     action: Action
     steps: list[Step]
@@ -108,6 +109,7 @@ class ActionView:
     pre_state: list[tuple[str, str]]
     result: list[tuple[str, str]]
     journal: Sequence[JournalEntry]
+    undo_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,11 @@ class AlertView:
 def case_url(case_id: str) -> str:
     """The page of a case."""
     return f"/console/cases/{quote(case_id, safe='')}"
+
+
+def lease_url(action_id: str) -> str:
+    """The page where an action is taken back or kept longer."""
+    return f"/console/leases/{quote(action_id, safe='')}"
 
 
 def queue_model(
@@ -281,6 +288,7 @@ def _action(action: Action, journal: Sequence[JournalEntry], now: datetime) -> A
         _pairs(action.pre_state),
         _pairs(action.result),
         journal,
+        lease_url(action.action_id) if can_be_undone(action) else "",
     )
 
 

@@ -11,11 +11,13 @@ from starlette.staticfiles import StaticFiles
 
 from nightdesk.hub.api.auth import CONSOLE_ROLES, COOKIE, SESSION_HOURS, Sessions
 from nightdesk.hub.api.bodies import read_body
+from nightdesk.hub.api.playbooks import ACTS
 from nightdesk.hub.api.view import HubView, Principal
 from nightdesk.hub.console.answering import Answering
 from nightdesk.hub.console.bookshelf import Bookshelf
 from nightdesk.hub.console.download import case_bundle
 from nightdesk.hub.console.enriched import known_of
+from nightdesk.hub.console.holding import Holding, stuck_for
 from nightdesk.hub.console.overseeing import Overseeing
 from nightdesk.hub.console.pages import FOLDER, HEADERS, Pages
 from nightdesk.hub.console.paging import place_of, token_for
@@ -56,6 +58,7 @@ def router(hub: HubView, sessions: Sessions) -> APIRouter:
     console.bookshelf.add_to(routes, _to_sign_in)
     console.answering.add_to(routes, _to_sign_in)
     console.overseeing.add_to(routes, _to_sign_in)
+    console.holding.add_to(routes, _to_sign_in)
     return routes
 
 
@@ -71,6 +74,7 @@ class _Console:
         self.answering = Answering(hub, sessions, self._page, self._glances)
         self.bookshelf = Bookshelf(hub, sessions, self._page)
         self.overseeing = Overseeing(hub, sessions, self._page)
+        self.holding = Holding(hub, sessions, self._page)
 
     async def login(self, request: Request) -> Response:
         """The form."""
@@ -132,7 +136,7 @@ class _Console:
             now = self._hub.clock()
             with self._hub.store.read() as connection:
                 model = case_page_model(found, now, known_of(connection, found, now))
-            return self._page("case.html", {"caller": caller, "here": "case", **model})
+            return self._page("case.html", {"caller": caller, "here": "case", "may": caller.role in ACTS, **model})
 
         return await run_in_threadpool(work)
 
@@ -167,8 +171,12 @@ class _Console:
     def _page(self, template: str, model: Mapping[str, Any], status: int = 200) -> Response:
         stopped = stopped_for(self._hub, model["caller"])
         waits = self._glances.waiting(model["caller"])
+        stuck = stuck_for(self._hub, model["caller"])
         return self._pages.page(
-            template, {"stopped": stopped, "waits": waits, **model}, now=self._hub.clock(), status=status
+            template,
+            {"stopped": stopped, "waits": waits, "stuck": stuck, **model},
+            now=self._hub.clock(),
+            status=status,
         )
 
     def _form(self, problem: str, following: str, status: int) -> Response:

@@ -68,6 +68,7 @@ class StageHub:
     woken: int = 0
     approvals: Any = None
     openc2: Any = None  # nothing here is commanded
+    engine: Any = None  # nothing here is taken back
     oversight: Any = dataclasses.field(default_factory=lambda: SimpleNamespace(rules=unlisted))
     notices: Notices = dataclasses.field(init=False)
 
