@@ -20,6 +20,8 @@ from nightdesk.sdk.testing.serve import serve
 
 pytestmark = pytest.mark.slow
 
+_LEASE = "leases/action-ND-2026-000001-host.isolate"
+PAGES = ("", "cases/ND-2026-000001", "leases", _LEASE)
 _STAGE = Path(__file__).parents[1] / "unit" / "hub" / "console" / "stage.py"
 
 
@@ -79,11 +81,11 @@ def test_a_person_signs_in_reads_the_queue_and_opens_a_case_by_keyboard(browser:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("path", ["", "cases/ND-2026-000001"])
+@pytest.mark.parametrize("path", PAGES)
 def test_no_page_is_wider_than_its_screen(
     browser: Browser, address: str, tmp_path: Path, width: int, path: str
 ) -> None:
-    _sign_in(browser, address)
+    _sign_in(browser, address, "north-admin")  # who sees the forms as well
     browser.size(width, 844)
     browser.go(address + path)
     assert browser.run("document.documentElement.scrollWidth") <= width
@@ -93,10 +95,10 @@ def test_no_page_is_wider_than_its_screen(
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_stands_out_from_its_ground(browser: Browser, address: str, dark: bool) -> None:
-    """WCAG 2.1 AA, 4.5 to 1, for every text on both pages."""
-    _sign_in(browser, address)
+    """WCAG 2.1 AA, 4.5 to 1, for every text on every page."""
+    _sign_in(browser, address, "north-admin")  # who sees the forms as well
     browser.size(1280, 900, dark=dark)
-    for path in ("", "cases/ND-2026-000001"):
+    for path in PAGES:
         browser.go(address + path)
         browser.run("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
         assert browser.run(CONTRAST) == []

@@ -39,6 +39,7 @@ _PAGE = 50
 _MOST = 1000  # characters of a reason
 _NO_REASON = "Nothing was done: say why it is taken back."
 _NO_TIME = "Nothing was done: choose one of the times that the form offers."
+_MISSING = "This tenant has no such action. It may belong to another tenant, or its address was cut off."
 
 Page = Callable[[str, Mapping[str, Any], int], Response]
 Work = Callable[[Principal], Response]
@@ -127,11 +128,13 @@ class Holding:
         if not reason:
             return _NO_REASON, 422
         try:
-            take_back(self._hub.store, self._hub.engine, caller.tenant, action_id, by=caller.name, reason=reason)
+            asked = take_back(
+                self._hub.store, self._hub.engine, caller.tenant, action_id, by=caller.name, reason=reason
+            )
         except PolicyError as error:
             return f"{error}.", 409
         self._hub.wake()
-        return "", 303
+        return ("", 303) if asked else (_MISSING, 404)
 
     def _keep(self, caller: Principal, action_id: str, form: Mapping[str, str]) -> tuple[str, int]:
         """Why it is not kept longer, and HTTP's word for it."""
@@ -140,10 +143,10 @@ class Holding:
         store, until = self._hub.store, self._hub.clock() + timedelta(hours=int(form["hours"]))
         reason = form.get("reason", "")[:_MOST]
         try:
-            keep_longer(store, self._hub.engine, caller.tenant, action_id, until, by=caller.name, reason=reason)
+            kept = keep_longer(store, self._hub.engine, caller.tenant, action_id, until, by=caller.name, reason=reason)
         except PolicyError as error:
             return f"{error}.", 409
-        return "", 303
+        return ("", 303) if kept else (_MISSING, 404)
 
     def _list(self, caller: Principal, first: int, template: str) -> Response:
         found = in_force(self._hub.store, caller.tenant, self._hub.clock())
