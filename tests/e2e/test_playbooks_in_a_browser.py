@@ -168,3 +168,25 @@ _DRAWN = """
   return poor;
 })()
 """
+
+
+def test_a_person_takes_back_what_a_run_did_from_the_page_of_its_case(
+    browser: Browser, address: str, desk: RuledDesk
+) -> None:
+    """By keyboard, and the page shows by itself that it was read back."""
+    desk.play()
+    browser.go(address + f"cases/{CASE}")
+    browser.run("document.querySelector('.action a.button').focus()")
+    browser.key("Enter", 13)
+    browser.until("location.pathname.startsWith('/console/leases/act-') && document.querySelector('.stop') !== null")
+    assert "Release host (host.release): ws-0042 at edr" in browser.run(
+        "document.querySelector('aside .card').innerText.replaceAll('\\n', ' ')"
+    )
+    browser.run("document.querySelector('input[name=reason]').focus()")
+    browser.call("Input.insertText", text="false alarm")
+    browser.key("Enter", 13)
+    browser.until("document.querySelector('#live .pill')?.innerText === 'Undo requested'")
+    desk.work(60)
+    browser.until("document.querySelector('#live .pill').innerText === 'Undone, read back'")
+    browser.until("document.querySelector('#changed:not([hidden])') !== null")
+    assert browser.complaints == []

@@ -32,7 +32,9 @@ __all__ = [
 
 _T = TypeVar("_T")
 _S = ActionState
-_SETTLED = frozenset({_S.EFFECTIVE, _S.LEASED, _S.RENEWED})
+_ENDING = frozenset({_S.EXPIRED, _S.UNDO_REQUESTED})
+_OWED = _ENDING | {_S.LEASED, _S.RENEWED}
+"""What has an end that is ours to bring about. A newer wish may have contradicted an action: then it is that one's."""
 HELD = UNDOABLE | {_S.UNDO_REQUESTED}
 """States in which something of ours may be in force at a vendor."""
 SHORTEST, LONGEST = timedelta(hours=0.01), timedelta(hours=8784)
@@ -50,14 +52,15 @@ def in_force(store: Store, tenant: str, now: datetime) -> list[tuple[Action, Hel
 def stuck(store: Store, tenant: str, now: datetime) -> list[Held]:
     """What is there though it should be gone. Asked for by every page, so what simply holds is not read for it."""
     journal = SqlJournal(store)
-    unsettled = journal.in_state(sorted(HELD - _SETTLED), tenant=tenant)
+    ending = journal.in_state(sorted(_ENDING | {_S.UNDO_FAILED}), tenant=tenant)
     overdue = [one for one in journal.leases_due(now) if one.tenant == tenant]
-    return [row for row in held([*unsettled, *overdue], now) if is_stuck(row)]
+    return [row for row in held([*ending, *overdue], now) if is_stuck(row)]
 
 
 def is_stuck(row: Held) -> bool:
     """Whether its undo failed, or its end is past and it is still there."""
-    return row.state == _S.UNDO_FAILED or (row.seconds_left is not None and row.seconds_left <= -_LATE)
+    late = row.seconds_left is not None and row.seconds_left <= -_LATE
+    return row.state == _S.UNDO_FAILED or (late and row.state in _OWED)
 
 
 def action_of(store: Store, tenant: str, action_id: str) -> Action | None:

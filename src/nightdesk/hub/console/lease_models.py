@@ -2,11 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from nightdesk.autonomy.actions import Action, ActionState
 from nightdesk.autonomy.approvals import same_person
-from nightdesk.autonomy.clocks import ends_at
 from nightdesk.autonomy.ownership import instead_of_undo, since
 from nightdesk.hub.console.presentation import case_url, lease_url
 from nightdesk.hub.console.words import STATE, STATE_TONE, moment, verb_name
@@ -16,13 +15,16 @@ from nightdesk.sdk.verbs import verb
 
 __all__ = ["CHOICES", "LeaseRow", "choices_of", "facts_of", "lease_row", "no_undo", "undo_text", "version_of", "whose"]
 
-CHOICES = {"4": "4 hours from now", "24": "24 hours from now", "168": "7 days from now"}
+CHOICES = {"4": "4 hours", "24": "24 hours", "168": "7 days"}
 """How much longer a form keeps something: hours from now, by what the form sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRow:
-    """One effect in the list. ``share`` is what is left of its time in hundredths, None when it has no end."""
+    """One effect in the list. ``share`` is what is left of its time in hundredths, None when it has no end.
+
+    ``offers`` is what a person can ask for now.
+    """
 
     action_id: str
     url: str
@@ -40,6 +42,7 @@ class LeaseRow:
     share: int | None
     stuck: bool
     said: str
+    offers: str
 
 
 def lease_row(action: Action, row: Held) -> LeaseRow:
@@ -64,6 +67,7 @@ def lease_row(action: Action, row: Held) -> LeaseRow:
         share=_share(begun, row),
         stuck=late,
         said=row.said,
+        offers="" if not can_be_undone(action) else "Undo or keep" if can_be_kept(action) else "Undo",
     )
 
 
@@ -76,7 +80,6 @@ def _share(begun: datetime | None, row: Held) -> int | None:
 
 def facts_of(action: Action) -> list[tuple[str, str]]:
     """Who wanted it and why, and who kept it."""
-    vendor = ends_at(action)
     rows = (
         ("Target", action.target.key),
         ("Carried out by", action.instance),
@@ -84,8 +87,6 @@ def facts_of(action: Action) -> list[tuple[str, str]]:
         ("Approved by", action.approved_by),
         ("Why", action.reason),
         ("In force since", moment(begun) if (begun := since(action)) else ""),
-        ("Lease until", moment(action.lease_until) if action.lease_until else ""),
-        ("Ends at the vendor", moment(vendor) if vendor else ""),
         ("Kept longer by", str(action.result.get("renewed_by", ""))),
         ("Undo requested", moment(action.undo_requested_at) if action.undo_requested_at else ""),
         ("Undone", moment(action.undone_at) if action.undone_at else ""),
@@ -125,7 +126,7 @@ def choices_of(action: Action, now: datetime) -> list[tuple[str, str]]:
         return []
     until = action.lease_until
     return [
-        (hours, f"{text}: until {moment(end)}")
+        (hours, f"{text}: {end.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
         for hours, text in CHOICES.items()
         if (end := now + timedelta(hours=int(hours))) and (until is None or end > until)
     ]

@@ -272,5 +272,15 @@ def test_only_what_should_be_gone_is_stuck(desk: Desktop, ask: Any) -> None:
     assert found(desk.time.clock()) == [made.action_id]
 
 
+def test_what_a_newer_wish_contradicted_is_no_trouble_of_its_own(desk: Desktop) -> None:
+    """Its lease ends nothing any more: it is in the list, and nobody is called to it by every page."""
+    made = desk.contain()
+    later = desk.hub.engine.contradict(made, "released by a newer wish", actor="engine")
+    assert later.lease_until is not None
+    at = later.lease_until + timedelta(days=1)
+    assert [one.action_id for _, one in keeping.in_force(desk.store, TENANT, at)] == [made.action_id]
+    assert keeping.stuck(desk.store, TENANT, at) == []
+
+
 def test_the_states_of_the_list_are_those_of_the_command() -> None:
     assert takeback.UNDOABLE == keeping.HELD > UNDOABLE

@@ -274,7 +274,13 @@ def test_a_lease_is_kept_longer_and_the_second_time_by_another(desk: Desktop, cl
     refused = ann.post(f"{page(made)}/renew", data={"form": form, "hours": "24"})
     assert refused.status_code == 409
     assert "ann renewed it last time: a second renewal takes another person." in words(refused.text)
-    assert card(bob.get(page(made)).text, "keep").startswith("Keep it longer Until 24 hours from now: until ")
+    assert card(bob.get(page(made)).text, "keep").startswith("Keep it longer The lease ends later,")
+    offered = re.findall(r'<option value="(\d+)">([^<]+)<', bob.get(page(made)).text)
+    ends = [desk.time.clock() + timedelta(hours=hours) for hours in (24, 168)]  # four hours it has already
+    assert offered == [
+        ("24", f"24 hours: {ends[0]:%Y-%m-%d %H:%M} UTC"),
+        ("168", f"7 days: {ends[1]:%Y-%m-%d %H:%M} UTC"),
+    ]
     assert keep(bob, made, "168").status_code == 303
     assert desk.action(made).lease_until == desk.time.clock() + timedelta(days=7)
     assert "It lasts longer than" not in card(bob.get(page(made)).text, "keep")
