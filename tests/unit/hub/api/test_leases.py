@@ -3,7 +3,7 @@
 Law 4 (on disk before it is answered), law 5 (undone is read back), law 3 (another tenant's is not there).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,6 +21,7 @@ from nightdesk.autonomy.reversal import UNDOABLE
 from nightdesk.autonomy.switches import ANYWHERE, Scope, Switch
 from nightdesk.hub import keeping, switching, takeback
 from nightdesk.hub.setup import private_file
+from nightdesk.sdk.errors import PolicyError
 from nightdesk.sdk.testing import StoryDevice
 
 S = ActionState
@@ -270,6 +271,46 @@ def test_only_what_should_be_gone_is_stuck(desk: Desktop, ask: Any) -> None:
     undo(ask, made)
     desk.work(30, until=lambda: desk.action(made).state is S.UNDO_FAILED)
     assert found(desk.time.clock()) == [made.action_id]
+
+
+class Overtaken:
+    """The desk's engine, before which somebody else gets ahead, as often as it is told."""
+
+    def __init__(self, desk: Desktop, first: Callable[[Action], object], times: int = 1) -> None:
+        self._desk = desk
+        self._first = first
+        self._times = times
+
+    def renew(self, action: Action, until: datetime, actor: str, reason: str = "") -> Action:
+        if self._times:
+            self._times -= 1
+            self._first(self._desk.action(action))
+        return self._desk.hub.engine.renew(action, until, actor, reason)
+
+
+def test_who_is_overtaken_is_judged_by_how_it_stands_then(desk: Desktop) -> None:
+    """Not by a copy that was read before: bob's renewal stands, and ann's comes on top of it."""
+    made, now = desk.contain(), desk.time.clock()
+
+    def bob(action: Action) -> object:
+        return desk.hub.engine.renew(action, now + timedelta(hours=2), "bob")
+
+    engine: Any = Overtaken(desk, bob)
+    kept = keeping.keep_longer(
+        desk.store, engine, TENANT, made.action_id, now + timedelta(hours=8), by="ann", reason="x"
+    )
+    assert kept is not None
+    assert kept.lease_until == now + timedelta(hours=8)
+    by = [one.actor for one in desk.hub.journal.history(TENANT, made.action_id) if one.state is S.RENEWED]
+    assert by == ["bob", "ann"]
+
+
+def test_an_undo_that_came_first_ends_the_renewal(desk: Desktop) -> None:
+    made, now = desk.contain(), desk.time.clock()
+    engine: Any = Overtaken(desk, lambda action: desk.hub.engine.request_undo(action, actor="bob"))
+    with pytest.raises(PolicyError, match="is undo_requested: only a running lease can be renewed"):
+        keeping.keep_longer(desk.store, engine, TENANT, made.action_id, now + timedelta(hours=8), by="ann")
+    assert desk.action(made).state is S.UNDO_REQUESTED
 
 
 def test_what_a_newer_wish_contradicted_is_no_trouble_of_its_own(desk: Desktop) -> None:
