@@ -3,13 +3,12 @@
 The forms stand beside the part that keeps itself up to date, so that nothing is replaced under somebody's hands.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 
 from nightdesk.autonomy.playbooks.model import Playbook
 from nightdesk.autonomy.playbooks.run import Run
@@ -25,6 +24,7 @@ from nightdesk.hub.console.book_models import (
     waiting_rows,
     waits_of,
 )
+from nightdesk.hub.console.door import Door, Page, SignedOut
 from nightdesk.hub.console.flow_drawing import draw_flow, in_words
 from nightdesk.hub.console.forms import Forms
 from nightdesk.hub.console.pages import HEADERS
@@ -43,9 +43,6 @@ __all__ = ["PATH", "Answering"]
 PATH = "/console/runs"
 _PAGE = 30
 
-Page = Callable[[str, Mapping[str, Any], int], Response]
-Work = Callable[[Principal], Response]
-
 
 class Answering:
     """The endpoints; what is another tenant's is as absent as what never was."""
@@ -56,9 +53,9 @@ class Answering:
         self._page = page
         self._glances = glances
 
-    def add_to(self, routes: APIRouter, signed_out: Callable[[Request], Response]) -> None:
+    def add_to(self, routes: APIRouter, signed_out: SignedOut) -> None:
         """Its addresses, under the console's."""
-        self._signed_out = signed_out
+        self._door = Door(self._forms, signed_out)
         routes.add_api_route("/runs", self.runs, methods=["GET"])
         routes.add_api_route("/runs/rows", self.rows, methods=["GET"])
         routes.add_api_route("/playbooks/runs/{run_id}", self.run, methods=["GET"])
@@ -69,47 +66,38 @@ class Answering:
     async def runs(self, request: Request) -> Response:
         """The tenant's runs, those first that wait for a person."""
         before = request.query_params.get("before", "")
-        return await self._shown(request, lambda caller: self._list(caller, before, "runs.html"))
+        return await self._door.shown(request, lambda caller: self._list(caller, before, "runs.html"))
 
     async def rows(self, request: Request) -> Response:
         """The part of the list that is fetched again and again."""
         before = request.query_params.get("before", "")
-        return await self._shown(request, lambda caller: self._list(caller, before, "runs_rows.html"), part=True)
+        return await self._door.shown(request, lambda caller: self._list(caller, before, "runs_rows.html"), part=True)
 
     async def run(self, request: Request, run_id: str) -> Response:
         """One run with the state of each step, and what may be answered."""
-        return await self._shown(request, lambda caller: self._run(request, caller, run_id, "playbook_run.html"))
+        return await self._door.shown(request, lambda caller: self._run(request, caller, run_id, "playbook_run.html"))
 
     async def live(self, request: Request, run_id: str) -> Response:
         """The part of the run's page that is fetched again and again."""
-        return await self._shown(
+        return await self._door.shown(
             request, lambda caller: self._run(request, caller, run_id, "playbook_live.html"), part=True
         )
 
     async def version(self, request: Request, run_id: str) -> Response:
         """What an open page compares its forms with."""
-        return await self._shown(request, lambda caller: self._version(caller, run_id), part=True)
+        return await self._door.shown(request, lambda caller: self._version(caller, run_id), part=True)
 
     async def answer(self, request: Request, run_id: str) -> Response:
         """Takes one answer; the page with the reason when it cannot."""
-        caller = self._forms.caller(request)
-        if caller is None:
-            return self._signed_out(request)
-        form, problem, status = await self._forms.sent(request, caller, ACTS)
-        if not problem:
-            problem, status = await run_in_threadpool(self._take, caller, run_id, form)
-        if not problem:
-            return RedirectResponse(run_url(run_id), status_code=303, headers=dict(HEADERS))
-        return await run_in_threadpool(
-            lambda: self._run(request, caller, run_id, "playbook_run.html", problem=problem, status=status)
+        return await self._door.sent(
+            request,
+            ACTS,
+            lambda caller, form: self._take(caller, run_id, form),
+            lambda caller, problem, status: self._run(
+                request, caller, run_id, "playbook_run.html", problem=problem, status=status
+            ),
+            there=run_url(run_id),
         )
-
-    async def _shown(self, request: Request, work: Work, *, part: bool = False) -> Response:
-        caller = self._forms.caller(request)
-        if caller is None:
-            over = PlainTextResponse("the session is over", status_code=401, headers=dict(HEADERS))
-            return over if part else self._signed_out(request)
-        return await run_in_threadpool(work, caller)
 
     def _take(self, caller: Principal, run_id: str, form: Mapping[str, str]) -> tuple[str, int]:
         """Why the answer was not taken, and HTTP's word for it."""

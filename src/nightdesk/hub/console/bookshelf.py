@@ -1,11 +1,9 @@
 """The console's pages of playbooks: the shelf, and one playbook drawn. They change nothing."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import Response
 
 from nightdesk.autonomy.playbooks.content import called_by
 from nightdesk.autonomy.playbooks.run import Run, RunState
@@ -13,15 +11,14 @@ from nightdesk.autonomy.playbooks.soundness import faults_in
 from nightdesk.hub.api.auth import Sessions
 from nightdesk.hub.api.view import HubView, Principal
 from nightdesk.hub.console.book_models import book_row, book_url, run_row
+from nightdesk.hub.console.door import Door, Page, SignedOut
 from nightdesk.hub.console.flow_drawing import draw_flow, in_words
-from nightdesk.hub.console.pages import HEADERS
+from nightdesk.hub.console.forms import Forms
 from nightdesk.hub.store.playbooks import runs
 
 __all__ = ["Bookshelf"]
 
 _MOST = 30
-Page = Callable[[str, Mapping[str, Any], int], Response]
-Work = Callable[[Principal], Response]
 
 
 class Bookshelf:
@@ -29,12 +26,12 @@ class Bookshelf:
 
     def __init__(self, hub: HubView, sessions: Sessions, page: Page) -> None:
         self._hub = hub
-        self._sessions = sessions
+        self._forms = Forms(hub, sessions, "playbooks")
         self._page = page
 
-    def add_to(self, routes: APIRouter, signed_out: Callable[[Request], Response]) -> None:
+    def add_to(self, routes: APIRouter, signed_out: SignedOut) -> None:
         """Its addresses, under the console's."""
-        self._signed_out = signed_out
+        self._door = Door(self._forms, signed_out)
         for path, view in (
             ("/playbooks", self.shelf),
             ("/playbooks/runs", self.runs),
@@ -45,26 +42,19 @@ class Bookshelf:
 
     async def shelf(self, request: Request) -> Response:
         """Every playbook, which of them are ready, and the newest runs."""
-        return await self._shown(request, self._shelf)
+        return await self._door.shown(request, self._shelf)
 
     async def runs(self, request: Request) -> Response:
         """The part of the shelf that is fetched again and again."""
-        return await self._shown(request, lambda caller: self._runs(caller, ""), part=True)
+        return await self._door.shown(request, lambda caller: self._runs(caller, ""), part=True)
 
     async def book(self, request: Request, playbook_id: str) -> Response:
         """One playbook, drawn and in words."""
-        return await self._shown(request, lambda caller: self._book(caller, playbook_id))
+        return await self._door.shown(request, lambda caller: self._book(caller, playbook_id))
 
     async def book_runs(self, request: Request, playbook_id: str) -> Response:
         """Its runs, fetched again and again."""
-        return await self._shown(request, lambda caller: self._runs(caller, playbook_id), part=True)
-
-    async def _shown(self, request: Request, work: Work, *, part: bool = False) -> Response:
-        caller = self._sessions.caller(request, self._hub)
-        if caller is None:
-            over = PlainTextResponse("the session is over", status_code=401, headers=dict(HEADERS))
-            return over if part else self._signed_out(request)
-        return await run_in_threadpool(work, caller)
+        return await self._door.shown(request, lambda caller: self._runs(caller, playbook_id), part=True)
 
     def _shelf(self, caller: Principal) -> Response:
         service = self._hub.playbooks

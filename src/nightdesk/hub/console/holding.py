@@ -5,16 +5,15 @@ The forms stand beside the part that keeps itself up to date, so that nothing is
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 
 from nightdesk.autonomy.actions import Action
 from nightdesk.hub.api.auth import Sessions
 from nightdesk.hub.api.playbooks import ACTS
 from nightdesk.hub.api.view import HubView, Principal
+from nightdesk.hub.console.door import Door, Page, SignedOut
 from nightdesk.hub.console.forms import Forms
 from nightdesk.hub.console.lease_models import (
     CHOICES,
@@ -41,9 +40,7 @@ _NO_REASON = "Nothing was done: say why it is taken back."
 _NO_TIME = "Nothing was done: choose one of the times that the form offers."
 _MISSING = "This tenant has no such action. It may belong to another tenant, or its address was cut off."
 
-Page = Callable[[str, Mapping[str, Any], int], Response]
-Work = Callable[[Principal], Response]
-Take = Callable[[Principal, str, Mapping[str, str]], tuple[str, int]]
+_Wish = Callable[[Principal, str, Mapping[str, str]], tuple[str, int]]
 
 
 def stuck_for(hub: HubView, caller: Principal | None) -> int:
@@ -59,9 +56,9 @@ class Holding:
         self._forms = Forms(hub, sessions, "leases")
         self._page = page
 
-    def add_to(self, routes: APIRouter, signed_out: Callable[[Request], Response]) -> None:
+    def add_to(self, routes: APIRouter, signed_out: SignedOut) -> None:
         """Its addresses, under the console's."""
-        self._signed_out = signed_out
+        self._door = Door(self._forms, signed_out)
         routes.add_api_route("/leases", self.leases, methods=["GET"])
         routes.add_api_route("/leases/rows", self.rows, methods=["GET"])
         routes.add_api_route("/leases/{action_id}", self.lease, methods=["GET"])
@@ -73,26 +70,26 @@ class Holding:
     async def leases(self, request: Request) -> Response:
         """What is held, what is in trouble first."""
         number = _number(request)
-        return await self._shown(request, lambda caller: self._list(caller, number, "leases.html"))
+        return await self._door.shown(request, lambda caller: self._list(caller, number, "leases.html"))
 
     async def rows(self, request: Request) -> Response:
         """The part of the list that is fetched again and again."""
         number = _number(request)
-        return await self._shown(request, lambda caller: self._list(caller, number, "leases_rows.html"), part=True)
+        return await self._door.shown(request, lambda caller: self._list(caller, number, "leases_rows.html"), part=True)
 
     async def lease(self, request: Request, action_id: str) -> Response:
         """One effect, and what may be done with it."""
-        return await self._shown(request, lambda caller: self._one(request, caller, action_id, "lease.html"))
+        return await self._door.shown(request, lambda caller: self._one(request, caller, action_id, "lease.html"))
 
     async def live(self, request: Request, action_id: str) -> Response:
         """The part of its page that is fetched again and again."""
-        return await self._shown(
+        return await self._door.shown(
             request, lambda caller: self._one(request, caller, action_id, "lease_live.html"), part=True
         )
 
     async def version(self, request: Request, action_id: str) -> Response:
         """What an open page compares its forms with."""
-        return await self._shown(request, lambda caller: self._version(caller, action_id), part=True)
+        return await self._door.shown(request, lambda caller: self._version(caller, action_id), part=True)
 
     async def undo(self, request: Request, action_id: str) -> Response:
         """Asks for its undo; the page with the reason when it cannot be."""
@@ -102,24 +99,15 @@ class Holding:
         """Keeps it longer; the page with the reason when it cannot be."""
         return await self._carry_out(request, action_id, self._keep)
 
-    async def _shown(self, request: Request, work: Work, *, part: bool = False) -> Response:
-        caller = self._forms.caller(request)
-        if caller is None:
-            over = PlainTextResponse("the session is over", status_code=401, headers=dict(HEADERS))
-            return over if part else self._signed_out(request)
-        return await run_in_threadpool(work, caller)
-
-    async def _carry_out(self, request: Request, action_id: str, take: Take) -> Response:
-        caller = self._forms.caller(request)
-        if caller is None:
-            return self._signed_out(request)
-        form, problem, status = await self._forms.sent(request, caller, ACTS)
-        if not problem:
-            problem, status = await run_in_threadpool(take, caller, action_id, form)
-        if not problem:
-            return RedirectResponse(lease_url(action_id), status_code=303, headers=dict(HEADERS))
-        return await run_in_threadpool(
-            lambda: self._one(request, caller, action_id, "lease.html", problem=problem, status=status)
+    async def _carry_out(self, request: Request, action_id: str, take: _Wish) -> Response:
+        return await self._door.sent(
+            request,
+            ACTS,
+            lambda caller, form: take(caller, action_id, form),
+            lambda caller, problem, status: self._one(
+                request, caller, action_id, "lease.html", problem=problem, status=status
+            ),
+            there=lease_url(action_id),
         )
 
     def _take_back(self, caller: Principal, action_id: str, form: Mapping[str, str]) -> tuple[str, int]:
