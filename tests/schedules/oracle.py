@@ -170,7 +170,7 @@ def _warranted(world: World, action: Action) -> bool:
         return False
     # CrowdSec ends no decision of others, and what is killed cannot be killed again.
     others_ban = slot.truth.vendor == "crowdsec" and any(not event.by and event.on for event in slot.events)
-    return others_ban or (slot.truth.one_way and bool(slot.events))
+    return others_ban or slot.truth.is_held_open or (slot.truth.one_way and bool(slot.events))
 
 
 def _is_beyond(vendor: Manifest, action: Action) -> bool:

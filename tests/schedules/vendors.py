@@ -243,6 +243,15 @@ class Truth:
             return self.vendor == "paloalto_cortex_xdr"
         return bool(FAMILIES[self.thing.family].off) or self.vendor == "crowdsec"
 
+    @property
+    def is_held_open(self) -> bool:
+        """Whether what somebody else asked for stays open: Defender's isolation of what is isolated, for good."""
+        if self.vendor != "microsoft_defender_xdr" or not self._on_device:
+            return False
+        simulator: Any = self.simulator
+        rows = [row for row in simulator.actions.actions() if row["machineId"] == self.native_id]
+        return any(row["requestSource"] == "Portal" and row["status"] == "Pending" for row in rows)
+
     def by_somebody_else(self, *, on: bool) -> None:
         """Somebody else switches it in the vendor's own console."""
         family = FAMILIES[self.thing.family]
