@@ -550,7 +550,8 @@ class Twins:
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
     folder, registry = tmp_path_factory.mktemp("twins"), plugin_registry()
-    enrichment = {"wait_seconds": 0.0, "sources": {"intel": {"kind": "oracle"}}}
+    # A page waits for its answers: else either may be first, and what is decided depends on it.
+    enrichment = {"wait_seconds": 10.0, "sources": {"intel": {"kind": "oracle"}}}
     with offices(folder, *_TWINS, registry=registry, enrichment=enrichment) as made:
         for slug in _TWINS:
             oracle(slug, "intel").everything = [IntelFact("malicious", f"told-to-{slug}", 80)]
