@@ -209,8 +209,11 @@ class Reversal:
         return self._done(action, "the undo took effect late")
 
     def may_try_again(self, action: Action) -> bool:
-        """A failed undo is tried again by the engine a few times before only a person can."""
-        return int(action.result.get("undo_round", 0)) < self._limits.attempts
+        """A failed undo is tried again by the engine a few times before only a person can.
+
+        One that would bring back what is undone itself is only watched: its order may come yet.
+        """
+        return action.changed is not False and int(action.result.get("undo_round", 0)) < self._limits.attempts
 
     def is_wanted(self, action: Action) -> bool:
         """Whether another wish keeps the state by now; then an undo that was sent is only watched, for it may come."""

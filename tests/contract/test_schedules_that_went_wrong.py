@@ -199,6 +199,25 @@ def test_an_undo_that_was_given_up_and_comes_late_brings_back_nothing_that_is_un
     assert not [action for action in ended if "somebody else" in str(action.result.get("undo"))]
 
 
+def test_an_undo_that_nobody_wants_any_more_is_watched_while_it_may_come(store: Store) -> None:
+    """Given up after a minute, and on its way for three: a directory shows no orders."""
+    steps = (
+        _wish(1, "account.disable", lease=7200),
+        _pass(60),
+        _wish(2, "account.disable", on=False, lease=7200),
+        _pass(20),
+        _fault("late_effect", "identity1", options={"seconds": 200}),
+        _undo(2),
+        _undo(1),
+        _pass(5),
+        Step("heal", "t1", 0, {"instance": "identity1"}),
+        _pass(3600),
+    )
+    world, found = _told(store, "identity", "okta", *steps)
+    assert found.wrong == []
+    assert [event.on for slot in world.slots for event in slot.events if event.flip] == [True, False, True, False]
+
+
 def test_an_undo_that_comes_late_calls_no_wish_back_whose_time_is_over(store: Store) -> None:
     steps = (
         _wish(1, HOST, instance="edr1"),
